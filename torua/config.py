@@ -1,0 +1,1 @@
+"""Everything a node was told, from options, environment and file, checked once."""

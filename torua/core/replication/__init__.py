@@ -1,0 +1,1 @@
+"""How a shard's writes are ordered and acknowledged, as pure machines."""

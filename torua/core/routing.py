@@ -1,0 +1,46 @@
+"""Which slot a key hashes to, and which shard owns the slot.
+
+A key routes by its whole text, or by what stands in its first ``{...}`` where that is
+not empty (as in Redis Cluster), so that keys with one tag share a shard.
+"""
+
+from bisect import bisect_right
+
+import mmh3
+
+from torua.core.ids import ShardId
+from torua.core.state import SLOTS, SlotRange
+
+
+def routing_key(key: bytes) -> bytes:
+    """Return the part of ``key`` that decides where it lives."""
+    start = key.find(b"{")
+    if start < 0:
+        return key
+    end = key.find(b"}", start + 1)
+    return key[start + 1 : end] if end > start + 1 else key
+
+
+def slot_of(key: bytes) -> int:
+    """Return the slot of ``key``, from 0 to `SLOTS` less one."""
+    return mmh3.hash(routing_key(key), signed=False) % SLOTS
+
+
+def shard_of(slots: tuple[SlotRange, ...], key: bytes) -> ShardId:
+    """Return the shard that owns the slot of ``key``.
+
+    Args:
+        slots: the slot table of a cluster state, not empty.
+        key: the key, as bytes.
+    """
+    index = bisect_right(slots, slot_of(key), key=lambda each: each.first) - 1
+    return slots[index].shard
+
+
+def even_slots(shards: int) -> tuple[SlotRange, ...]:
+    """Share all slots out over ``shards`` shards, evenly within one slot."""
+    edges = [SLOTS * shard // shards for shard in range(shards + 1)]
+    return tuple(
+        SlotRange(edges[shard], edges[shard + 1] - 1, ShardId(shard))
+        for shard in range(shards)
+    )

@@ -1,0 +1,120 @@
+"""The cluster state: the one small document that the coordinator commits.
+
+It says which nodes belong, which shard owns which slots, where each shard's copies are,
+which of them are in sync and which is primary in which term (PacificA's configuration,
+Elasticsearch's cluster state).  Data writes never touch it.  It is a value: whoever
+changes it makes another one.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from torua.core.ids import Address, AllocId, NodeId, ShardId
+
+SLOTS = 4096
+"""Into how many slots keys are hashed; fixed for ever, a shard owns ranges of them."""
+
+
+class CopyState(StrEnum):
+    """What a shard copy is doing, as the coordinator knows."""
+
+    INIT = "init"
+    STARTED = "started"
+    RELOCATING = "relocating"
+
+
+class Copy(Struct, frozen=True):
+    """One copy of a shard on one node."""
+
+    alloc_id: AllocId
+    node: NodeId
+    state: CopyState
+
+
+class Primary(Struct, frozen=True):
+    """The copy that orders a shard's writes in the current term, in one life."""
+
+    alloc_id: AllocId
+    node: NodeId
+    boot_epoch: int
+
+
+class Shard(Struct, frozen=True):
+    """One shard's configuration.
+
+    Attributes:
+        shard: which one.
+        shard_version: rises with every change of this struct; what CAS compares.
+        primary_term: rises with every new primary or new life of one.
+        primary: who orders writes; None while the shard is red.
+        in_sync: the copies that hold every acknowledged write; never empty once set.
+        copies: all copies, in sync or not.
+        history_uuid: changes when data loss was accepted; positions of different
+            histories do not compare.
+        rf: how many copies there should be.
+        min_copies: how many must hold a write before it is acknowledged.
+    """
+
+    shard: ShardId
+    shard_version: int
+    primary_term: int
+    primary: Primary | None
+    in_sync: tuple[AllocId, ...]
+    copies: tuple[Copy, ...]
+    history_uuid: str
+    rf: int
+    min_copies: int
+
+
+class NodeEntry(Struct, frozen=True):
+    """A node that belongs to the cluster, as its last known life said of itself."""
+
+    node_id: NodeId
+    name: str
+    boot_epoch: int
+    address: Address
+    http: str
+    roles: tuple[str, ...] = ("data", "voter")
+    zone: str = ""
+    version: str = ""
+    max_shards: int | None = None
+
+
+class SlotRange(Struct, frozen=True):
+    """Slots ``first`` to ``last``, both included, and the shard that owns them."""
+
+    first: int
+    last: int
+    shard: ShardId
+
+
+class Settings(Struct, frozen=True):
+    """What was fixed for the whole cluster when it was formed."""
+
+    shards: int = 4
+    replicas: int = 1
+    min_copies: int | None = None
+    engine: str = "ladybug"
+
+
+class ClusterState(Struct, frozen=True):
+    """The document.  Empty (no ``cluster_uuid``) before the first commit.
+
+    Attributes:
+        cluster_uuid: given once, at bootstrap.
+        cluster_name: the label that all its nodes were started with.
+        settings: what was fixed at bootstrap.
+        nodes: who belongs.
+        shards: every shard; empty until the first assignment.
+        slots: the slot table, in order and without a gap; empty until then.
+        routing_version: rises with every change of ``slots`` or of a primary.
+    """
+
+    cluster_uuid: str = ""
+    cluster_name: str = ""
+    settings: Settings = Settings()
+    nodes: dict[NodeId, NodeEntry] = {}
+    shards: dict[ShardId, Shard] = {}
+    slots: tuple[SlotRange, ...] = ()
+    routing_version: int = 0

@@ -1,0 +1,7 @@
+"""SERVES. The HTTP API: paths, bodies, headers, status codes, problem details.
+
+It parses and bounds what clients send, asks the parts named in `torua.http.seams`, and
+spells what they answer.  It decides nothing, and knows no shard.
+
+Threading: the reactor's thread only.
+"""

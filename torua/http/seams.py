@@ -1,0 +1,60 @@
+"""What the HTTP room needs of the rest, as protocols; tests bring fakes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torua.core import views
+from torua.core.kv import (
+    Call,
+    Delete,
+    Entry,
+    Operation,
+    Outcome,
+    Page,
+    Put,
+    Served,
+)
+
+
+class KeyValue(Protocol):
+    """Keys and values, wherever they live.  Every method raises `ToruaError`s."""
+
+    async def get(self, key: bytes, call: Call) -> tuple[Entry | None, Served]:
+        """Read a key with its value; None where it is absent."""
+
+    async def write(
+        self, operation: Put | Delete, call: Call
+    ) -> tuple[Outcome, Served]:
+        """Do one write; an `Outcome.error` of it is raised as the error it names."""
+
+    async def bulk(
+        self, operations: Sequence[Operation], call: Call
+    ) -> tuple[Outcome, ...]:
+        """Do many operations; those on one key in order; one outcome each, in order."""
+
+    async def scan(
+        self, prefix: bytes, after: bytes, limit: int, values: bool, call: Call
+    ) -> Page:
+        """List keys that begin with ``prefix`` and come after ``after``, in order."""
+
+
+class Overview(Protocol):
+    """The cluster, as this node sees it."""
+
+    def health(self) -> views.Health:
+        """Tell how the cluster fares."""
+
+    def unready(self) -> str | None:
+        """Tell why this node does not serve yet; None where it does."""
+
+    def info(self) -> views.ClusterInfo:
+        """Describe the cluster."""
+
+    def nodes(self) -> tuple[views.NodeView, ...]:
+        """Describe every node, members and gone ones alike, by name."""
+
+    async def node(self, id_or_name: str, call: Call) -> views.NodeDetail:
+        """Describe one node, by asking it; NotFoundError where nobody knows it."""
+
+    async def shards(self, call: Call) -> tuple[views.ShardView, ...]:
+        """Describe every shard, by asking the nodes that hold copies."""
