@@ -18,7 +18,15 @@ ROOMS = {
 }
 FUNCTION_LINES_MAX = 50
 MODULE_LINES_MAX = 500
-UNCHANGING = {"Enum", "Error", "Exception", "Options", "Protocol", "frozen"}
+UNCHANGING = {
+    "Enum",
+    "Error",
+    "Exception",
+    "NamedTuple",
+    "Options",
+    "Protocol",
+    "frozen",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef | ast.Module

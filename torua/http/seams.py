@@ -20,22 +20,45 @@ class KeyValue(Protocol):
     """Keys and values, wherever they live.  Every method raises `ToruaError`s."""
 
     async def get(self, key: bytes, call: Call) -> tuple[Entry | None, Served]:
-        """Read a key with its value; None where it is absent."""
+        """Read a key with its value; None where it is absent.
+
+        Args:
+            key: 1 to 1,024 bytes.
+            call: who asks, and how long it waits.
+        """
 
     async def write(
         self, operation: Put | Delete, call: Call
     ) -> tuple[Outcome, Served]:
-        """Do one write; an `Outcome.error` of it is raised as the error it names."""
+        """Do one write; an `Outcome.error` of it is raised as the error it names.
+
+        Args:
+            operation: what to do, within the limits of `torua.core.kv`.
+            call: who asks, and how long it waits.
+        """
 
     async def bulk(
         self, operations: Sequence[Operation], call: Call
     ) -> tuple[Outcome, ...]:
-        """Do many operations; those on one key in order; one outcome each, in order."""
+        """Do many operations; those on one key in order; one outcome each, in order.
+
+        Args:
+            operations: up to `torua.core.kv.BULK_OPERATIONS_MAX`.
+            call: who asks, and how long it waits.
+        """
 
     async def scan(
         self, prefix: bytes, after: bytes, limit: int, values: bool, call: Call
     ) -> Page:
-        """List keys that begin with ``prefix`` and come after ``after``, in order."""
+        """List keys that begin with ``prefix`` and come after ``after``, in order.
+
+        Args:
+            prefix: what keys begin with; empty for all.
+            after: the key to go on after; empty from the first.
+            limit: at most so many keys, 1 or more.
+            values: whether the values come too.
+            call: who asks, and how long it waits.
+        """
 
 
 class Overview(Protocol):
@@ -54,7 +77,12 @@ class Overview(Protocol):
         """Describe every node, members and gone ones alike, by name."""
 
     async def node(self, id_or_name: str, call: Call) -> views.NodeDetail:
-        """Describe one node, by asking it; NotFoundError where nobody knows it."""
+        """Describe one node, by asking it; NotFoundError where nobody knows it.
+
+        Args:
+            id_or_name: its `NodeId` or its name.
+            call: who asks, and how long it waits.
+        """
 
     async def shards(self, call: Call) -> tuple[views.ShardView, ...]:
         """Describe every shard, by asking the nodes that hold copies."""
