@@ -27,7 +27,7 @@ class Address(NamedTuple):
     def parse(cls, text: str) -> "Address":
         """Read ``host:port``; ValueError where it is not that."""
         host, colon, port = text.rpartition(":")
-        number = int(port)
-        if not colon or not host or not 0 <= number < 1 << 16:
-            raise ValueError(f"not host:port: {text!r}")
-        return cls(host.removeprefix("[").removesuffix("]"), number)
+        digits = port.isascii() and port.isdigit()
+        if not colon or not host or not digits or int(port) >= 1 << 16:
+            raise ValueError("not HOST:PORT")
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))

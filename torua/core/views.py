@@ -86,7 +86,7 @@ class NodeDetail(Struct, frozen=True):
     address: str
     status: str
     shard_count: int
-    last_heartbeat: float
+    last_heartbeat: float | None
     uptime: float | None
     available_capacity: int | None
     copies: tuple[CopyPosition, ...] = ()
