@@ -94,6 +94,12 @@ class DiskFullError(ToruaError):
     code = "disk-full"
 
 
+class DiskError(ToruaError):
+    """The disk failed; what was being kept may be lost; the node must stop."""
+
+    code = "disk-failed"
+
+
 class ProtocolError(ToruaError):
     """A peer sent what no correct peer sends.  Drop it, count it, close."""
 

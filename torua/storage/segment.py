@@ -1,0 +1,268 @@
+"""One segment of the log as bytes: how entries are laid out, found and checked.
+
+A segment is a header and entries without a gap, little-endian:
+
+    header  magic(8) number(8) salt(8) crc(4)
+    entry   mark(4) length(4) kind(1) alloc(16) seq(8) head_crc(4) body_crc(4)
+            payload(length) end(1)
+
+Both checksums are CRC-32C.  ``head_crc`` covers the fields before it, the entry's
+offset and the segment's header, whose salt is random: so a copy of an entry that stands
+anywhere else, in another entry's payload too, is no entry.  ``body_crc`` goes on from
+it over the payload.  ``end`` is not zero, so that an entry whose last bytes were never
+written is not taken for one that ends in zeros.
+"""
+
+import struct
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from google_crc32c import extend, value
+
+from torua.core.ids import AllocId
+from torua.errors import CorruptionError
+
+SECTOR_BYTES = 512
+"""A disk writes whole sectors; after a crash one is as it was before or as after."""
+
+PAYLOAD_BYTES_MAX = 64 << 20
+"""A payload is held in memory; a bulk request of the most bytes fits in with room."""
+
+SALT_BYTES = 8
+
+_MAGIC = b"TORUALG1"
+_HEADER = struct.Struct("<8sQ8s")
+_CRC = struct.Struct("<I")
+_MARK = b"\xf5TE\xa7"
+_END = b"\xa5"
+_FIELDS = struct.Struct("<4sIB16sQ")
+_HEAD = struct.Struct("<4sIB16sQII")
+_OFFSET = struct.Struct("<Q")
+
+HEADER_BYTES = _HEADER.size + _CRC.size
+OVERHEAD_BYTES = _HEAD.size + len(_END)
+
+
+class Kind(IntEnum):
+    """What an entry is.
+
+    RECORD: ``seq`` of the copy, with its payload.
+    POSITION: stands at a segment's beginning; ``seq`` is the copy's last so far.
+    FORGET: nobody needs the copy's entries any more.
+    """
+
+    RECORD = 1
+    POSITION = 2
+    FORGET = 3
+
+
+class Found(NamedTuple):
+    """One entry, where it stands; ``size`` is that of the payload."""
+
+    kind: int
+    alloc: AllocId
+    seq: int
+    offset: int
+    size: int
+
+
+def spell_header(number: int, salt: bytes) -> bytes:
+    """Spell a segment's header.
+
+    Args:
+        number: the segment's, rising by one.
+        salt: random bytes, `SALT_BYTES`.
+    """
+    fields = _HEADER.pack(_MAGIC, number, salt)
+    return fields + _CRC.pack(value(fields))
+
+
+def seed_of(header: bytes) -> int:
+    """Return what a segment's checksums start from."""
+    seed: int = value(header)
+    return seed
+
+
+class Packer:
+    """Spells entries one after the other, as they will stand in a segment.
+
+    Invariants: ``end`` is the offset behind all entries packed so far.
+    """
+
+    def __init__(self, seed: int, offset: int) -> None:
+        """Begin where the segment ends now.
+
+        Args:
+            seed: what `seed_of` says of its header.
+            offset: where the next entry will stand.
+        """
+        self._seed = seed
+        self._parts: list[bytes] = []
+        self.end = offset
+
+    def pack(self, kind: Kind, alloc: AllocId, seq: int, payload: bytes) -> int:
+        """Add one entry, and return its offset.
+
+        Args:
+            kind: what it is.
+            alloc: whose.
+            seq: its place in that copy's log.
+            payload: at most `PAYLOAD_BYTES_MAX`.
+        """
+        assert len(payload) <= PAYLOAD_BYTES_MAX
+        offset = self.end
+        copy = bytes.fromhex(alloc)
+        fields = _FIELDS.pack(_MARK, len(payload), kind, copy, seq)
+        head = extend(self._seed, fields + _OFFSET.pack(offset))
+        crcs = _CRC.pack(head) + _CRC.pack(extend(head, payload))
+        self._parts += (fields, crcs, payload, _END)
+        self.end = offset + OVERHEAD_BYTES + len(payload)
+        return offset
+
+    def spelled(self) -> bytes:
+        """Return all that was packed."""
+        return b"".join(self._parts)
+
+
+def unpack(data: bytes, offset: int, seed: int, at: int = 0) -> Found | None:
+    """Read the entry at one place; None where no whole, true entry stands there.
+
+    Args:
+        data: bytes of the segment.
+        offset: the entry's offset in the segment, which its checksum knows.
+        seed: what `seed_of` says of the segment's header.
+        at: where in ``data`` the entry is.
+    """
+    found = _unpack_head(data, offset, seed, at)
+    if found is None:
+        return None
+    begin = at + _HEAD.size
+    end = begin + found.size
+    head_crc, body_crc = _HEAD.unpack_from(data, at)[5:]
+    if data[end : end + 1] != _END or extend(head_crc, data[begin:end]) != body_crc:
+        return None
+    return found
+
+
+def payload_of(data: bytes, found: Found, at: int = 0) -> bytes:
+    """Take an entry's payload out of bytes in which it stands.
+
+    Args:
+        data: bytes of the segment.
+        found: the entry.
+        at: where in ``data`` the entry is.
+    """
+    return data[at + _HEAD.size : at + _HEAD.size + found.size]
+
+
+def _unpack_head(data: bytes, offset: int, seed: int, at: int) -> Found | None:
+    """Read an entry's fields; None where they are not all there and true."""
+    if len(data) < at + _HEAD.size:
+        return None
+    mark, size, kind, copy, seq, head_crc, _ = _HEAD.unpack_from(data, at)
+    if mark != _MARK:
+        return None
+    fields = data[at : at + _FIELDS.size]
+    if extend(seed, fields + _OFFSET.pack(offset)) != head_crc:
+        return None
+    return Found(kind, AllocId(copy.hex()), seq, offset, size)
+
+
+def scan(data: bytes, number: int, path: Path, newest: bool) -> tuple[list[Found], int]:
+    """Find all entries of a segment.
+
+    A torn tail, what a write that never returned may have left, is told from damage:
+    only in the newest segment, with nothing true behind it, and either the file ends
+    inside of an entry, or it holds only zeros from the entry's beginning or a sector
+    boundary within it up to its end.
+
+    Args:
+        data: the whole segment.
+        number: which one it should be.
+        path: its file, to name it.
+        newest: whether no other was begun after it.
+
+    Returns:
+        The entries, and the offset behind the last: less than the size if a torn tail
+        is to be cut, 0 if even the header is torn.
+
+    Raises:
+        CorruptionError: anything else is wrong with it.
+    """
+    header = data[:HEADER_BYTES]
+    if not _header_is_true(header, number):
+        if newest and _torn_header(data, number):
+            return [], 0
+        raise damaged(path, 0)
+    seed = seed_of(header)
+    entries: list[Found] = []
+    offset = HEADER_BYTES
+    while (found := unpack(data, offset, seed, offset)) is not None:
+        entries.append(found)
+        offset += OVERHEAD_BYTES + found.size
+    if offset < len(data) and not (newest and _torn(data, offset, seed)):
+        raise damaged(path, offset)
+    return entries, offset
+
+
+def damaged(
+    path: Path, offset: int, why: str = "not what was written"
+) -> CorruptionError:
+    """Make the error that names a damaged place.
+
+    Args:
+        path: the file.
+        offset: where in it.
+        why: what is wrong there.
+    """
+    return CorruptionError(
+        f"{path} is damaged at byte {offset}: {why}", file=str(path), offset=offset
+    )
+
+
+def _header_is_true(header: bytes, number: int) -> bool:
+    """Tell whether a header is whole, true, and that of segment ``number``."""
+    if len(header) < HEADER_BYTES:
+        return False
+    magic, found, _ = _HEADER.unpack_from(header)
+    crc = _CRC.pack(value(header[: _HEADER.size]))
+    return magic == _MAGIC and found == number and header[_HEADER.size :] == crc
+
+
+def _torn_header(data: bytes, number: int) -> bool:
+    """Tell whether a file is one whose very first write never came to its end."""
+    start = _HEADER.pack(_MAGIC, number, b"")[: _HEADER.size - SALT_BYTES]
+    missing = len(data) < HEADER_BYTES and start.startswith(data[: len(start)])
+    return missing or not data.strip(b"\0")
+
+
+def _torn(data: bytes, offset: int, seed: int) -> bool:
+    """Tell whether what stands at ``offset`` is a torn tail."""
+    written = data[offset:].rstrip(b"\0")
+    zeros_from = offset + len(written)
+    found = _unpack_head(data, offset, seed, offset)
+    if found is not None:
+        end = offset + OVERHEAD_BYTES + found.size
+        torn = len(data) < end or _boundary(zeros_from) < end
+    elif len(data) - offset < _HEAD.size:
+        torn = _MARK.startswith(data[offset : offset + len(_MARK)])
+    else:
+        head_torn = _MARK.startswith(written[: len(_MARK)])
+        torn = head_torn and zeros_from <= _boundary(offset) < offset + _HEAD.size
+    return (torn or not written) and not _true_entry_after(data, offset, seed)
+
+
+def _boundary(offset: int) -> int:
+    """Return the first sector boundary at or behind ``offset``."""
+    return -(-offset // SECTOR_BYTES) * SECTOR_BYTES
+
+
+def _true_entry_after(data: bytes, offset: int, seed: int) -> bool:
+    """Tell whether any true entry stands behind the bad one at ``offset``."""
+    place = data.find(_MARK, offset + 1)
+    while place >= 0:
+        if unpack(data, place, seed, place) is not None:
+            return True
+        place = data.find(_MARK, place + 1)
+    return False
