@@ -1,0 +1,51 @@
+"""The ``torua`` command."""
+
+import click
+
+import torua
+from torua.cli import cluster_file
+from torua.cli.bench import bench
+from torua.cli.http import DEFAULT_TIMEOUT_S, Client
+from torua.cli.kv import kv
+from torua.cli.overview import nodes, shards, status
+from torua.cli.up import up
+
+EXIT_CODES = """\b
+Exit codes:
+  0  done
+  1  no: the key or node does not exist, a condition does not hold
+  2  the command line is wrong
+  3  unavailable: nobody answers, or nothing could be done now; try again
+  4  outcome unknown: the write may or may not have happened; look
+  5  anything else: refused as wrong, or failed
+"""
+
+
+@click.group(epilog=EXIT_CODES)
+@click.version_option(torua.__version__, prog_name="torua")
+@click.option(
+    "--endpoint",
+    envvar="TORUA_ENDPOINT",
+    metavar="URL[,URL]",
+    help="Nodes to ask, in this order; also TORUA_ENDPOINT.  [default: those of"
+    " ./torua-data/cluster.json, else http://127.0.0.1:7440]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1),
+    default=DEFAULT_TIMEOUT_S,
+    show_default=True,
+    help="How many seconds a node may take to answer.",
+)
+@click.pass_context
+def main(context: click.Context, endpoint: str | None, timeout: float) -> None:
+    """Torua: a sharded key-value and graph store that keeps itself together.
+
+    ``torua up`` runs a cluster on this machine; the other commands ask one.
+    """
+    if context.obj is None and context.invoked_subcommand != up.name:
+        context.obj = Client(cluster_file.endpoints(endpoint), timeout)
+
+
+for command in (up, status, nodes, shards, kv, bench):
+    main.add_command(command)

@@ -1,0 +1,155 @@
+"""``torua status``, ``nodes`` and ``shards``: the cluster at a glance."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from torua.cli.failures import ExitCode
+from torua.cli.http import Client
+from torua.cli.output import format_option, print_facts, print_json, print_table
+
+Fields = Mapping[str, Any]
+
+
+@click.command()
+@format_option
+@click.pass_context
+def status(context: click.Context, form: str) -> None:
+    """Show how the cluster fares: health, coordinator, nodes, shards.
+
+    Exits with 3 where health is red.
+    """
+    client: Client = context.obj
+    health, info, nodes, shards = (
+        client.ask("GET", target).json()
+        for target in ("/health", "/cluster/info", "/nodes", "/shards")
+    )
+    if form == "json":
+        print_json({"health": health, "info": info, "nodes": nodes, "shards": shards})
+    else:
+        print_facts(_facts(health, info, nodes))
+    if health["status"] == "red":
+        context.exit(ExitCode.UNAVAILABLE)
+
+
+def _facts(
+    health: Fields, info: Fields, nodes: Sequence[Fields]
+) -> list[tuple[str, object]]:
+    """List what a person wants to know first."""
+    facts: list[tuple[str, object]] = [
+        ("cluster", f"{info['cluster_name']} ({info['cluster_id'] or 'not formed'})"),
+        ("health", health["status"]),
+        ("coordinator", f"{health['coordinator'] or 'none'} (term {info['term']})"),
+        ("nodes", f"{info['healthy_nodes']}/{info['total_nodes']} healthy"),
+        (
+            "shards",
+            f"{info['total_shards']}, {info['assigned_shards']} assigned,"
+            f" shared {sharing(nodes)}",
+        ),
+        ("asked", f"{health['node']}, up {_duration(info['uptime'])}"),
+    ]
+    facts += [("reason", reason) for reason in health.get("reasons") or ()]
+    facts += [("note", note) for note in health.get("notes") or ()]
+    return facts
+
+
+def sharing(nodes: Sequence[Fields]) -> str:
+    """Say how many shards each data node has, fewest first: ``1/1/2``."""
+    counts = sorted(
+        node["shard_count"]
+        for node in nodes
+        if node["shard_count"] or "data" in node["roles"]
+        if node["status"] not in {"dead", "left"} or node["shard_count"]
+    )
+    return "/".join(map(str, counts)) or "-"
+
+
+def _duration(seconds: float) -> str:
+    """Spell a duration in its two largest units."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+@click.command()
+@click.argument("node", required=False)
+@format_option
+@click.pass_obj
+def nodes(client: Client, node: str | None, form: str) -> None:
+    """List the nodes.
+
+    With NODE, its id or name: describe that one, with its shard copies.
+    """
+    if node is not None:
+        _one_node(client, node, form)
+        return
+    listed = client.ask("GET", "/nodes").json()
+    if form == "json":
+        print_json(listed)
+        return
+    columns = [
+        *("name", "status", "coordinator", "shards>", "primaries>"),
+        *("http", "address", "roles", "zone", "version", "node_id"),
+    ]
+    names = {"shards>": "shard_count", "primaries>": "primaries"}
+    print_table(
+        columns,
+        (tuple(each[names.get(name, name)] for name in columns) for each in listed),
+    )
+
+
+def _one_node(client: Client, node: str, form: str) -> None:
+    """Describe one node."""
+    detail = client.ask("GET", f"/nodes/{quote(node, safe='')}/info").json()
+    if form == "json":
+        print_json(detail)
+        return
+    copies = detail.pop("copies", [])
+    print_facts(detail.items())
+    if copies:
+        click.echo()
+        columns = ("shard>", "role", "state", "position>", "keys>", "bytes>")
+        print_table(
+            columns,
+            (
+                tuple(copy[column.removesuffix(">")] for column in columns)
+                for copy in copies
+            ),
+        )
+
+
+@click.command()
+@format_option
+@click.pass_obj
+def shards(client: Client, form: str) -> None:
+    """List the shards.
+
+    Each with its state, its primary, its copies, and what it holds.
+    """
+    listed = client.ask("GET", "/shards").json()
+    if form == "json":
+        print_json(listed)
+        return
+    print_table(
+        ("shard>", "state", "primary", "copies>", "in sync>", "keys>", "bytes>"),
+        (
+            (
+                shard["shard"],
+                shard["state"],
+                shard["primary"],
+                len(shard["copies"]),
+                Counter(copy["in_sync"] for copy in shard["copies"])[True],
+                shard["keys"],
+                shard["bytes"],
+            )
+            for shard in listed
+        ),
+    )
