@@ -95,7 +95,12 @@ class DiskFile:
         os.fdatasync(self._descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
-        """See `File.read`."""
+        """See `File.read`.
+
+        Args:
+            offset: from the beginning.
+            size: how many bytes.
+        """
         data = os.pread(self._descriptor, size, offset)
         while 0 < len(data) < size:
             more = os.pread(self._descriptor, size - len(data), offset + len(data))
@@ -160,7 +165,12 @@ class DiskFiles:
             os.close(descriptor)
 
     def replace(self, source: Path, target: Path) -> None:
-        """See `Files.replace`."""
+        """See `Files.replace`.
+
+        Args:
+            source: the file.
+            target: its new name.
+        """
         source.replace(target)
 
     def remove(self, path: Path) -> None:

@@ -1,0 +1,496 @@
+"""The map: every key of one shard copy, in one SQLite database.
+
+It is a view of the log: ``applied_seq`` stands in the same transaction as the data, so
+after any crash the records behind it are applied again and nothing is lost or doubled.
+A write to it is not synced (WAL, ``synchronous=NORMAL``); `Map.checkpoint` makes it
+durable now and then on another thread, and only what that covered may be cut off the
+log.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from torua.core.kv import Entry
+from torua.core.records import Answered, Effect, KvPut, Record
+from torua.errors import CorruptionError, DiskError, DiskFullError
+from torua.storage import rows
+from torua.storage.files import DiskFiles
+from torua.storage.rows import Facts
+
+IDEMPOTENCY_WINDOW_NS = 24 * 3600 * 10**9
+"""How long an answer is kept, by the records' own time, the same on every copy."""
+
+WAL_BYTES_MAX = 64 << 20
+"""A larger WAL is emptied by a checkpoint that makes a write wait for its end."""
+
+_BUSY_TIMEOUT_S = 30.0
+_DISK_CODES = frozenset(
+    {
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+_DAMAGE_CODES = frozenset(
+    {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+)
+
+
+class Map:
+    """All entries and answered idempotency keys of one copy, as of ``applied_seq``.
+
+    Invariants: records are applied in order, each exactly once; ``durable_seq`` never
+    exceeds ``applied_seq``, and a crash never takes the map back behind it.
+
+    Threading: one thread at a time, the reactor's once it serves (`open` may run on
+    another before); `checkpoint` runs on any other thread, one at a time.
+
+    Performance: see docs/storage.md.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Hold an open database; `open` is how to come by one.
+
+        Args:
+            path: its file.
+            connection: open to it.
+        """
+        self._path = path
+        self._connection = connection
+        self._facts = Facts()
+        self._durable_seq = 0
+
+    @classmethod
+    def open(cls, path: Path) -> "Map":
+        """Open a map, or make an empty one; check every row of it; make it durable.
+
+        It reads the whole file, some 200,000 entries a second: a row that a flipped bit
+        hides would otherwise be served as absent.
+
+        Args:
+            path: the database; its directory is made where it is missing.
+
+        Raises:
+            CorruptionError: it is not what was written.
+            DiskError, DiskFullError: it cannot be read or made.
+        """
+        try:
+            DiskFiles().make_directory(path.parent)
+        except OSError as error:
+            raise DiskError(f"{path}: {error.strerror}", file=str(path)) from error
+        with _blame(path):
+            connection = _connect(path)
+        opened = cls(path, connection)
+        try:
+            with _blame(path):
+                opened._begin()
+            opened.checkpoint()
+        except BaseException:
+            connection.close()
+            raise
+        return opened
+
+    @property
+    def applied_seq(self) -> int:
+        """The last record applied; 0 if none."""
+        return self._facts.applied_seq
+
+    @property
+    def applied_term(self) -> int:
+        """The term of the last record applied; 0 if none."""
+        return self._facts.term
+
+    @property
+    def applied_time_ns(self) -> int:
+        """The time of the last record applied; 0 if none.  The next one's is later."""
+        return self._facts.time_ns
+
+    @property
+    def durable_seq(self) -> int:
+        """Up to where a crash can't take it back: the log may be cut so far."""
+        return self._durable_seq
+
+    @property
+    def keys(self) -> int:
+        """How many entries there are."""
+        return self._facts.keys
+
+    @property
+    def size_bytes(self) -> int:
+        """How large keys and values are together."""
+        return self._facts.bytes
+
+    def apply(self, records: Sequence[Record]) -> None:
+        """Apply records in one transaction: all of them, or none where it raises.
+
+        Args:
+            records: in order, the first behind ``applied_seq``; not empty.
+
+        Raises:
+            CorruptionError, DiskError, DiskFullError: none was applied.
+        """
+        seqs = [record.seq for record in records]
+        first = self.applied_seq + 1
+        assert seqs == list(range(first, first + len(seqs))), f"{seqs} behind {first}"
+        with _blame(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                facts = self._change(records)
+                self._write_facts(facts)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        self._facts = facts
+
+    def get(self, key: bytes) -> Entry | None:
+        """Read an entry with its value; None where the key is absent.
+
+        Raises:
+            CorruptionError: the row is not what was written.
+            DiskError: it cannot be read.
+        """
+        with _blame(self._path):
+            row = self._connection.execute(rows.GET, (key,)).fetchone()
+        return None if row is None else self._entry(row)
+
+    def head(self, key: bytes) -> Entry | None:
+        """Read an entry without its value; None where the key is absent.
+
+        Raises:
+            CorruptionError, DiskError: it cannot be read.
+        """
+        with _blame(self._path):
+            row = self._connection.execute(rows.HEAD, (key,)).fetchone()
+        return None if row is None else _headed(row)
+
+    def version(self, key: bytes) -> int | None:
+        """Tell the version of a key; None where it is absent."""
+        entry = self.head(key)
+        return None if entry is None else entry.version
+
+    def scan(
+        self, prefix: bytes, after: bytes, limit: int, values: bool, max_bytes: int
+    ) -> list[Entry]:
+        """List entries in byte order; fewer than ``limit`` does not mean the end.
+
+        Args:
+            prefix: what their keys begin with; empty for all.
+            after: only keys behind this one; empty from the first.
+            limit: at most so many, 1 or more.
+            values: whether the values come too.
+            max_bytes: stop before keys and values pass this; one comes in any case.
+
+        Returns:
+            The entries; none at the end only.
+
+        Raises:
+            CorruptionError, DiskError: they cannot be read.
+        """
+        columns = (
+            f"{rows.HEAD_COLUMNS}, value, checksum" if values else (rows.HEAD_COLUMNS)
+        )
+        where, bounds = _range(prefix, after)
+        query = f"SELECT {columns} FROM entries {where} ORDER BY key LIMIT ?"  # noqa: S608
+        found: list[Entry] = []
+        with _blame(self._path), closing(self._connection.cursor()) as cursor:
+            for row in cursor.execute(query, (*bounds, limit)):
+                entry = self._entry(row) if values else _headed(row)
+                max_bytes -= len(entry.key) + (entry.size if values else 0)
+                if found and max_bytes < 0:
+                    break
+                found.append(entry)
+        return found
+
+    def due(self, now_ns: int, limit: int) -> list[tuple[bytes, int]]:
+        """List keys whose time is up, with their versions, the longest overdue first.
+
+        Args:
+            now_ns: the clock (Unix, nanoseconds); up is what expires at it or before.
+            limit: at most so many.
+        """
+        with _blame(self._path):
+            return self._connection.execute(rows.DUE, (now_ns, limit)).fetchall()
+
+    def answered(self, key: str) -> Answered | None:
+        """Find the answer to an idempotency key; None where it has none any more.
+
+        Raises:
+            CorruptionError, DiskError: it cannot be read.
+        """
+        with _blame(self._path):
+            row = self._connection.execute(rows.ANSWERED, (key,)).fetchone()
+        if row is None:
+            return None
+        fingerprint, answer, time_ns, checksum = row
+        return self._answer((key, fingerprint, answer, time_ns, checksum))
+
+    def digest(self) -> bytes:
+        """Return 16 bytes that are equal where ``applied_seq`` and all content are."""
+        parts = (self.applied_seq, self._facts.sum)
+        return b"".join(part.to_bytes(8, "big", signed=True) for part in parts)
+
+    def checkpoint(self) -> int:
+        """Make durable what was applied before; on another thread, it waits for fsync.
+
+        It goes over a connection of its own, so that the reactor's reads and writes go
+        on beside it.  Only where the WAL passes `WAL_BYTES_MAX` does it keep a write
+        waiting, while it copies the last pages and syncs.
+
+        Returns:
+            ``durable_seq``, after it.
+
+        Raises:
+            CorruptionError, DiskError, DiskFullError: it failed.
+        """
+        with _blame(self._path), closing(_connect(self._path)) as connection:
+            applied = connection.execute(rows.FACTS).fetchone()[0]
+            done = _checkpoint(connection, "PASSIVE")
+            if self._wal_bytes() > WAL_BYTES_MAX:
+                done = _checkpoint(connection, "RESTART") or done
+        if done:
+            self._durable_seq = max(self._durable_seq, applied)
+        return self._durable_seq
+
+    def close(self) -> None:
+        """Let go of the database; what was applied is then durable."""
+        with _blame(self._path):
+            self._connection.close()
+
+    def _begin(self) -> None:
+        """Make the tables of an empty database, or check those of another."""
+        (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+        (tables,) = self._connection.execute(
+            "SELECT count(*) FROM sqlite_master"
+        ).fetchone()
+        if pages > 1 or tables:
+            self._verify()
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        for table in rows.TABLES:
+            self._connection.execute(table)
+        self._write_facts(Facts())
+        self._connection.execute("COMMIT")
+        DiskFiles().sync_directory(self._path.parent)
+
+    def _verify(self) -> None:
+        """Check the database's structure, every row, and the facts against them."""
+        verdict = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        if verdict != ("ok",):
+            raise self._damaged(str(verdict[0]))
+        found = self._connection.execute(rows.FACTS).fetchall()
+        if len(found) != 1:
+            raise self._damaged("facts")
+        *columns, checksum = found[0]
+        keys, size, total = self._sums()
+        self._facts = Facts(*columns)
+        if checksum != self._facts.checksum():
+            raise self._damaged("facts")
+        if (keys, size, total) != self._facts.columns()[3:]:
+            raise self._damaged("entries are missing or doubled")
+
+    def _sums(self) -> tuple[int, int, int]:
+        """Read every row; count the entries, their bytes, and sum the checksums."""
+        keys = size = total = 0
+        for row in self._connection.execute(rows.ALL_ENTRIES):
+            entry = self._entry(row)
+            keys += 1
+            size += len(entry.key) + entry.size
+            total = rows.add(total, row[-1])
+        for row in self._connection.execute(rows.ALL_ANSWERS):
+            self._answer(row)
+            total = rows.add(total, row[-1])
+        return keys, size, total
+
+    def _change(self, records: Sequence[Record]) -> Facts:
+        """Make the rows what they are after ``records``, and return the facts then."""
+        change = _Change(self._connection, self._facts)
+        for record in records:
+            for effect in record.effects:
+                change.effect(effect, record.seq)
+            if record.answered is not None:
+                change.answer(record.answered, record.time_ns)
+        last = records[-1]
+        change.forget_answers(last.time_ns - IDEMPOTENCY_WINDOW_NS)
+        return change.facts(last)
+
+    def _write_facts(self, facts: Facts) -> None:
+        """Write the row of facts."""
+        row = (*facts.columns(), facts.checksum())
+        self._connection.execute(rows.SET_FACTS, row)
+
+    def _entry(self, row: rows.Row) -> Entry:
+        """Make an entry of a row, after checking it."""
+        entry = rows.entry_of(row)
+        if entry is None:
+            raise self._damaged(f"the row of key {row[0]!r}")
+        return entry
+
+    def _answer(self, row: tuple[str, bytes, bytes, int, int]) -> Answered:
+        """Make an answer of a row, after checking it."""
+        key, fingerprint, answer, time_ns, checksum = row
+        answered = Answered(key, fingerprint, answer)
+        try:
+            true = checksum == rows.answer_checksum(answered, time_ns)
+        except (TypeError, ValueError, AttributeError):
+            true = False
+        if not true:
+            raise self._damaged(f"the row of idempotency key {key!r}")
+        return answered
+
+    def _damaged(self, what: str) -> CorruptionError:
+        """Make the error that names the file."""
+        return CorruptionError(f"{self._path} is damaged: {what}", file=str(self._path))
+
+    def _wal_bytes(self) -> int:
+        """Tell how large the WAL is."""
+        wal = self._path.with_name(self._path.name + "-wal")
+        return wal.stat().st_size if wal.exists() else 0
+
+
+class _Change:
+    """One transaction's changes to rows, and what they do to the facts.
+
+    Invariants: counts and sum are those of the rows as they stand.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, facts: Facts) -> None:
+        """Begin with the facts as they are.
+
+        Args:
+            connection: in a transaction.
+            facts: true of its rows.
+        """
+        self._execute = connection.execute
+        self._keys = facts.keys
+        self._bytes = facts.bytes
+        self._sum = facts.sum
+
+    def effect(self, effect: Effect, seq: int) -> None:
+        """Do one effect.
+
+        Args:
+            effect: what to do.
+            seq: of the record that it is in.
+        """
+        key = effect.key
+        old = self._execute(rows.FIND, (key,)).fetchone()
+        if old is not None:
+            self._keys -= 1
+            self._bytes -= len(key) + old[0]
+            self._sum = rows.add(self._sum, -old[1])
+        if isinstance(effect, KvPut):
+            self._put(effect, seq)
+        elif old is not None:
+            self._execute(rows.DELETE, (key,))
+
+    def _put(self, put: KvPut, seq: int) -> None:
+        """Write an entry's row."""
+        key, value, kind, expires = put.key, put.value, put.content_type, put.expires_ns
+        checksum = rows.entry_checksum(key, seq, expires, kind, value)
+        self._execute(rows.PUT, (key, seq, expires, kind, len(value), checksum, value))
+        self._keys += 1
+        self._bytes += len(key) + len(value)
+        self._sum = rows.add(self._sum, checksum)
+
+    def answer(self, answered: Answered, time_ns: int) -> None:
+        """Write the row of an answered idempotency key, in place of an older one.
+
+        Args:
+            answered: the key and its answer.
+            time_ns: the record's.
+        """
+        old = self._execute(rows.ANSWERED, (answered.key,)).fetchone()
+        if old is not None:
+            self._sum = rows.add(self._sum, -old[3])
+        checksum = rows.answer_checksum(answered, time_ns)
+        row = (answered.key, answered.fingerprint, answered.answer, time_ns, checksum)
+        self._execute(rows.ANSWER, row)
+        self._sum = rows.add(self._sum, checksum)
+
+    def forget_answers(self, before_ns: int) -> None:
+        """Delete the answers of records before a time."""
+        for (checksum,) in self._execute(rows.FORGET_ANSWERS, (before_ns,)).fetchall():
+            self._sum = rows.add(self._sum, -checksum)
+
+    def facts(self, last: Record) -> Facts:
+        """Return the facts after all changes, the last of which ``last`` made."""
+        return Facts(
+            last.seq, last.term, last.time_ns, self._keys, self._bytes, self._sum
+        )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a database the way every connection to it must."""
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "wal_autocheckpoint=0",
+            "cache_size=-16384",
+            "secure_delete=OFF",
+            "cell_size_check=ON",
+            "trusted_schema=OFF",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
+    """Copy the WAL into the database; tell whether all of it was, and is durable."""
+    row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    busy, frames, copied = row
+    return not busy and frames == copied
+
+
+def _headed(row: tuple[bytes, int, int, str, int | None]) -> Entry:
+    """Make an entry without its value."""
+    key, version, size, content_type, expires_ns = row
+    return Entry(key, version, size, content_type, None, expires_ns)
+
+
+def _range(prefix: bytes, after: bytes) -> tuple[str, list[bytes]]:
+    """Spell which keys begin with ``prefix`` and come behind ``after``."""
+    where, bounds = ("WHERE key > ?", [after])
+    if prefix > after:
+        where, bounds = ("WHERE key >= ?", [prefix])
+    stem = prefix.rstrip(b"\xff")
+    if stem:
+        where += " AND key < ?"
+        bounds.append(stem[:-1] + bytes([stem[-1] + 1]))
+    return where, bounds
+
+
+@contextmanager
+def _blame(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into what they mean for whoever must act."""
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        raise
+    except sqlite3.Error as error:
+        _raise(error, path)
+
+
+def _raise(error: sqlite3.Error, path: Path) -> NoReturn:
+    """Raise the error of ours that one of SQLite's means."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    if code & 0xFF == sqlite3.SQLITE_FULL:
+        raise DiskFullError(f"{path}: no room left", file=str(path)) from error
+    if code & 0xFF in _DISK_CODES and code not in _DAMAGE_CODES:
+        raise DiskError(f"{path}: {error}", file=str(path)) from error
+    raise CorruptionError(f"{path} is damaged: {error}", file=str(path)) from error

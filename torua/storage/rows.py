@@ -1,0 +1,156 @@
+"""The map's tables, and the sums by which a row knows whether it is what was written.
+
+Each row carries a checksum over all of its columns; the one row of facts carries the
+sum of all of them, so that a row that was changed, lost or doubled shows when the map
+is opened, and equal maps have equal sums whatever the order in which they were filled.
+"""
+
+import struct
+from hashlib import blake2b
+
+from google_crc32c import value as crc32c
+from msgspec import Struct
+
+from torua.core.kv import Entry
+from torua.core.records import Answered
+
+TABLES = (
+    """CREATE TABLE facts (
+        id INTEGER PRIMARY KEY, applied_seq INTEGER, term INTEGER, time_ns INTEGER,
+        keys INTEGER, bytes INTEGER, sum INTEGER, checksum INTEGER)""",
+    """CREATE TABLE entries (
+        key BLOB NOT NULL UNIQUE, version INTEGER, expires_ns INTEGER,
+        content_type TEXT, size INTEGER, checksum INTEGER, value BLOB)""",
+    """CREATE INDEX due ON entries (expires_ns, key, version)
+        WHERE expires_ns IS NOT NULL""",
+    """CREATE TABLE idempotency (
+        key TEXT NOT NULL UNIQUE, fingerprint BLOB, answer BLOB, time_ns INTEGER,
+        checksum INTEGER)""",
+    "CREATE INDEX answered_at ON idempotency (time_ns)",
+)
+
+FIND = "SELECT size, checksum FROM entries WHERE key = ?"
+PUT = """INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
+    SET version = excluded.version, expires_ns = excluded.expires_ns,
+    content_type = excluded.content_type, size = excluded.size,
+    checksum = excluded.checksum, value = excluded.value"""
+DELETE = "DELETE FROM entries WHERE key = ?"
+HEAD_COLUMNS = "key, version, size, content_type, expires_ns"
+GET = f"SELECT {HEAD_COLUMNS}, value, checksum FROM entries WHERE key = ?"  # noqa: S608
+HEAD = f"SELECT {HEAD_COLUMNS} FROM entries WHERE key = ?"  # noqa: S608
+DUE = """SELECT key, version FROM entries WHERE expires_ns <= ?
+    ORDER BY expires_ns, key LIMIT ?"""
+ANSWERED = (
+    "SELECT fingerprint, answer, time_ns, checksum FROM idempotency WHERE key = ?"
+)
+ANSWER = "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)"
+FORGET_ANSWERS = "DELETE FROM idempotency WHERE time_ns < ? RETURNING checksum"
+FACTS = "SELECT applied_seq, term, time_ns, keys, bytes, sum, checksum FROM facts"
+SET_FACTS = "INSERT OR REPLACE INTO facts VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
+ALL_ENTRIES = f"SELECT {HEAD_COLUMNS}, value, checksum FROM entries"  # noqa: S608
+ALL_ANSWERS = "SELECT key, fingerprint, answer, time_ns, checksum FROM idempotency"
+
+Row = tuple[bytes, int, int, str, int | None, bytes, int]
+
+_ENTRY = struct.Struct("<cHQqI")
+_ANSWER = struct.Struct("<cHqII")
+_FACTS = struct.Struct("<c6q")
+
+
+class Facts(Struct, frozen=True):
+    """What the map knows of itself.
+
+    Attributes:
+        applied_seq: the last record applied.
+        term: that record's.
+        time_ns: that record's.
+        keys: how many entries there are.
+        bytes: how large their keys and values are together.
+        sum: of all rows' checksums, as a signed number of 64 bits.
+    """
+
+    applied_seq: int = 0
+    term: int = 0
+    time_ns: int = 0
+    keys: int = 0
+    bytes: int = 0
+    sum: int = 0
+
+    def checksum(self) -> int:
+        """Compute the checksum of the row of facts."""
+        return _hash(_FACTS.pack(b"f", *self.columns()))
+
+    def columns(self) -> tuple[int, int, int, int, int, int]:
+        """Return the columns of the row, but for id and checksum."""
+        return (
+            self.applied_seq,
+            self.term,
+            self.time_ns,
+            self.keys,
+            self.bytes,
+            self.sum,
+        )
+
+
+def entry_checksum(
+    key: bytes, version: int, expires_ns: int | None, content_type: str, value: bytes
+) -> int:
+    """Compute the checksum of an entry's row.
+
+    Args:
+        key: as in `KvPut`, like all that follow.
+        version: the seq of the record that set it.
+        expires_ns: 0 or more, or None.
+        content_type: of the value.
+        value: whole.
+    """
+    expires = -1 if expires_ns is None else expires_ns
+    fields = _ENTRY.pack(b"e", len(key), version, expires, crc32c(value))
+    return _hash(fields + key + content_type.encode())
+
+
+def answer_checksum(answered: Answered, time_ns: int) -> int:
+    """Compute the checksum of the row of an answered idempotency key.
+
+    Args:
+        answered: the key and its answer.
+        time_ns: of the record that settled it.
+    """
+    key = answered.key.encode()
+    fields = _ANSWER.pack(
+        b"i",
+        len(key),
+        time_ns,
+        crc32c(answered.fingerprint),
+        crc32c(answered.answer),
+    )
+    return _hash(fields + key)
+
+
+def add(total: int, change: int) -> int:
+    """Add to a sum, which stays a signed number of 64 bits.
+
+    Args:
+        total: the sum.
+        change: a checksum, or its negative to take one out.
+    """
+    return (total + change + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def entry_of(row: Row) -> Entry | None:
+    """Make an entry of a row of ``GET``; None where the row is not what was written."""
+    key, version, size, content_type, expires_ns, value, checksum = row
+    try:
+        true = size == len(value) and checksum == entry_checksum(
+            key, version, expires_ns, content_type, value
+        )
+    except (TypeError, ValueError, AttributeError, struct.error):
+        true = False
+    if not true:
+        return None
+    return Entry(key, version, size, content_type, value, expires_ns)
+
+
+def _hash(data: bytes) -> int:
+    """Hash to a signed number of 64 bits, as SQLite keeps them."""
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little", signed=True)
