@@ -1,0 +1,114 @@
+"""The bug gallery of one shard: each switch breaks a rule, and is found."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.core.replication.desk import DictMap
+from tests.core.replication.oracle import Trial
+from torua.core.kv import IdempotencyKey
+from torua.core.records import Answered, KvDelete
+from torua.core.replication.messages import Append, Output, Reply
+from torua.core.replication.primary import Primary, _Waiting
+
+SEEDS = 40
+STEPS = 60
+
+
+class EarlyRefusal(Primary):
+    """Answers what changed nothing before the tip that it rests on is committed."""
+
+    def _admit(self, waiting: _Waiting) -> Iterator[Output]:
+        """Answer too early."""
+        if waiting.seq < waiting.first:
+            waiting.seq = 0
+        yield from super()._admit(waiting)
+
+
+class ReplyBeforeStored(Primary):
+    """Answers as soon as the records are on their way to the disk."""
+
+    def _admit(self, waiting: _Waiting) -> Iterator[Output]:
+        """Answer too early."""
+        records = self._tip.since(waiting.first)
+        if records:
+            yield Append(records)
+        yield Reply(waiting.requests[0], tuple(waiting.outcomes))
+
+
+class ApplyAboveCheckpoint(Primary):
+    """Commits up to the tip when any record is stored."""
+
+    def _committable(self) -> int:
+        """Count what is not stored."""
+        return self._tip.seq
+
+
+class Forgetful(Primary):
+    """Knows only the idempotency keys that are in flight."""
+
+    def _known(self, key: IdempotencyKey | None, part: int) -> Answered | None:
+        """Look up too little."""
+        return None
+
+
+class BlindSweep(Primary):
+    """Expires a key that was due, whatever became of it since."""
+
+    def _expire(self, now_ns: int, now: float) -> Iterator[Output]:
+        """Judge by the clock alone."""
+        due = self._view.due(now_ns, 10)
+        if due:
+            yield self._append(tuple(KvDelete(key) for key, _ in due), now_ns)
+
+
+class ClockedReads(Primary):
+    """Takes expired keys for absent by its own clock, without a record."""
+
+    def _expire(self, now_ns: int, now: float) -> Iterator[Output]:
+        """Judge by the clock alone."""
+        assert isinstance(self._view, DictMap)
+        for key, _ in self._view.due(now_ns, 10):
+            del self._view.entries[key]
+        return
+        yield
+
+
+class RunsPartsAgain(Primary):
+    """Looks up the answer of a batch's first part only."""
+
+    def _known(self, key: IdempotencyKey | None, part: int) -> Answered | None:
+        """Look up too little."""
+        return super()._known(key, part) if part == 0 else None
+
+
+GALLERY: list[type[Primary]] = [
+    EarlyRefusal,
+    ReplyBeforeStored,
+    ApplyAboveCheckpoint,
+    Forgetful,
+    BlindSweep,
+    ClockedReads,
+    RunsPartsAgain,
+]
+
+
+def finds(primary: type[Primary]) -> bool:
+    """Tell whether any of the trials fails with this machine."""
+    for seed in range(SEEDS):
+        try:
+            Trial(seed, primary).run(STEPS)
+        except (AssertionError, KeyError, IndexError):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("switch", GALLERY, ids=lambda switch: switch.__name__)
+def test_the_trials_find(switch: type[Primary]) -> None:
+    """A machine that breaks the rule does not pass."""
+    assert finds(switch)
+
+
+def test_the_trials_find_nothing_else() -> None:
+    """The machine as it stands passes the same trials."""
+    assert not finds(Primary)

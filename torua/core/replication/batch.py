@@ -1,0 +1,224 @@
+"""From operations to records: how a batch is split, and how each part is judged.
+
+A key stands at most once in a record, for its version is the record's seq.  So a batch
+is split into parts, one record each; by its operations alone, not by what becomes of
+them, so that a retry under the same idempotency key is split in the same way and each
+part finds its own answer (``key#0``, ``key#1`` …).  Parts are appended in order, so
+after a crash those that survived are the first ones, and a retry does the rest.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from torua.core.ids import ShardId
+from torua.core.kv import (
+    BULK_BYTES_MAX,
+    Condition,
+    Delete,
+    Get,
+    IdempotencyKey,
+    Operation,
+    Outcome,
+    Put,
+)
+from torua.core.records import Answered, Effect, KvDelete, KvPut, Record
+from torua.core.replication.tip import RECORD_COST, Tip, entry_of
+from torua.errors import PreconditionError, TooLargeError
+
+PART_BYTES_MAX = 1 << 20
+"""A record of small values is read, checked and applied in milliseconds; a larger value
+stands alone in its record."""
+
+READ_BYTES_MAX = BULK_BYTES_MAX
+"""What one request may read is held in memory until it is answered."""
+
+TIME_NS_MAX = (1 << 63) - 1
+"""The last moment that the map can spell; a later expiry is never."""
+
+
+class Answer(Struct, frozen=True, array_like=True):
+    """What became of the operations of one part, kept under its idempotency key."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+def part_key(key: str, part: int) -> str:
+    """Name the answer of one part; no two pairs share a name.
+
+    Args:
+        key: the caller's, any characters.
+        part: which part of the batch, from 0.
+    """
+    return f"{key}#{part}"
+
+
+def weight_of(operation: Operation) -> int:
+    """Estimate what an operation takes in memory, in bytes."""
+    value = len(operation.value) if isinstance(operation, Put) else 0
+    return RECORD_COST + len(operation.key) + value
+
+
+def split(
+    operations: Sequence[Operation], answered: bool
+) -> list[tuple[Operation, ...]]:
+    """Split a batch into parts, in order, each to become at most one record.
+
+    Args:
+        operations: any number.
+        answered: whether answers are kept: then a value that is read stands in the log
+            too, and so has a part to itself.
+    """
+    parts: list[tuple[Operation, ...]] = []
+    part: list[Operation] = []
+    written: dict[bytes, None] = {}
+    weight = 0
+    for operation in operations:
+        reads = isinstance(operation, Get)
+        large = answered and isinstance(operation, Get) and operation.value
+        cost = PART_BYTES_MAX if large else weight_of(operation)
+        again = not reads and operation.key in written
+        if part and (again or weight + cost > PART_BYTES_MAX):
+            parts.append(tuple(part))
+            part, written, weight = [], {}, 0
+        part.append(operation)
+        weight += cost
+        if not reads:
+            written[operation.key] = None
+    return [*parts, tuple(part)] if part else parts
+
+
+class Draft:
+    """One part while it is judged: the record to be, above the tip.
+
+    Invariants: each key is written at most once; ``seq`` and ``time_ns`` are those of
+    the record right after the tip, which nothing is appended to meanwhile.
+
+    Attributes:
+        outcomes: of the operations judged so far, in order.
+    """
+
+    def __init__(self, tip: Tip, now_ns: int, room: int = READ_BYTES_MAX) -> None:
+        """Begin a part.
+
+        Args:
+            tip: what its operations are judged by.
+            now_ns: the primary's wall clock (Unix, nanoseconds).
+            room: how many bytes of values it may read.
+        """
+        self.outcomes: list[Outcome] = []
+        self._tip = tip
+        self._room = room
+        self._seq = tip.seq + 1
+        self._time_ns = tip.rise(now_ns)
+        self._effects: dict[bytes, Effect] = {}
+
+    def judge(self, operation: Operation) -> None:
+        """Decide what becomes of the next operation."""
+        match operation:
+            case Put():
+                outcome = self._put(operation)
+            case Delete():
+                outcome = self._delete(operation)
+            case Get():
+                outcome = self._get(operation)
+        self.outcomes.append(outcome)
+
+    def answer(self) -> Answer:
+        """Return what became of all operations judged."""
+        return Answer(tuple(self.outcomes))
+
+    def record(
+        self, shard: ShardId, term: int, answered: Answered | None
+    ) -> Record | None:
+        """Make the record; None where there is nothing to keep.
+
+        Args:
+            shard: whose log.
+            term: of the primary.
+            answered: the idempotency key that it settles, if any.
+        """
+        if not self._effects and answered is None:
+            return None
+        effects = tuple(self._effects.values())
+        return Record(shard, self._seq, term, self._time_ns, effects, answered)
+
+    def _put(self, put: Put) -> Outcome:
+        """Set the key, where its conditions hold."""
+        refusal = self._refusal(put.key, put.conditions)
+        if refusal is not None:
+            return refusal
+        expires_ns = None if put.ttl_s is None else self._expiry(put.ttl_s)
+        self._effect(KvPut(put.key, put.value, put.content_type, expires_ns))
+        return Outcome(version=self._seq)
+
+    def _delete(self, delete: Delete) -> Outcome:
+        """Remove the key, where its conditions hold and there is something."""
+        refusal = self._refusal(delete.key, delete.conditions)
+        if refusal is not None:
+            return refusal
+        if self._version(delete.key) is not None:
+            self._effect(KvDelete(delete.key))
+        return Outcome()
+
+    def _get(self, get: Get) -> Outcome:
+        """Read the key, as far as there is room for its value."""
+        effect = self._effects.get(get.key)
+        if effect is not None:
+            found = entry_of(effect, self._seq, get.value)
+        else:
+            found = self._tip.read(get.key, value=False)
+        if found is None:
+            return Outcome()
+        if not get.value:
+            return Outcome(version=found.version, entry=found)
+        if found.size > self._room:
+            detail = f"one request reads at most {READ_BYTES_MAX} bytes"
+            return Outcome(found.version, error=TooLargeError.code, detail=detail)
+        self._room -= found.size
+        if effect is None:
+            found = self._tip.read(get.key)
+        return Outcome(version=found.version if found else None, entry=found)
+
+    def _refusal(self, key: bytes, conditions: Sequence[Condition]) -> Outcome | None:
+        """Tell how conditions fail at the tip; None where all hold."""
+        if not conditions:
+            return None
+        version = self._version(key)
+        if all(each.holds(version) for each in conditions):
+            return None
+        stands = "is absent" if version is None else f"is at version {version}"
+        detail = f"the condition does not hold: the key {stands}"
+        return Outcome(version=version, error=PreconditionError.code, detail=detail)
+
+    def _version(self, key: bytes) -> int | None:
+        """Return the version of a key as this part leaves it so far."""
+        effect = self._effects.get(key)
+        if effect is None:
+            return self._tip.lookup(key)
+        return None if isinstance(effect, KvDelete) else self._seq
+
+    def _effect(self, effect: Effect) -> None:
+        """Change a key, for the first time in this part."""
+        assert effect.key not in self._effects, "a key twice in one record"
+        self._effects[effect.key] = effect
+
+    def _expiry(self, ttl_s: float) -> int:
+        """Resolve a time to live into a moment, by the primary's time alone."""
+        room_s = (TIME_NS_MAX - self._time_ns) / 1e9 - 1
+        if not ttl_s < room_s:
+            return TIME_NS_MAX
+        return self._time_ns + int(max(0.0, ttl_s) * 1e9)
+
+
+def settle(key: IdempotencyKey | None, part: int, answer: bytes) -> Answered | None:
+    """Say which idempotency key a part settles; None where the caller gave none.
+
+    Args:
+        key: the caller's promise, if any.
+        part: which part of its batch, from 0.
+        answer: an `Answer`, spelled.
+    """
+    if key is None:
+        return None
+    return Answered(part_key(key.key, part), key.fingerprint, answer)
