@@ -81,5 +81,5 @@ def endpoints(option: str | None, data_dir: Path = DEFAULT_DIR) -> tuple[str, ..
 
 def _url(text: str) -> str:
     """Complete ``host:port`` to a URL; leave a URL as it is."""
-    text = text.strip().rstrip("/")
+    text = text.strip()
     return text if "://" in text else f"http://{text}"
