@@ -43,22 +43,19 @@ class DictMap:
         self.entries: dict[bytes, Entry] = {}
         self.answers: dict[str, Answered] = {}
 
-    def lookup(self, key: bytes) -> int | None:
+    def version(self, key: bytes) -> int | None:
         """Return a key's version."""
         entry = self.entries.get(key)
         return entry.version if entry else None
 
-    def read(self, key: bytes, value: bool = True) -> Entry | None:
-        """Read a key.
+    def get(self, key: bytes) -> Entry | None:
+        """Read a key."""
+        return self.entries.get(key)
 
-        Args:
-            key: which.
-            value: whether with its value.
-        """
-        entry = self.entries.get(key)
-        if entry is None or value:
-            return entry
-        return msgspec.structs.replace(entry, value=None)
+    def head(self, key: bytes) -> Entry | None:
+        """Read a key without its value."""
+        entry = self.get(key)
+        return msgspec.structs.replace(entry, value=None) if entry else None
 
     def answered(self, key: str) -> Answered | None:
         """Return what an idempotency key was answered."""
@@ -77,11 +74,6 @@ class DictMap:
             if entry.expires_ns is not None and entry.expires_ns <= now_ns
         )
         return [(key, version) for _, key, version in found[:limit]]
-
-    def next_expiry_ns(self) -> int | None:
-        """Return the soonest expiry."""
-        each = (entry.expires_ns for entry in self.entries.values())
-        return min((ns for ns in each if ns is not None), default=None)
 
     def apply(self, record: Record) -> None:
         """Bring the map forward by one record."""

@@ -173,7 +173,12 @@ class Trial:
         return list(chain.from_iterable(each.outcomes for each in answers))
 
     def in_flight(self, key: str, before: int) -> bool:
-        """Tell whether a record of this key was waiting to be synced."""
+        """Tell whether a record of this key was waiting to be synced.
+
+        Args:
+            key: an idempotency key.
+            before: how many records were waiting.
+        """
         return any(
             each.answered is not None and each.answered.key.startswith(f"{key}#")
             for each in self.desk.unsynced[:before]
@@ -229,7 +234,7 @@ class Trial:
         self.desk.pass_time(self.random.choice([0.1, 0.3, 1.5]))
         for record in self.desk.unsynced[before:]:
             for effect in record.effects:
-                entry = self.desk.map.read(effect.key)
+                entry = self.desk.map.get(effect.key)
                 assert isinstance(effect, KvDelete)
                 assert entry is not None and entry.expires_ns is not None
                 assert entry.expires_ns <= self.desk.now_ns

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.replication.desk import Desk, puts
+from tests.core.replication.desk import SHARD, Desk, puts
 from torua.core.kv import Condition, Delete, Get, Outcome, Put
 from torua.core.records import KvDelete, KvPut, Record
 from torua.core.replication.batch import PART_BYTES_MAX, READ_BYTES_MAX
@@ -35,7 +35,7 @@ def test_it_serves_once_a_no_op_of_its_term_is_stored() -> None:
     desk.sync()
     assert desk.served == 1
     assert desk.state() is State.ACTIVE
-    assert desk.log == [Record(3, 1, 1, desk.log[0].time_ns)]
+    assert desk.log == [Record(SHARD, 1, 1, desk.log[0].time_ns)]
 
 
 def test_beginning_twice_appends_one_no_op() -> None:
@@ -56,7 +56,7 @@ def test_a_write_is_answered_when_stored_and_applied() -> None:
     assert not desk.primary.idle
     desk.sync()
     assert desk.replies[request] == (Outcome(version=2),)
-    entry = desk.map.read(b"k")
+    entry = desk.map.get(b"k")
     assert entry is not None
     assert (entry.value, entry.content_type, entry.version) == (b"v", "text/plain", 2)
     assert desk.primary.idle
@@ -194,12 +194,12 @@ def test_an_expired_key_goes_by_a_record() -> None:
     desk.done(Put(b"k", b"v", ttl_s=1.0))
     desk.pass_time(0.9)
     desk.sync()
-    assert desk.map.lookup(b"k") is not None
+    assert desk.map.version(b"k") is not None
     desk.pass_time(0.4)
-    assert desk.map.lookup(b"k") is not None
+    assert desk.map.version(b"k") is not None
     assert desk.unsynced[0].effects == (KvDelete(b"k"),)
     desk.sync()
-    assert desk.map.lookup(b"k") is None
+    assert desk.map.version(b"k") is None
     desk.pass_time(1.0)
     assert desk.primary.next_deadline() is None
 
@@ -213,8 +213,8 @@ def test_expiry_spares_a_key_that_changed_at_the_tip() -> None:
     desk.sync()
     desk.pass_time(0.5)
     desk.sync()
-    assert desk.map.lookup(b"k") is not None
-    assert desk.map.lookup(b"l") is None
+    assert desk.map.version(b"k") is not None
+    assert desk.map.version(b"l") is None
 
 
 def test_expiry_goes_on_after_a_restart() -> None:
@@ -226,7 +226,7 @@ def test_expiry_goes_on_after_a_restart() -> None:
     desk.ready()
     desk.pass_time(0.5)
     desk.sync()
-    assert desk.map.lookup(b"k") is None
+    assert desk.map.version(b"k") is None
 
 
 def test_many_keys_that_expire_at_once_go_within_a_second() -> None:
@@ -253,7 +253,7 @@ def test_sweeps_wait_while_much_is_in_flight() -> None:
     desk.sync()
     desk.pass_time(1.0)
     desk.sync()
-    assert desk.map.lookup(b"k") is None
+    assert desk.map.version(b"k") is None
 
 
 def test_an_answered_key_gets_the_same_answer() -> None:

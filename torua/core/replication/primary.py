@@ -26,6 +26,7 @@ from torua.core.kv import IdempotencyKey, Operation, Outcome, Put
 from torua.core.records import Answered, KvDelete, Record
 from torua.core.replication.batch import (
     READ_BYTES_MAX,
+    TIME_NS_MAX,
     Answer,
     Draft,
     part_key,
@@ -403,7 +404,7 @@ class Primary:
         )
         if len(due) >= SWEEP_KEYS_MAX:
             self._sweep_at = now + SWEEP_AGAIN_S
-        elif not tip and self._view.next_expiry_ns() is None:
+        elif not tip and not self._view.due(TIME_NS_MAX, 1):
             self._sweep_at = None
         if effects:
             yield self._append(effects, now_ns)

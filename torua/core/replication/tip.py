@@ -20,16 +20,14 @@ RECORD_COST = 64
 class View(Protocol):
     """The shard's map as the records up to the commit point made it."""
 
-    def lookup(self, key: bytes) -> int | None:
-        """Return the version of a key; None where it is absent."""
+    def version(self, key: bytes) -> int | None:
+        """Tell the version of a key; None where it is absent."""
 
-    def read(self, key: bytes, value: bool = True) -> Entry | None:
-        """Read a key as it stands, expired or not; None where it is absent.
+    def get(self, key: bytes) -> Entry | None:
+        """Read a key with its value, expired or not; None where it is absent."""
 
-        Args:
-            key: which.
-            value: whether the value comes too.
-        """
+    def head(self, key: bytes) -> Entry | None:
+        """Read a key without its value; None where it is absent."""
 
     def answered(self, key: str) -> Answered | None:
         """Return what an idempotency key was answered; None where it is unknown."""
@@ -41,9 +39,6 @@ class View(Protocol):
             now_ns: the time to judge by (Unix, nanoseconds).
             limit: at most so many.
         """
-
-    def next_expiry_ns(self) -> int | None:
-        """Return the soonest expiry of all keys; None where none expires."""
 
 
 def entry_of(effect: Effect, seq: int, value: bool) -> Entry | None:
@@ -118,7 +113,7 @@ class Tip:
         """Return the version of a key at the tip; None where it is absent."""
         above = self._overlay.get(key)
         if above is None:
-            return self._view.lookup(key)
+            return self._view.version(key)
         seq, effect = above
         return None if isinstance(effect, KvDelete) else seq
 
@@ -131,7 +126,7 @@ class Tip:
         """
         above = self._overlay.get(key)
         if above is None:
-            return self._view.read(key, value)
+            return self._view.get(key) if value else self._view.head(key)
         seq, effect = above
         return entry_of(effect, seq, value)
 
