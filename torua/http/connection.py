@@ -1,0 +1,409 @@
+"""Connections: requests come in within bounds, and answers go out as they are taken.
+
+Twisted reads a whole body before it asks anybody.  Here a request is looked at once its
+headers are in: one that is refused is answered then, and what is still coming of its
+body is read and dropped for a moment, so that the client gets to see the answer::
+
+    headers ── admitted ── body ── served ── answered ── next request
+        └───── refused ─────┴── answered ── lingering ── closed
+"""
+
+from io import BytesIO
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.web import server
+from twisted.web.http import NO_BODY_CODES, HTTPChannel, datetimeToString
+
+from torua import __version__
+from torua.errors import MalformedError, OverloadedError, TooLargeError, ToruaError
+from torua.http import limits
+from torua.http.ids import sane_request_id, sane_traceparent
+from torua.http.messages import Answer
+from torua.http.pouring import Pouring
+from torua.http.problems import (
+    HeadersTooLargeError,
+    SlowClientError,
+    TargetTooLongError,
+)
+from torua.http.routes import Match
+from torua.http.targets import ascii_line, split_target
+
+SERVER = f"Torua/{__version__}"
+
+
+class Host(Protocol):
+    """What a connection needs of the site that it belongs to."""
+
+    reactor: IReactorTime
+
+    def match(self, method: str, path: str) -> Match:
+        """Find what serves a request, or raise why nothing does.
+
+        Args:
+            method: as it came.
+            path: as it came, percent-encoded.
+        """
+
+    def hold(self, count: int) -> bool:
+        """Account for so many more bytes of bodies; False where there is no room."""
+
+    def let_go(self, count: int) -> None:
+        """Account for so many bytes less."""
+
+    def has_room(self, count: int) -> bool:
+        """Tell whether so many more bytes could be held now."""
+
+    def fresh_id(self) -> str:
+        """Make a request id."""
+
+    def serve(self, request: "ApiRequest") -> None:
+        """Answer a request, sooner or later, by `ApiRequest.deliver`."""
+
+    def rejection(self, error: ToruaError, request_id: str) -> Answer:
+        """Answer what is not a request, and count it.
+
+        Args:
+            error: what is wrong with it.
+            request_id: its id.
+        """
+
+    def opened(self) -> None:
+        """Count a connection in."""
+
+    def closed(self) -> None:
+        """Count a connection out."""
+
+
+class ApiRequest(server.Request):
+    """One request on a connection.
+
+    Invariants: `refusal` or `match` is set once the headers are in; `cut` only together
+    with `refusal`; the body never grows beyond what its route takes; what it holds is
+    accounted for at the site until it was served or the connection is lost.
+    """
+
+    defaultContentType = None  # noqa: N815
+    channel: "Channel"
+
+    def __init__(self, channel: "Channel", *args: object) -> None:
+        """Begin a request of which only the first line is in."""
+        super().__init__(channel, *args)
+        self.host_site: Host = channel.site
+        self.match: Match | None = None
+        self.refusal: ToruaError | None = None
+        self.cut = False
+        self.request_id = ""
+        self.traceparent = ""
+        self.raw_path = ""
+        self.raw_query = ""
+        self.started_s = 0.0
+        self.body_max = 0
+        self._held = 0
+        self._serving = False
+
+    def admit(self, command: bytes, target: bytes, length: int | None) -> None:
+        """Decide by the headers whether to read the body, and what will serve it.
+
+        Args:
+            command: the method.
+            target: the request target.
+            length: of the body; None where it comes in chunks.
+        """
+        self.method = command
+        self.raw_path, self.raw_query = split_target(target)
+        self.request_id = self._id() or self.host_site.fresh_id()
+        self.traceparent = sane_traceparent(self._only(b"traceparent"))
+        self.body_max = limits.OTHER_BODY_BYTES_MAX
+        try:
+            self.match = self.host_site.match(command.decode(), self.raw_path)
+            self.body_max = self.match.route.body_max
+        except ToruaError as error:
+            self.refusal = error
+        self._admit_length(length or 0)
+
+    def _admit_length(self, length: int) -> None:
+        """Refuse a body that is known to be too large before any of it comes."""
+        if length > self.body_max:
+            self._cut(self.refusal or self._too_large())
+        elif not self.host_site.has_room(length):
+            self._cut(OverloadedError("too many request bodies are held just now"))
+
+    def _too_large(self) -> ToruaError:
+        """Say how large the body may be."""
+        return TooLargeError(f"a body of up to {self.body_max} bytes is taken here")
+
+    def _cut(self, refusal: ToruaError) -> None:
+        """Refuse the request without reading on."""
+        self.refusal = refusal
+        self.cut = True
+
+    def _id(self) -> str | None:
+        """Return the caller's request id where it is sane."""
+        return sane_request_id(self._only(b"x-request-id"))
+
+    def _only(self, name: bytes) -> str | None:
+        """Return the first header of a name, as text."""
+        found = self.requestHeaders.getRawHeaders(name)
+        return found[0].decode("latin-1") if found else None
+
+    def gotLength(self, length: int | None) -> None:
+        """Keep the body in memory: it is bounded."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a part of the body, or refuse it all."""
+        assert self.content is not None
+        if self.cut:
+            return
+        if self.content.tell() + len(data) > self.body_max:
+            self._cut(self.refusal or self._too_large())
+        elif not self.host_site.hold(len(data)):
+            self._cut(OverloadedError("too many request bodies are held just now"))
+        else:
+            self._held += len(data)
+            self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Have the request served, now that it is in whole, or refused."""
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path, self.args = path.partition(b"?")[0], {}
+        self.started_s = self.host_site.reactor.seconds()
+        self._serving = True
+        self.host_site.serve(self)
+
+    def body(self) -> bytes:
+        """Return the body."""
+        assert isinstance(self.content, BytesIO)
+        return self.content.getvalue()
+
+    def served(self) -> None:
+        """Let the body go: whoever served the request is done with it."""
+        self._serving = False
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Account for what is no longer held."""
+        self.host_site.let_go(self._held)
+        self._held = 0
+
+    def deliver(self, answer: Answer) -> None:
+        """Write the answer, unless there is nobody any more to read it."""
+        if self._disconnected:
+            return
+        self.setResponseCode(answer.status)
+        for name, value in self._headers(answer):
+            self.responseHeaders.addRawHeader(name, value.encode("latin-1", "replace"))
+        if self.method == b"HEAD" or len(answer.body) <= limits.PIECE_BYTES:
+            self.write(answer.body)
+            self.finish()
+        else:
+            Pouring(self, answer.body, self.host_site.reactor).start()
+
+    def _headers(self, answer: Answer) -> list[tuple[str, str]]:
+        """List the headers of an answer, those of every answer among them."""
+        found = [
+            ("Server", SERVER),
+            ("Date", datetimeToString().decode()),
+            ("X-Request-Id", self.request_id),
+            *answer.headers,
+        ]
+        if answer.content_type is not None:
+            found.append(("Content-Type", answer.content_type))
+        if answer.status not in NO_BODY_CODES:
+            found.append(("Content-Length", str(len(answer.body))))
+        if self.cut:
+            found.append(("Connection", "close"))
+        return found
+
+    def connectionLost(self, reason: object) -> None:
+        """Forget the client; what is being served goes on to its end."""
+        super().connectionLost(reason)
+        if not self._serving:
+            self._let_go()
+
+
+class Channel(HTTPChannel):
+    """One connection, in HTTP/1.
+
+    Invariants: the timer runs while a request comes in, and only then; once it is
+    closing nothing more is parsed; a rejection is written once.
+    """
+
+    MAX_LENGTH = limits.HEADERS_BYTES_MAX
+    totalHeadersSize = limits.HEADERS_BYTES_MAX  # noqa: N815
+    maxHeaders = limits.HEADERS_MAX  # noqa: N815
+    site: Host
+    transport: Any
+
+    def __init__(self) -> None:
+        """Begin a connection that is not yet made."""
+        super().__init__()
+        self._closing = False
+        self._lingering = False
+        self._timer: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        """Count the connection."""
+        super().connectionMade()
+        self.site.opened()
+
+    def connectionLost(self, reason: object = None) -> None:
+        """Count the connection out; nothing is left behind."""
+        self._closing = True
+        self._stop_timer()
+        self.site.closed()
+        super().connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read on, unless the connection is about to close."""
+        if self._closing:
+            return
+        if self._timer is None and not self._handlingRequest:
+            self._start_timer(limits.HEADERS_S)
+        super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        """Read one line of a request's head, within bounds."""
+        if self._closing:
+            return
+        if self._timer is None:
+            self._start_timer(limits.HEADERS_S)
+        if self._receivedHeaderSize == 0:
+            line = ascii_line(line)
+            if len(line) > limits.REQUEST_LINE_BYTES_MAX:
+                self._reject(TargetTooLongError())
+                return
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._reject(HeadersTooLargeError())
+            return
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line without an end."""
+        first = self._receivedHeaderSize == 0
+        self._reject(TargetTooLongError() if first else HeadersTooLargeError())
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        """Refuse lengths that no number of ours holds."""
+        if header == b"Content-Length" and len(data) > 18:
+            return bool(self._failChooseTransferDecoder())
+        return bool(super()._maybeChooseTransferDecoder(header, data))
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Take one header, unless an earlier one was wrong."""
+        return not self._closing and bool(super().headerReceived(line))
+
+    def allHeadersReceived(self) -> None:
+        """Decide whether the body is wanted."""
+        if self._closing:
+            return
+        request = self.requests[-1]
+        if not self._names_one_host(request):
+            self._reject(MalformedError("one Host header is wanted"))
+            return
+        request.admit(self._command, self._path, self.length)
+        if request.cut:
+            self.persistent = False
+            self.length = 0
+            request.gotLength(0)
+            return
+        expected = self._body_max_s(request)
+        super().allHeadersReceived()
+        self._start_timer(expected)
+
+    def _names_one_host(self, request: ApiRequest) -> bool:
+        """Tell whether the request has the Host header that HTTP/1.1 asks for."""
+        hosts = request.requestHeaders.getRawHeaders(b"Host", [])
+        return len(hosts) == 1 or (not hosts and self._version != b"HTTP/1.1")
+
+    def _body_max_s(self, request: ApiRequest) -> float:
+        """Return how long the body may take."""
+        length = request.body_max if self.length is None else self.length
+        return limits.BODY_S + length / limits.BODY_BYTES_PER_S
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take a part of a body; answer at once where that made it too large."""
+        if self._closing:
+            return
+        super().rawDataReceived(data)
+        if not self._handlingRequest and self.requests and self.requests[-1].cut:
+            self.persistent = False
+            self.allContentReceived()
+
+    def allContentReceived(self) -> None:
+        """Have a request served that came in whole."""
+        if self._closing:
+            return
+        self._stop_timer()
+        super().allContentReceived()
+
+    def requestDone(self, request: ApiRequest) -> None:
+        """Go on to the next request, or close."""
+        self._lingering = self._lingering or request.cut
+        super().requestDone(request)
+
+    def loseConnection(self) -> None:
+        """Close, once what was written is out; linger where a body may be coming."""
+        self._closing = True
+        transport = self.transport
+        if self._lingering and ITCPTransport.providedBy(self.transport):
+            transport.unregisterProducer()
+            transport.resumeProducing()
+            transport.loseWriteConnection()
+            self._start_timer(limits.LINGER_S)
+        else:
+            super().loseConnection()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Refuse what is not HTTP."""
+        self._reject(MalformedError("this is not HTTP/1.1 as RFC 9112 has it"))
+
+    def _reject(self, error: ToruaError) -> None:
+        """Answer where there is no request to answer to, and close."""
+        if self._closing:
+            return
+        request_id = self.site.fresh_id()
+        answer = self.site.rejection(error, request_id)
+        head = [
+            f"HTTP/1.1 {answer.status} {error.code}",
+            f"Server: {SERVER}",
+            f"Date: {datetimeToString().decode()}",
+            f"X-Request-Id: {request_id}",
+            f"Content-Type: {answer.content_type}",
+            f"Content-Length: {len(answer.body)}",
+            "Connection: close",
+            "\r\n",
+        ]
+        self.transport.write("\r\n".join(head).encode() + answer.body)
+        self._lingering = True
+        self.loseConnection()
+
+    def _start_timer(self, delay_s: float) -> None:
+        """Let time run out ``delay_s`` from now, whatever ran before."""
+        self._stop_timer()
+        self._timer = self.site.reactor.callLater(delay_s, self._time_out)
+
+    def _stop_timer(self) -> None:
+        """Let time run no longer."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _time_out(self) -> None:
+        """Tell a slow client so; cut off one that lingers."""
+        self._timer = None
+        if self._closing:
+            self.forceAbortClient()
+        else:
+            self._reject(SlowClientError())
+
+    def timeoutConnection(self) -> None:
+        """Close an idle connection; that is nothing to write into a log."""
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
+
+    def forceAbortClient(self) -> None:
+        """Close without waiting for what is not yet written."""
+        self._abortingCall = None
+        self.transport.abortConnection()

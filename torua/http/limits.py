@@ -1,0 +1,47 @@
+"""A named limit at every door of the HTTP room, with its reason."""
+
+REQUEST_LINE_BYTES_MAX = 12 << 10
+"""A key of 1,024 bytes takes 3 KiB percent-encoded; a listing names two."""
+
+HEADERS_BYTES_MAX = 24 << 10
+"""The request line and all headers; what common proxies let pass."""
+
+HEADERS_MAX = 100
+"""So many header lines nobody needs."""
+
+OTHER_BODY_BYTES_MAX = 64 << 10
+"""For requests that take no body: it is read and dropped, to keep the connection."""
+
+HELD_BYTES_MAX = 256 << 20
+"""Request bodies held at once by the node: eight of the largest, or 429."""
+
+CONNECTIONS_MAX = 1000
+"""Leaves file descriptors for peers and logs where a process may have 1,024 …"""
+
+CONTENT_TYPE_BYTES_MAX = 255
+"""It is stored with every value, and kept in memory with every key."""
+
+TIMEOUT_MS_MAX = 60_000
+"""How long a caller may have a node wait."""
+
+IDLE_S = 60
+"""A connection without a request is closed after this."""
+
+HEADERS_S = 15.0
+"""How long a client may take over its request line and headers."""
+
+BODY_S = 30.0
+"""How long it may take over its body, and besides …"""
+
+BODY_BYTES_PER_S = 64 << 10
+"""… a second for so many bytes; who sends slower holds memory for too long."""
+
+STALL_S = 30.0
+"""How long a client may leave a large answer unread before it is cut off."""
+
+LINGER_S = 5.0
+"""How long a refused body is read and dropped: a client that is still sending when
+the connection is reset never sees the refusal."""
+
+PIECE_BYTES = 64 << 10
+"""Larger answers are written in such pieces, as the client takes them."""

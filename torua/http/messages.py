@@ -1,0 +1,79 @@
+"""One request and its answer, as values: what handlers see of HTTP."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, json
+
+from torua import codec
+from torua.core.kv import Call, IdempotencyKey
+
+JSON = "application/json"
+CBOR = "application/cbor"
+
+
+class Ask(Struct, frozen=True):
+    """A request whose body has come in whole.
+
+    Attributes:
+        method: as it came, in upper case.
+        path: as it came, still percent-encoded; ASCII.
+        variables: the variable parts of the path, decoded.
+        query: names and values, decoded.
+        headers: by lower-case name; several lines of one name joined by commas.
+        body: the body.
+        request_id: the caller's or ours.
+        traceparent: W3C trace context; empty where there is none.
+    """
+
+    method: str
+    path: str
+    variables: Mapping[str, str]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    request_id: str
+    traceparent: str = ""
+
+    @property
+    def wants_cbor(self) -> bool:
+        """Tell whether the caller asked for CBOR rather than JSON."""
+        accepted = self.headers.get("accept", "")
+        kinds = [part.split(";")[0].strip().lower() for part in accepted.split(",")]
+        return CBOR in kinds and JSON not in kinds[: kinds.index(CBOR)]
+
+    def call(self, timeout_s: float, idempotency: IdempotencyKey | None = None) -> Call:
+        """Make the circumstances that go with the request to other nodes.
+
+        Args:
+            timeout_s: how long the caller waits, in seconds.
+            idempotency: the caller's promise, if it made one.
+        """
+        return Call(self.request_id, timeout_s, idempotency, self.traceparent)
+
+
+class Answer(Struct, frozen=True):
+    """A response.  ``trouble`` is the error code of a problem, for metrics."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    content_type: str | None = None
+    trouble: str | None = None
+
+
+def spelled(
+    ask: Ask,
+    value: object,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Answer:
+    """Answer 200 with a value, in JSON or, where it was asked for, in CBOR.
+
+    Args:
+        ask: the request.
+        value: structs and plain values that both can spell.
+        headers: further headers.
+    """
+    varying = (*headers, ("Vary", "Accept"))
+    if ask.wants_cbor:
+        return Answer(200, varying, codec.encode(codec.plain.plain(value)), CBOR)
+    return Answer(200, varying, json.encode(value), JSON)

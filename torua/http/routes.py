@@ -1,0 +1,145 @@
+"""Which handler serves which path, and how large a body it takes."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from klein import Klein
+from msgspec import Struct
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import BaseConverter
+
+from torua.http.limits import OTHER_BODY_BYTES_MAX
+from torua.http.messages import Answer, Ask
+from torua.http.problems import MethodError, UnknownPathError
+
+Handler = Callable[[Ask], Awaitable[Answer]]
+
+METHODS = frozenset(
+    ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT")
+)
+_VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
+
+
+class Route(Struct, frozen=True):
+    """What serves a path with a method.
+
+    Attributes:
+        rule: the path, as werkzeug spells rules; ``<rest:name>`` takes all the rest.
+        method: ``GET`` serves ``HEAD`` as well.
+        handler: answers.
+        body_max: how large a body it takes, in bytes.
+    """
+
+    rule: str
+    method: str
+    handler: Handler
+    body_max: int = OTHER_BODY_BYTES_MAX
+
+    @property
+    def template(self) -> str:
+        """The path with names for its variable parts, for people and metrics."""
+        return _VARIABLE.sub(r"{\1}", self.rule)
+
+    @property
+    def name(self) -> str:
+        """What tells it from all other routes."""
+        return f"{self.method} {self.template}"
+
+    def taken(self, path: str, variables: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the variable parts of a path; werkzeug trims slashes, we do not.
+
+        Args:
+            path: one that matches.
+            variables: as werkzeug found them.
+        """
+        before, _, name = self.rule.partition("<rest:")
+        return {name.rstrip(">"): path[len(before) :]} if name else variables
+
+
+class Match(Struct, frozen=True):
+    """A route that serves a request, and the variable parts of its path, encoded."""
+
+    route: Route
+    variables: Mapping[str, str]
+
+
+class _Rest(BaseConverter):
+    """Takes whatever follows, slashes and emptiness included.
+
+    Invariants: none of its own.
+    """
+
+    regex = ".*"
+    part_isolating = False
+
+
+class Router:
+    """Klein's table of routes, asked with paths as they came.
+
+    Klein's own resource decodes a path before it looks it up, so that ``%2F`` and ``/``
+    become one; it also drops a handler when its client goes, and answers trouble in
+    HTML.  So only its table is used, and its way to call a handler.
+
+    Invariants: a path is never redirected, and no slash of it is merged.
+    """
+
+    def __init__(self, routes: tuple[Route, ...]) -> None:
+        """Enter all routes."""
+        # Its annotations know pages only; ours answer with `Answer`.
+        self._klein: Any = Klein()
+        self._routes: dict[str, Route] = {}
+        url_map = self._klein.url_map
+        url_map.merge_slashes = False
+        url_map.strict_slashes = False
+        url_map.converters["rest"] = _Rest
+        for route in routes:
+            self._add(route)
+        self._adapter = url_map.bind("torua")
+
+    def _add(self, route: Route) -> None:
+        """Enter one route."""
+        self._routes[route.name] = route
+
+        def endpoint(ask: Ask) -> Awaitable[Answer]:
+            """Call the handler."""
+            return route.handler(ask)
+
+        enter = self._klein.route(
+            route.rule, methods=[route.method], endpoint=route.name
+        )
+        enter(endpoint)
+
+    def answer(self, match: Match, ask: Ask) -> Awaitable[Answer]:
+        """Have a request served by what was found for it.
+
+        Args:
+            match: as `match` returned it.
+            ask: the request.
+        """
+        answer: Awaitable[Answer] = self._klein.execute_endpoint(match.route.name, ask)
+        return answer
+
+    def match(self, method: str, path: str) -> Match:
+        """Find what serves a request.
+
+        Args:
+            method: as it came; methods are told apart by case.
+            path: as it came, percent-encoded.
+
+        Raises:
+            UnknownPathError: nothing is served there.
+            MethodError: something is, but not so.
+        """
+        if not path.startswith("/") or path.startswith("//"):
+            raise UnknownPathError("nothing is served at this path")
+        try:
+            known = method if method in METHODS else "CONNECT"
+            found, variables = self._adapter.match(path, known)
+        except MethodNotAllowed as error:
+            allow = ", ".join(sorted(error.valid_methods or ()))
+            raise MethodError(f"allowed here: {allow}", allow=allow) from error
+        except NotFound as error:
+            raise UnknownPathError("nothing is served at this path") from error
+        route = self._routes[found]
+        return Match(route, route.taken(path, variables))

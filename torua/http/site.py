@@ -1,0 +1,276 @@
+"""The site: where connections, routes, handlers and metrics meet."""
+
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from torua.core.kv import BULK_BYTES_MAX, VALUE_BYTES_MAX
+from torua.errors import ToruaError
+from torua.http import ids, limits
+from torua.http.bulk import BulkHandler
+from torua.http.cluster import ClusterHandlers
+from torua.http.connection import ApiRequest, Channel
+from torua.http.kv import KeyValueHandlers
+from torua.http.messages import Answer, Ask
+from torua.http.metrics import Meter
+from torua.http.problems import problem
+from torua.http.routes import Match, Route, Router
+from torua.http.seams import KeyValue, Overview
+from torua.http.targets import decoded, parse_query
+
+
+def make_site(  # noqa: PLR0913
+    key_value: KeyValue,
+    overview: Overview,
+    registry: CollectorRegistry,
+    *,
+    node_name: str,
+    reactor: IReactorTime,
+    fresh_id: Callable[[], str] = ids.fresh_id,
+    connections_max: int = limits.CONNECTIONS_MAX,
+    held_bytes_max: int = limits.HELD_BYTES_MAX,
+) -> "ApiSite":
+    """Make what the HTTP port is listened on with.
+
+    Args:
+        key_value: where keys and values live.
+        overview: the cluster as this node sees it.
+        registry: where all metrics of this process are; the room declares its own, and
+            those of the process, on it.
+        node_name: this node's name, for ``Torua-Served-By`` of what it puts together.
+        reactor: for time only.
+        fresh_id: makes request ids for requests that bring none.
+        connections_max: so many connections at once; more are closed at once.
+        held_bytes_max: so many bytes of request bodies at once; more get 429.
+    """
+    router = Router(
+        (
+            *_key_value_routes(key_value, node_name),
+            *_cluster_routes(ClusterHandlers(overview, registry)),
+        )
+    )
+    bounds = (connections_max, held_bytes_max)
+    return ApiSite(router, Meter(registry), reactor, fresh_id, bounds)
+
+
+def _key_value_routes(key_value: KeyValue, node_name: str) -> tuple[Route, ...]:
+    """List what serves keys and values."""
+    kv = KeyValueHandlers(key_value, node_name)
+    bulk = BulkHandler(key_value, node_name)
+    return (
+        Route("/kv", "GET", kv.list),
+        Route("/kv/<rest:key>", "GET", kv.get),
+        Route("/kv/<rest:key>", "PUT", kv.put, VALUE_BYTES_MAX),
+        Route("/kv/<rest:key>", "DELETE", kv.delete),
+        Route("/bulk", "POST", bulk.post, BULK_BYTES_MAX),
+    )
+
+
+def _cluster_routes(cluster: ClusterHandlers) -> tuple[Route, ...]:
+    """List what serves the cluster."""
+    return (
+        Route("/health", "GET", cluster.health),
+        Route("/ready", "GET", cluster.ready),
+        Route("/cluster/info", "GET", cluster.info),
+        Route("/nodes", "GET", cluster.nodes),
+        Route("/nodes/<node>/info", "GET", cluster.node),
+        Route("/shards", "GET", cluster.shards),
+        Route("/metrics", "GET", cluster.metrics),
+    )
+
+
+class ApiSite(Site):
+    """Listens, and has requests served.
+
+    Invariants: every request that is served is answered once, with a problem where it
+    fails; what serves it is never cancelled, for a client that goes leaves it to be
+    finished; what is held and how many connections there are stays within bounds.
+    """
+
+    # Twisted declares a proxy here that can switch to HTTP/2; we need none.
+    protocol: Any = Channel
+    requestFactory: Any = ApiRequest  # noqa: N815
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self,
+        router: Router,
+        meter: Meter,
+        reactor: IReactorTime,
+        fresh_id: Callable[[], str],
+        bounds: tuple[int, int],
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            router: the routes.
+            meter: counts.
+            reactor: for time only.
+            fresh_id: makes request ids.
+            bounds: how many connections, and how many bytes of bodies, at once.
+        """
+        super().__init__(Resource(), reactor=reactor, timeout=limits.IDLE_S)
+        self._router = router
+        self._meter = meter
+        self.fresh_id = fresh_id
+        self._connections_max, self._held_max = bounds
+        self._connections = 0
+        self._held = 0
+
+    def startFactory(self) -> None:
+        """Open no access log: what is worth a line goes through the logger."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Speak HTTP/1.1 only."""
+        return [b"http/1.1"]
+
+    def log(self, request: object) -> None:
+        """Note nothing here: `_done` does."""
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """Take a connection, unless there are too many."""
+        if self._connections >= self._connections_max:
+            self._meter.refused.inc()
+            return None
+        return super().buildProtocol(addr)
+
+    def opened(self) -> None:
+        """Count a connection in."""
+        self._connections += 1
+        self._meter.connections.set(self._connections)
+
+    def closed(self) -> None:
+        """Count a connection out."""
+        self._connections -= 1
+        self._meter.connections.set(self._connections)
+
+    def has_room(self, count: int) -> bool:
+        """Tell whether so many more bytes of bodies could be held now."""
+        return self._held + count <= self._held_max
+
+    def hold(self, count: int) -> bool:
+        """Account for so many more bytes of bodies; False where there is no room."""
+        if not self.has_room(count):
+            return False
+        self._meter.received.inc(count)
+        self._set_held(self._held + count)
+        return True
+
+    def let_go(self, count: int) -> None:
+        """Account for so many bytes less."""
+        self._set_held(self._held - count)
+
+    def _set_held(self, held: int) -> None:
+        """Note how much is held."""
+        assert held >= 0
+        self._held = held
+        self._meter.held.set(held)
+
+    def match(self, method: str, path: str) -> Match:
+        """Find what serves a request, or raise why nothing does.
+
+        Args:
+            method: as it came.
+            path: as it came, percent-encoded.
+        """
+        return self._router.match(method, path)
+
+    def rejection(self, error: ToruaError, request_id: str) -> Answer:
+        """Answer what is not a request, and count it.
+
+        Args:
+            error: what is wrong with it.
+            request_id: its id.
+        """
+        self._meter.errors.labels(error.code).inc()
+        return problem(error, request_id)
+
+    def serve(self, request: ApiRequest) -> None:
+        """Serve a request that came in whole, or was refused."""
+        Deferred.fromCoroutine(self._serve(request))
+
+    async def _serve(self, request: ApiRequest) -> None:
+        """Find the answer, and deliver it; nothing is raised out of here."""
+        with self._meter.in_flight.track_inprogress():
+            answer = await self._answer(request)
+        request.served()
+        try:
+            request.deliver(answer)
+        finally:
+            self._done(request, answer)
+
+    async def _answer(self, request: ApiRequest) -> Answer:
+        """Find the answer to a request, whatever happens."""
+        try:
+            if request.refusal is not None:
+                raise request.refusal
+            assert request.match is not None
+            return await self._router.answer(request.match, ask_of(request))
+        except ToruaError as error:
+            return problem(error, request.request_id)
+        except Exception:
+            # The edge: a mistake of ours must not take the connection down with it.
+            self._log.failure("{method} {path} failed", **_fields(request))
+            detail = "the node made a mistake; its log says which"
+            return problem(ToruaError(detail), request.request_id)
+
+    def _done(self, request: ApiRequest, answer: Answer) -> None:
+        """Count and note what became of a request."""
+        took_s = self.reactor.seconds() - request.started_s
+        route = request.match.route.template if request.match else "none"
+        method = request.method.decode() if request.match else "none"
+        status = f"{answer.status // 100}xx"
+        self._meter.requests.labels(route, method, status).observe(took_s)
+        self._meter.sent.inc(len(answer.body))
+        if answer.trouble is not None:
+            self._meter.errors.labels(answer.trouble).inc()
+        serious = answer.status > 500 and route != "/ready"
+        note = self._log.warn if serious else self._log.debug
+        note(
+            "{method} {path} answered {status} in {milliseconds} ms",
+            status=answer.status,
+            milliseconds=round(took_s * 1000, 1),
+            **_fields(request),
+        )
+
+
+def _fields(request: ApiRequest) -> dict[str, Any]:
+    """Say in a log line which request it is about."""
+    return {
+        "method": request.method.decode(),
+        "path": request.raw_path,
+        "request_id": request.request_id,
+    }
+
+
+def ask_of(request: ApiRequest) -> Ask:
+    """Make the value that handlers see of a request.
+
+    Raises:
+        MalformedError: path or query are not well encoded.
+    """
+    assert request.match is not None
+    variables = {
+        name: decoded(text, name) for name, text in request.match.variables.items()
+    }
+    headers = {
+        name.lower().decode("latin-1"): b", ".join(values).decode("latin-1")
+        for name, values in request.requestHeaders.getAllRawHeaders()
+    }
+    return Ask(
+        method=request.method.decode(),
+        path=request.raw_path,
+        variables=variables,
+        query=parse_query(request.raw_query),
+        headers=headers,
+        body=request.body(),
+        request_id=request.request_id,
+        traceparent=request.traceparent,
+    )
