@@ -142,7 +142,10 @@ def test_a_version_that_is_none_is_a_usage_error() -> None:
 
 
 def paged() -> FakeClient:
-    """Return a cluster whose listing has two pages."""
+    """Return a cluster whose listing has two pages.
+
+    Each page is known by its whole target, so that no other request is answered.
+    """
     pages = {
         "/kv?prefix=a&limit=1000": (["a1", "a2"], "a2"),
         "/kv?prefix=a&after=a2&limit=1000": (["a3"], None),

@@ -5,7 +5,10 @@ from pathlib import Path
 
 _LAST_BYTES = 8192
 _ROTATE_BYTES = 16 << 20
-_TROUBLE = re.compile(rb'#(?:error|critical)\]|"level": ?"(?:error|critical)"')
+_TROUBLE = re.compile(
+    rb'^\S+ (?:error|critical) |#(?:error|critical)\]|"level": ?"(?:error|critical)"'
+)
+"""A node's own text or JSON lines, and what twist says before a node has begun."""
 
 
 class LogTail:
