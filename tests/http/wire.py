@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct, json
 from prometheus_client import CollectorRegistry
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -148,6 +149,11 @@ class World:
     def metric(self, name: str, **labels: str) -> float:
         """Read a metric."""
         return self.registry.get_sample_value(name, labels) or 0.0
+
+
+def held() -> "Deferred[None]":
+    """Make what handlers wait for until the test lets them go on."""
+    return Deferred()
 
 
 def request(method: str, target: str, body: bytes = b"", **headers: str) -> bytes:

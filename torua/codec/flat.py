@@ -1,8 +1,8 @@
 """A CBOR array of flat maps, read without trusting its size.
 
 A few bytes of CBOR can ask for a great many objects.  Counts are looked at before
-anything is built, and nothing nests, so that what is built is within a small factor of
-what came in.
+anything is built, and nothing nests but what is empty, so that what is built is within
+a small factor of what came in.
 """
 
 from collections.abc import Iterator
