@@ -258,9 +258,11 @@ class Peers:
         try:
             answer: bytes = await asking
             return answer
-        except (CancelledError, ToruaError):
+        except ToruaError:
             raise
         except Exception as error:
+            if isinstance(error, CancelledError) and self._stopping is None:
+                raise
             raise UnavailableError(f"no answer from {address}: {error}") from error
         finally:
             self._asking.discard(asking)
@@ -342,7 +344,7 @@ class Peers:
         self._peer_of[connection] = peer
         self.meters.connections.inc()
         _log.info(
-            "connected with {name} ({node}) at {remote}",
+            "connected with {name!r} ({node}) at {remote}",
             name=other.name,
             node=other.node_id,
             remote=connection.remote,
@@ -380,22 +382,28 @@ class Peers:
             detail: a sentence for people.
         """
         peer = self._peer_of.get(connection)
-        if connection.established:
-            self.meters.connections.dec()
-            _log.info(
-                "connection with {name} ({node}) ended: {detail}",
-                name=connection.other.name,
-                node=connection.other.node_id,
-                detail=detail,
-            )
-        if reason in TROUBLE:
-            self._complaints.about(connection.remote, reason, detail)
-        else:
-            self.meters.drop(reason)
+        self._mourn(connection, reason, detail)
         if peer is not None:
             peer.lost(connection, reason, detail)
             if peer.address is None and peer.link is None:
                 self._drop(peer)
+
+    def _mourn(self, connection: Connection, reason: str, detail: str) -> None:
+        """Count the end of a connection; log it once, if it matters to anybody."""
+        subject = connection.remote
+        if connection.established:
+            self.meters.connections.dec()
+            subject = f"{connection.other.name!r} at {subject}"
+        if reason in TROUBLE:
+            self._complaints.about(subject, reason, detail)
+            return
+        self.meters.drop(reason)
+        if connection.established:
+            _log.info(
+                "connection with {subject} ended: {detail}",
+                subject=subject,
+                detail=detail,
+            )
 
     def gone(self, socket: object) -> None:
         """Take note that a socket is closed; see `Owner`."""

@@ -1,0 +1,417 @@
+"""Tests of `torua.net.peers` over real sockets on loopback."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.protocol import Protocol
+
+from tests.integration.peer_nodes import Node, PeerCase
+from torua.codec.frames import FrameWriter, Lane
+from torua.errors import (
+    ConflictError,
+    OutcomeUnknownError,
+    ToruaError,
+    UnavailableError,
+)
+from torua.net import connection, exchange
+from torua.net.peers import Inbound
+
+pytestmark = pytest.mark.integration
+
+
+def ask(
+    one: Node, two: Node, body: object, kind: str = "echo", timeout_s: float = 5.0
+) -> "Deferred[Any]":
+    """Send a request from one node to another.
+
+    Args:
+        one: who asks.
+        two: who is asked.
+        body: what.
+        kind: which handler.
+        timeout_s: how long to wait.
+    """
+    return Deferred.fromCoroutine(
+        one.peers.request(two.node_id, kind, body, lane=Lane.READS, timeout_s=timeout_s)
+    )
+
+
+def are_up(one: Node, two: Node) -> bool:
+    """Tell whether both say that they are connected.
+
+    Args:
+        one: says so of the other.
+        two: the same.
+    """
+    return one.is_up(two) and two.is_up(one)
+
+
+def have_dropped(one: Node, two: Node, reason: str) -> bool:
+    """Tell whether each of two counted more than one drop.
+
+    Args:
+        one: counts.
+        two: counts too.
+        reason: of the drops.
+    """
+    return min(one.dropped(reason), two.dropped(reason)) > 1
+
+
+class ConversationTests(PeerCase):
+    """Nodes that belong together."""
+
+    async def test_a_request_is_answered_either_way(self) -> None:
+        """The connection that one dialled serves both."""
+        one, two = await self.pair()
+        body = {"k": b"\0\1", "n": [1, None, 2.5, "ü"]}
+        self.assertEqual(await ask(one, two, body), body)
+        self.assertEqual(await ask(two, one, body), body)
+
+    async def test_a_secret_changes_nothing_for_those_who_have_it(self) -> None:
+        """Proved and sealed, all goes as it does without."""
+        one, two = await self.pair(secret=b"s" * 32)
+        body = b"x" * 300_000
+        self.assertEqual(await ask(one, two, body), body)
+        self.assertEqual(await ask(two, one, body), body)
+
+    async def test_what_a_handler_raises_the_asker_gets(self) -> None:
+        """An expected error travels with its members; another is logged once."""
+        one, two = await self.pair()
+
+        async def conflict(_: Inbound) -> object:
+            """Raise an expected error."""
+            raise ConflictError("taken", retry_after=3)
+
+        async def broken(_: Inbound) -> object:
+            """Raise an error that nobody expects."""
+            raise KeyError("oops")
+
+        async def unspeakable(_: Inbound) -> object:
+            """Return what CBOR cannot spell."""
+            return object()
+
+        two.peers.handle("conflict", conflict)
+        two.peers.handle("broken", broken)
+        two.peers.handle("unspeakable", unspeakable)
+        error = await self.assertFailure(ask(one, two, 0, "conflict"), ConflictError)
+        self.assertEqual((error.detail, error.members), ("taken", {"retry_after": 3}))
+        error = await self.assertFailure(ask(one, two, 0, "broken"), ToruaError)
+        self.assertEqual(error.code, "internal")
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        error = await self.assertFailure(ask(one, two, 0, "unspeakable"), ToruaError)
+        self.assertEqual(error.code, "internal")
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+        await self.assertFailure(ask(one, two, 0, "unknown"), UnavailableError)
+
+    async def test_a_handler_learns_who_asks_and_until_when(self) -> None:
+        """Node, life, ids and the deadline by its own clock."""
+        one, two = await self.pair()
+        seen: list[Inbound] = []
+
+        async def keep(inbound: Inbound) -> object:
+            """Keep what comes."""
+            seen.append(inbound)
+            return None
+
+        two.peers.handle("keep", keep)
+        now = self.reactor.seconds()
+        await one.peers.request(
+            two.node_id,
+            "keep",
+            [1],
+            lane=Lane.WRITES,
+            timeout_s=7,
+            request_id="r-1",
+            traceparent="t-1",
+        )
+        inbound = seen[0]
+        self.assertEqual(
+            (inbound.node_id, inbound.boot_epoch, inbound.kind, inbound.body),
+            (one.node_id, 1, "keep", [1]),
+        )
+        self.assertEqual((inbound.request_id, inbound.traceparent), ("r-1", "t-1"))
+        self.assertTrue(now + 5 < inbound.deadline <= now + 7.5)
+
+    async def test_notices_of_the_control_lane_keep_their_order(self) -> None:
+        """Large ones too are not overtaken."""
+        one, two = await self.pair()
+        sizes = [10, 200_000, 5, 70_000, 1, 500_000, 2]
+        for size in sizes:
+            one.peers.send(two.node_id, "note", b"x" * size)
+        await self.until(lambda: len(two.notices) == len(sizes))
+        self.assertEqual([len(n.body) for n in two.notices], sizes)  # type: ignore[arg-type]
+
+    async def test_three_nodes_make_three_connections(self) -> None:
+        """Each pair has one, however many know each other, and all can talk."""
+        nodes = [await self.node(number) for number in (1, 2, 3)]
+        for one in nodes:
+            for two in nodes:
+                one.know(two)
+        pairs = [(a, b) for a in nodes for b in nodes if a is not b]
+        await self.until(lambda: all(a.is_up(b) for a, b in pairs))
+        for one, two in pairs:
+            self.assertEqual(await ask(one, two, 1), 1)
+        for node in nodes:
+            self.assertEqual(node.peers.meters.connections._value.get(), 2)
+
+    async def test_a_time_out_and_a_cancelled_request_end_the_waiting(self) -> None:
+        """What was sent is of unknown outcome; a late answer disturbs nobody."""
+        one, two = await self.pair()
+        answers: list[Deferred[object]] = []
+
+        async def later(_: Inbound) -> object:
+            """Answer when the test says so."""
+            answers.append(Deferred())
+            return await answers[-1]
+
+        two.peers.handle("later", later)
+        slow = ask(one, two, 0, "later", timeout_s=0.05)
+        await self.assertFailure(slow, OutcomeUnknownError)
+        given_up = ask(one, two, 0, "later")
+        await self.until(lambda: len(answers) == 2)
+        given_up.cancel()
+        await self.assertFailure(given_up, CancelledError)
+        for answer in answers:
+            answer.callback(1)
+        self.assertEqual(await ask(one, two, 2), 2)
+        await self.until(lambda: one.dropped("late-answer") == 2)
+
+    async def test_small_requests_are_not_held_up_by_a_large_one(self) -> None:
+        """1,000 small ones on the same lane are answered before 16 MiB are."""
+        one, two = await self.pair()
+        value = b"v" * (16 << 20)
+        large = ask(one, two, value, timeout_s=20)
+        await gatherResults([ask(one, two, number) for number in range(1000)])
+        self.assertFalse(large.called)
+        self.assertEqual(await large, value)
+
+    async def test_an_exchange_needs_no_acquaintance(self) -> None:
+        """Bytes go to an address, and bytes come back; or the caller learns of none."""
+        one, two = await self.node(1), await self.node(2, cluster="other", secret=b"s")
+        two.peers.on_exchange = lambda body: body[::-1] if body else None
+        question = bytes(range(256)) * 4096
+        answer = await one.peers.exchange(two.address, question, 5)
+        self.assertEqual(answer, question[::-1])
+        none = Deferred.fromCoroutine(one.peers.exchange(two.address, b"", 5))
+        await self.assertFailure(none, UnavailableError)
+        silent = await self.listener(Protocol)
+        late = Deferred.fromCoroutine(one.peers.exchange(silent, b"x", 0.05))
+        await self.assertFailure(late, UnavailableError)
+
+    async def test_a_failing_exchange_is_closed_and_logged(self) -> None:
+        """An error of the answerer does not reach the asker."""
+        one, two = await self.node(1), await self.node(2)
+
+        def fail(_: bytes) -> bytes:
+            """Break."""
+            raise ValueError("no")
+
+        two.peers.on_exchange = fail
+        asked = Deferred.fromCoroutine(one.peers.exchange(two.address, b"x", 5))
+        await self.assertFailure(asked, UnavailableError)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class AcquaintanceTests(PeerCase):
+    """How a pair comes to have one connection, and keeps it."""
+
+    async def test_both_may_dial_at_once(self) -> None:
+        """Time after time one connection stands, it stays, and no request is lost."""
+        for _ in range(25):
+            one, two = Node(self.reactor, 1), Node(self.reactor, 2)
+            await one.listen()
+            await two.listen()
+            one.know(two)
+            two.know(one)
+            answers = await gatherResults([ask(one, two, 1), ask(two, one, 2)])
+            self.assertEqual(answers, [1, 2])
+            await self.until(partial(are_up, one, two))
+            for node in (one, two):
+                self.assertEqual([what for what, _ in node.events], ["up"])
+                self.assertEqual(node.peers.meters.connections._value.get(), 1)
+            await one.stop()
+            await two.stop()
+
+    async def test_a_later_life_replaces_an_earlier_one(self) -> None:
+        """It is let in at once, and the earlier life is refused from then on."""
+        one = await self.node(1)
+        old, new = await self.node(2), await self.node(2, epoch=2)
+        old.know(one)
+        await self.until(lambda: one.is_up(old))
+        new.know(one)
+        await self.until(lambda: [w for w, _ in one.events] == ["up", "down", "up"])
+        await self.until(lambda: one.dropped("epoch") > 0)
+        self.assertEqual(await ask(new, one, 1), 1)
+        self.assertEqual(await ask(one, new, 1), 1)
+        self.assertEqual([w for w, _ in one.events], ["up", "down", "up"])
+
+    async def test_an_earlier_life_is_refused_where_membership_knows_better(
+        self,
+    ) -> None:
+        """Both by whom it dials and by who dials it."""
+        one, two = await self.node(1), await self.node(2, epoch=5)
+        one.peers.know(two.node_id, two.address, 6)
+        two.know(one)
+        await self.until(lambda: one.dropped("epoch") > 1 and two.dropped("epoch") > 0)
+        self.assertNotIn(("up", two.node_id), one.events)
+        self.assertNotIn(("up", one.node_id), two.events)
+
+    async def test_a_node_that_is_away_is_dialled_until_it_is_back(self) -> None:
+        """Refused dials are told; who waits is told too; then it is up again."""
+        one, two = await self.pair()
+        port = two.address.port
+        await two.stop()
+        await self.until(lambda: any("refused" in reason for reason in one.reasons))
+        waiting = ask(one, two, 1)
+        await self.assertFailure(waiting, UnavailableError)
+        again = await self.node(2, epoch=2, port=port)
+        await self.until(lambda: one.is_up(again))
+        self.assertEqual(await ask(one, again, 1), 1)
+
+    async def test_a_forgotten_node_is_left_alone(self) -> None:
+        """The connection is closed, who waits is told, and nobody dials."""
+        one, two = await self.pair()
+        never: Deferred[object] = Deferred()
+
+        async def hang(_: Inbound) -> object:
+            """Never answer."""
+            return await never
+
+        two.peers.handle("hang", hang)
+        waiting = ask(one, two, 0, "hang")
+        await self.until(lambda: two.frames_in(Lane.READS) > 0)
+        one.peers.forget(two.node_id)
+        await self.assertFailure(waiting, OutcomeUnknownError)
+        await self.assertFailure(ask(one, two, 0), UnavailableError)
+        await self.until(lambda: two.events[-1][0] == "down")
+        never.callback(None)
+
+    async def test_a_cut_connection_is_told_apart_by_what_was_sent(self) -> None:
+        """What went out whole is of unknown outcome, what did not is not done."""
+        one, two = await self.pair()
+        two.peers.handle("hang", lambda _: Deferred())
+        sent = ask(one, two, 0, "hang")
+        await self.until(lambda: two.frames_in(Lane.READS) > 0)
+        large = ask(one, two, b"x" * (40 << 20), "hang")
+        link = one.peers._peers[two.node_id].link
+        assert link is not None
+        await self.until(lambda: two.frames_in(Lane.READS) > 3)
+        link.transport.abortConnection()  # type: ignore[union-attr]
+        await self.assertFailure(sent, OutcomeUnknownError)
+        await self.assertFailure(large, UnavailableError)
+        await self.until(lambda: one.is_up(two) and two.is_up(one))
+        self.assertEqual(await ask(one, two, 1), 1)
+
+    async def test_stop_leaves_nothing_and_tells_who_waits(self) -> None:
+        """Requests, exchanges and dials under way end."""
+        one, two = await self.pair()
+        silent = await self.listener(Protocol)
+        two.peers.handle("hang", lambda _: Deferred())
+        waiting = ask(one, two, 0, "hang")
+        asking = Deferred.fromCoroutine(one.peers.exchange(silent, b"x", 5))
+        one.peers.know(Node(self.reactor, 9).node_id, silent, 1)
+        await self.until(lambda: two.frames_in(Lane.READS) > 0)
+        ended = [
+            self.assertFailure(waiting, OutcomeUnknownError),
+            self.assertFailure(asking, UnavailableError),
+        ]
+        await one.stop()
+        for end in ended:
+            await end
+        await self.assertFailure(ask(one, two, 0), UnavailableError)
+        closed = Deferred.fromCoroutine(one.peers.exchange(silent, b"x", 5))
+        await self.assertFailure(closed, UnavailableError)
+
+
+class StrangerTests(PeerCase):
+    """Those who do not belong here, or do not behave."""
+
+    async def served_on(self, one: Node, two: Node) -> None:
+        """See that a pair still works.
+
+        Args:
+            one: asks and is asked.
+            two: the same.
+        """
+        self.assertEqual(await ask(one, two, 1), 1)
+        self.assertEqual(await ask(two, one, 1), 1)
+
+    async def test_garbage_is_closed_counted_and_logged_once(self) -> None:
+        """HTTP, bytes at random, and a header of 100 MB after a right preamble."""
+        one, two = await self.pair()
+        header = (100 << 20).to_bytes(4, "big") + bytes(10)
+        wrong = [
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"\xff" * 100_000,
+            b"torua\x00P2",
+            connection.PREAMBLE + header,
+            exchange.PREAMBLE + header,
+            connection.PREAMBLE + b"".join(FrameWriter().message(Lane.READS, 0, b"x")),
+        ]
+        for number, data in enumerate(wrong, 1):
+            stranger = await self.stranger(one)
+            stranger.transport.write(data)  # type: ignore[union-attr]
+            await stranger.closed
+            self.assertEqual(one.dropped("garbage"), number)
+        await self.served_on(one, two)
+
+    async def test_other_clusters_are_refused_by_name(self) -> None:
+        """By another name, another uuid, a secret on one side, or another secret."""
+        cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+            ({"cluster": "b"}, {}, "cluster"),
+            ({"uuid": "b"}, {"uuid": "a"}, "cluster"),
+            ({"secret": b"b"}, {}, "secret"),
+            ({"secret": b"b"}, {"secret": b"a"}, "secret"),
+        ]
+        for theirs, mine, reason in cases:
+            one, two = await self.node(1, **mine), await self.node(2, **theirs)
+            one.know(two)
+            two.know(one)
+            await self.until(partial(have_dropped, one, two, reason))
+            self.assertNotIn(("up", two.node_id), one.events)
+            self.assertNotIn(("up", one.node_id), two.events)
+            self.assertNotEqual(one.reasons, [])
+            one.peers.forget(two.node_id)
+            two.peers.forget(one.node_id)
+
+    async def test_a_uuid_learned_later_parts_the_clusters(self) -> None:
+        """Who said that it belongs to another is sent away."""
+        one, two = await self.node(1), await self.node(2, uuid="b")
+        one.know(two)
+        await self.until(lambda: one.is_up(two))
+        one.peers.cluster_uuid = "a"
+        await self.until(lambda: one.dropped("cluster") > 1)
+        self.assertFalse(one.is_up(two))
+
+    async def test_an_address_that_leads_elsewhere_is_noticed(self) -> None:
+        """To another node, or back to this one."""
+        one, two, three = [await self.node(number) for number in (1, 2, 3)]
+        one.peers.know(two.node_id, three.address, 1)
+        two.peers.know(three.node_id, two.address, 1)
+        await self.until(lambda: one.dropped("target") > 0 and two.dropped("self") > 0)
+        self.assertNotIn(("up", two.node_id), one.events)
+        self.assertEqual(three.events, [])
+
+    async def test_a_listener_that_says_nothing_is_given_up(self) -> None:
+        """The dial ends after its time, and who waits is told that nothing was done."""
+        self.patch(connection, "DIAL_HANDSHAKE_S", 0.1)
+        one, two = await self.node(1), Node(self.reactor, 2)
+        silent = await self.listener(Protocol)
+        one.peers.know(two.node_id, silent, 1)
+        await self.assertFailure(ask(one, two, 1), UnavailableError)
+        self.assertEqual(one.dropped("slow"), 1)
+
+    async def test_a_connection_cut_in_mid_frame_leaves_nothing(self) -> None:
+        """At any byte of the handshake a stranger may vanish."""
+        one, two = await self.pair()
+        for length in (0, 3, 8, 9, 21, 22, 40):
+            stranger = await self.stranger(one)
+            frame = b"".join(FrameWriter().message(Lane.CONTROL, 0, b"h" * 30))
+            data = connection.PREAMBLE + frame
+            stranger.transport.write(data[:length])  # type: ignore[union-attr]
+            stranger.transport.loseConnection()  # type: ignore[union-attr]
+            await stranger.closed
+        await self.until(lambda: len(one.peers._reception.doors) == 1)
+        await self.served_on(one, two)
