@@ -62,4 +62,4 @@ def spell_envelope(envelope: Envelope) -> bytes:
 
 def read_envelope(data: bytes) -> Envelope:
     """Read an envelope from anybody; ProtocolError where it is none."""
-    return shape(decode(data), Envelope)  # type: ignore[arg-type]
+    return shape(decode(data), Envelope)

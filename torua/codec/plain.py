@@ -1,6 +1,7 @@
 """CBOR for every struct of the core: strict on the way in, deterministic out."""
 
 from io import BytesIO
+from types import UnionType
 from typing import TypeVar
 
 import cbor2
@@ -19,7 +20,7 @@ def plain(value: object) -> object:
     return msgspec.to_builtins(value, builtin_types=(bytes,))
 
 
-def shape(value: object, kind: type[T]) -> T:
+def shape(value: object, kind: type[T] | UnionType) -> T:
     """Check plain values, and make of them what they spell.
 
     Args:
@@ -30,7 +31,8 @@ def shape(value: object, kind: type[T]) -> T:
         ProtocolError: ``value`` is not a spelling of ``kind``.
     """
     try:
-        return msgspec.convert(value, type=kind)
+        made: T = msgspec.convert(value, type=kind)
+        return made
     except (msgspec.ValidationError, OverflowError) as error:
         raise ProtocolError(str(error)) from error
 

@@ -1,0 +1,379 @@
+"""The cluster as one node sees it, for operators and probes.
+
+Membership says who lives, the applied cluster state says who holds what, and each node
+is asked for the positions of its own copies.  Nothing here waits longer for a silent
+node than `ASK_TIMEOUT_S`: what it would say is left out.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+
+from torua.codec.plain import plain, shape
+from torua.core import views
+from torua.core.ids import AllocId, NodeId, ShardId
+from torua.core.kv import Call
+from torua.core.members import Member, Status
+from torua.core.state import ClusterState, Copy, CopyState, Shard
+from torua.errors import NotFoundError, ToruaError
+from torua.net.peers import Inbound, Lane
+from torua.node.router import Peers, States
+
+KIND = "overview"
+"""The kind of message by which nodes ask each other about themselves."""
+
+ASK_TIMEOUT_S = 1.0
+"""A page for people that waits longer is of no use while a node is silent."""
+
+
+class Myself(Struct, frozen=True):
+    """What a node says of itself when another asks."""
+
+    uptime: float
+    copies: tuple[views.CopyPosition, ...] = ()
+    failures: dict[ShardId, str] = {}
+
+
+class Membership(Protocol):
+    """Who is there."""
+
+    @property
+    def members(self) -> Mapping[NodeId, Member]:
+        """Return every member that is known, this node among them."""
+
+    def last_heard(self, node_id: NodeId) -> float | None:
+        """Tell how many seconds ago a node was last heard of; None if never."""
+
+
+class Coordination(States, Protocol):
+    """Who coordinates, and what is committed."""
+
+    @property
+    def term(self) -> int:
+        """Return the term of coordination."""
+
+    @property
+    def version(self) -> int:
+        """Return the version of the applied cluster state."""
+
+    @property
+    def coordinator(self) -> NodeId | None:
+        """Return who coordinates; None where nobody is known."""
+
+
+class Holdings(Protocol):
+    """The copies that this node holds."""
+
+    def positions(self) -> tuple[views.CopyPosition, ...]:
+        """Tell how far each copy is."""
+
+    def failures(self) -> dict[ShardId, str]:
+        """Tell which copies do not serve, and why."""
+
+
+class Cluster:
+    """What this node can tell of the cluster.
+
+    Invariants: no answer changes anything; what a silent node would say is absent,
+    never guessed.
+
+    Threading: the reactor's thread only.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        me: NodeId,
+        *,
+        cluster_name: str,
+        membership: Membership,
+        coordination: Coordination,
+        holdings: Holdings,
+        peers: Peers,
+        clock: IReactorTime,
+    ) -> None:
+        """Begin to answer what other nodes ask.
+
+        Args:
+            me: this node.
+            cluster_name: the label that it was started with.
+            membership: who is there.
+            coordination: who coordinates, and what is committed.
+            holdings: the copies that this node holds.
+            peers: the way to the other nodes.
+            clock: the reactor.
+        """
+        self._me = me
+        self._cluster_name = cluster_name
+        self._membership = membership
+        self._coordination = coordination
+        self._holdings = holdings
+        self._peers = peers
+        self._clock = clock
+        self._started = clock.seconds()
+        peers.handle(KIND, self._answer)
+
+    def health(self) -> views.Health:
+        """Tell how the cluster fares: the worst of the coordinator and all shards.
+
+        This node speaks of what it knows: the applied state, the live set, its copies.
+        """
+        state = self._coordination.state
+        coordinator = self._coordination.coordinator
+        reasons = [] if coordinator else ["no coordinator is known"]
+        reasons += [] if state.shards else ["shards have not been given out yet"]
+        colours = ["green"] if not reasons else ["red"]
+        for shard in state.shards.values():
+            colour, reason = self._fares(shard)
+            colours.append(colour)
+            reasons += [reason] if reason else []
+        return views.Health(
+            status=max(colours, key=("green", "yellow", "red").index),
+            node=self._name(self._me),
+            coordinator=self._name(coordinator) if coordinator else None,
+            reasons=tuple(reasons),
+            notes=self._notes(),
+        )
+
+    def unready(self) -> str | None:
+        """Tell why this node does not serve yet; None where it does.
+
+        A copy that failed does not keep its node from serving the others.
+        """
+        state = self._coordination.state
+        if not state.cluster_uuid:
+            return "this node has not joined a cluster"
+        if self._coordination.coordinator is None:
+            return "no coordinator is known"
+        if self._me not in state.nodes:
+            return "the coordinator has not taken this node in yet"
+        if not state.shards:
+            return "shards have not been given out yet"
+        started = {each.alloc_id for each in self._holdings.positions()}
+        waiting = [
+            shard.shard
+            for shard in state.shards.values()
+            for copy in shard.copies
+            if copy.node == self._me and copy.alloc_id not in started
+        ]
+        failed = self._holdings.failures()
+        waiting = [shard for shard in waiting if shard not in failed]
+        return f"shard copies still open: {sorted(waiting)}" if waiting else None
+
+    def info(self) -> views.ClusterInfo:
+        """Describe the cluster in a few numbers.
+
+        The state's version rises with each commit; the term with each coordinator.
+        """
+        state = self._coordination.state
+        nodes = self.nodes()
+        return views.ClusterInfo(
+            cluster_id=state.cluster_uuid,
+            cluster_name=self._cluster_name,
+            coordinator=self._coordination.coordinator,
+            coordinator_version=self._coordination.version,
+            term=self._coordination.term,
+            state_version=self._coordination.version,
+            total_nodes=len(nodes),
+            healthy_nodes=sum(each.status == "healthy" for each in nodes),
+            total_shards=len(state.shards),
+            assigned_shards=sum(
+                shard.primary is not None for shard in state.shards.values()
+            ),
+            cluster_state=self.health().status,
+            uptime=self._clock.seconds() - self._started,
+        )
+
+    def nodes(self) -> tuple[views.NodeView, ...]:
+        """Describe every node that membership or the cluster state knows, by name."""
+        known = set(self._membership.members) | set(self._coordination.state.nodes)
+        return tuple(
+            sorted(map(self._view, known), key=lambda each: (each.name, each.node_id))
+        )
+
+    async def node(self, id_or_name: str, call: Call) -> views.NodeDetail:
+        """Describe one node, by asking it where it is not this one.
+
+        Args:
+            id_or_name: its `NodeId` or its name.
+            call: who asks.
+
+        Raises:
+            NotFoundError: nobody knows it.
+        """
+        found = [
+            each for each in self.nodes() if id_or_name in (each.node_id, each.name)
+        ]
+        if not found:
+            raise NotFoundError(f"no node is called {id_or_name!r}")
+        view = min(found, key=lambda each: each.status != "healthy")
+        said = await self._ask(view.node_id, call)
+        heard = self._membership.last_heard(view.node_id)
+        member = self._membership.members.get(view.node_id)
+        most = member.meta.max_shards if member else None
+        return views.NodeDetail(
+            node_id=view.node_id,
+            name=view.name,
+            address=view.address,
+            status=view.status,
+            shard_count=view.shard_count,
+            last_heartbeat=0.0 if view.node_id == self._me else heard,
+            uptime=said.uptime if said else None,
+            available_capacity=None if most is None else most - view.shard_count,
+            copies=said.copies if said else (),
+        )
+
+    async def shards(self, call: Call) -> tuple[views.ShardView, ...]:
+        """Describe every shard, by asking all nodes that hold a copy, at once.
+
+        Args:
+            call: who asks.
+        """
+        state = self._coordination.state
+        holders = sorted({c.node for s in state.shards.values() for c in s.copies})
+        asked = [Deferred.fromCoroutine(self._ask(node, call)) for node in holders]
+        said = [each for each in await gatherResults(asked) if each is not None]
+        positions = {copy.alloc_id: copy for each in said for copy in each.copies}
+        failures = {shard: why for each in said for shard, why in each.failures.items()}
+        return tuple(
+            self._shard_view(state.shards[shard], positions, failures)
+            for shard in sorted(state.shards)
+        )
+
+    def _shard_view(
+        self,
+        shard: Shard,
+        positions: Mapping[AllocId, views.CopyPosition],
+        failures: Mapping[ShardId, str],
+    ) -> views.ShardView:
+        """Describe one shard with what its holders said."""
+        primary = shard.primary.alloc_id if shard.primary else None
+        held = positions.get(primary) if primary else None
+        colour, _ = self._fares(shard)
+
+        def copy_view(copy: Copy) -> views.ShardCopyView:
+            """Describe one copy."""
+            position = positions.get(copy.alloc_id)
+            failed = position is None and shard.shard in failures
+            return views.ShardCopyView(
+                node=self._name(copy.node),
+                role="primary" if copy.alloc_id == primary else "replica",
+                state="failed" if failed else copy.state.value,
+                in_sync=copy.alloc_id in shard.in_sync,
+                position=position.position if position else None,
+            )
+
+        return views.ShardView(
+            shard=shard.shard,
+            state="red" if shard.shard in failures else colour,
+            primary=self._name(shard.primary.node) if shard.primary else None,
+            copies=tuple(map(copy_view, shard.copies)),
+            keys=held.keys if held else None,
+            bytes=held.bytes if held else None,
+        )
+
+    async def _ask(self, node: NodeId, call: Call) -> Myself | None:
+        """Ask a node about itself; None where it does not answer in time."""
+        if node == self._me:
+            return self._myself()
+        member = self._membership.members.get(node)
+        if member is None or member.status is not Status.ALIVE:
+            return None
+        try:
+            answer = await self._peers.request(
+                node,
+                KIND,
+                None,
+                lane=Lane.CONTROL,
+                timeout_s=min(ASK_TIMEOUT_S, call.timeout_s),
+                request_id=call.request_id,
+            )
+        except ToruaError:
+            return None
+        return shape(answer, Myself)
+
+    async def _answer(self, inbound: Inbound) -> object:
+        """Tell another node about this one."""
+        return plain(self._myself())
+
+    def _myself(self) -> Myself:
+        """Say what only this node knows."""
+        return Myself(
+            self._clock.seconds() - self._started,
+            self._holdings.positions(),
+            self._holdings.failures(),
+        )
+
+    def _view(self, node: NodeId) -> views.NodeView:
+        """Describe one node by what this node believes of it."""
+        state = self._coordination.state
+        member = self._membership.members.get(node)
+        entry = state.nodes.get(node)
+        known = entry or member
+        assert known is not None
+        status = "dead" if member is None else _STATUS[member.status]
+        copies = [c for s in state.shards.values() for c in s.copies if c.node == node]
+        return views.NodeView(
+            node_id=node,
+            name=member.name if member else known.name,
+            address=str(member.address if member else known.address),
+            http=member.meta.http if member else entry.http if entry else "",
+            status=status,
+            coordinator=node == self._coordination.coordinator,
+            shard_count=len(copies),
+            primaries=len(_primaries(state, node)),
+            roles=member.meta.roles if member else entry.roles if entry else (),
+            zone=member.meta.zone if member else entry.zone if entry else "",
+            version=member.meta.version if member else entry.version if entry else "",
+            health_score=member.meta.health_score if member else 0,
+        )
+
+    def _fares(self, shard: Shard) -> tuple[str, str]:
+        """Give a shard its colour, and the reason where it is not green."""
+        failures = self._holdings.failures()
+        primary = shard.primary
+        if primary is None:
+            return "red", f"shard {shard.shard} has no primary"
+        if primary.node == self._me and shard.shard in failures:
+            return "red", f"shard {shard.shard}: {failures[shard.shard]}"
+        member = self._membership.members.get(primary.node)
+        if member is None or not member.is_live:
+            where = self._name(primary.node)
+            return "red", f"shard {shard.shard} waits for its only copy, on {where}"
+        started = sum(copy.state is not CopyState.INIT for copy in shard.copies)
+        if started < shard.rf:
+            return "yellow", f"shard {shard.shard} has {started} of {shard.rf} copies"
+        return "green", ""
+
+    def _notes(self) -> tuple[str, ...]:
+        """Say what an operator should know of a cluster that cannot fail over."""
+        state = self._coordination.state
+        voters = [node for node in state.nodes.values() if "voter" in node.roles]
+        if len(voters) == 2:
+            return ("two voters: one of them decides alone; add a third for failover",)
+        return ()
+
+    def _name(self, node: NodeId) -> str:
+        """Name a node as people do; its id where nobody knows its name."""
+        member = self._membership.members.get(node)
+        entry = self._coordination.state.nodes.get(node)
+        return member.name if member else entry.name if entry else node
+
+
+_STATUS = {
+    Status.ALIVE: "healthy",
+    Status.SUSPECT: "suspect",
+    Status.DEAD: "dead",
+    Status.LEFT: "left",
+}
+
+
+def _primaries(state: ClusterState, node: NodeId) -> list[ShardId]:
+    """List the shards whose primary is on a node."""
+    return [
+        shard.shard
+        for shard in state.shards.values()
+        if shard.primary is not None and shard.primary.node == node
+    ]
