@@ -1,0 +1,281 @@
+"""Group commit: one write and one fdatasync for all that the node's shards append.
+
+A disk does few fdatasyncs a second, so they are shared: the next begins when the last
+ends, with everything that arrived meanwhile.  There is no timer: alone, a write goes
+out at once, and batches grow with the load (storage.md).
+
+    OPEN --disk full--> FULL --a second later--> OPEN
+      '--anything else goes wrong--> FAILED (for ever: the service exits)
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Protocol, TypeVar
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torua.codec.records import spell_record
+from torua.core.ids import AllocId
+from torua.core.records import Record
+from torua.core.replication.tip import cost_of
+from torua.errors import DiskError, DiskFullError
+from torua.node.threads import Worker
+from torua.storage.log import Log, LogEntry
+
+T = TypeVar("T")
+
+QUEUE_BYTES_MAX = 256 << 20
+"""What waits for the disk is held in memory; beyond it writes are refused."""
+
+BATCH_BYTES_MAX = 32 << 20
+"""One commit is spelled and written in one piece; the rest waits for the next."""
+
+FULL_RETRY_S = 1.0
+"""How long after a full disk writes are tried again."""
+
+BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000)
+SYNC_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+
+log = Logger()
+
+
+class State(Enum):
+    """What the log of the node takes."""
+
+    OPEN = "open"
+    FULL = "full"
+    FAILED = "failed"
+
+
+class Listener(Protocol):
+    """A copy that appends, and is told what became of it, in order."""
+
+    def stored(self, seq: int) -> None:
+        """All its records up to ``seq`` are durable."""
+
+    def full(self) -> None:
+        """None of its records that were not reported as stored was written."""
+
+    def room(self) -> None:
+        """The disk may take records again."""
+
+    def failed(self, detail: str) -> None:
+        """The log failed, for ever; what it holds is unknown."""
+
+
+class _Meters:
+    """What is measured of the log.
+
+    Invariants: declared once a registry.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Declare the metrics."""
+        self.sync = Histogram(
+            "torua_log_fsync_seconds",
+            "How long a commit took: one write and one fdatasync",
+            buckets=SYNC_BUCKETS,
+            registry=registry,
+        )
+        self.batch = Histogram(
+            "torua_log_batch_records",
+            "How many records shared one fdatasync",
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.size = Gauge("torua_log_bytes", "Size of the log", registry=registry)
+
+
+class GroupCommit:
+    """Keeps the records of all copies of the node.
+
+    Invariants: at most one commit is under way; a copy's records are written, and
+    reported, in the order of `append`; a record is reported as stored only after its
+    fdatasync; after FAILED nothing is ever reported as stored.
+
+    Threading: the reactor's thread; the log belongs to the worker's.
+
+    Attributes:
+        queued_bytes: what waits, or is under way, estimated.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        clock: IReactorTime,
+        store: Log,
+        worker: Worker,
+        on_fatal: Callable[[str], None],
+        registry: CollectorRegistry,
+        *,
+        on_sync: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        """Take charge of an open log.
+
+        Args:
+            clock: the reactor.
+            store: the log; from now on nobody else may touch it.
+            worker: the one thread that touches it.
+            on_fatal: is told, once, when the log failed: the service exits.
+            registry: of the node's metrics.
+            on_sync: is told how many seconds each commit took; a slow disk is a slow
+                member.
+        """
+        self.queued_bytes = 0
+        self._clock = clock
+        self._log = store
+        self._worker = worker
+        self._on_fatal = on_fatal
+        self._on_sync = on_sync
+        self._meters = _Meters(registry)
+        self._state = State.OPEN
+        self._busy = False
+        self._retry: IDelayedCall | None = None
+        self._queue: deque[tuple[AllocId, Record]] = deque()
+        self._listeners: dict[AllocId, Listener] = {}
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the disk that no more writes may be begun."""
+        return self.queued_bytes > QUEUE_BYTES_MAX
+
+    def attach(self, alloc: AllocId, listener: Listener) -> None:
+        """Report to a copy from now on.
+
+        Args:
+            alloc: which copy; it has no other listener.
+            listener: what is told.
+        """
+        assert alloc not in self._listeners, "two would lead one copy"
+        self._listeners[alloc] = listener
+
+    def detach(self, alloc: AllocId) -> None:
+        """Report to a copy no more, and drop what it has waiting."""
+        self._listeners.pop(alloc, None)
+        kept = deque(item for item in self._queue if item[0] != alloc)
+        dropped = [record for each, record in self._queue if each == alloc]
+        self.queued_bytes -= sum(cost_of(record) for record in dropped)
+        self._queue = kept
+
+    def append(self, alloc: AllocId, records: Sequence[Record]) -> None:
+        """Keep records of a copy, as soon as the disk is free.
+
+        Args:
+            alloc: an attached copy.
+            records: next in its order.
+        """
+        assert alloc in self._listeners, "nobody to report to"
+        if self._state is State.FAILED:
+            return
+        self._queue.extend((alloc, record) for record in records)
+        self.queued_bytes += sum(cost_of(record) for record in records)
+        self._next()
+
+    def run(self, job: Callable[[Log], T]) -> "Deferred[T]":
+        """Use the log for something else, behind the commit that is under way.
+
+        Args:
+            job: runs on the log's thread.
+        """
+        return self._worker.run(lambda: job(self._log))
+
+    def stop(self) -> "Deferred[None]":
+        """Finish the commit that is under way, and close the log."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        done = self.run(lambda store: store.close())
+        done.addCallback(lambda _: self._worker.stop())
+        return done
+
+    def _next(self) -> None:
+        """Begin a commit with all that waits, unless one is under way."""
+        if self._busy or not self._queue:
+            return
+        self._busy = True
+        batch: list[tuple[AllocId, Record]] = []
+        size = 0
+        while self._queue and (not batch or size < BATCH_BYTES_MAX):
+            batch.append(self._queue.popleft())
+            size += cost_of(batch[-1][1])
+        done = self._worker.run(lambda: self._commit(batch))
+        done.addCallback(self._stored, batch, size)
+        done.addErrback(self._missed, size)
+
+    def _commit(self, batch: Sequence[tuple[AllocId, Record]]) -> tuple[float, int]:
+        """Spell, write and sync, on the log's thread; return seconds and log size."""
+        entries = [
+            LogEntry(alloc, record.seq, spell_record(record)) for alloc, record in batch
+        ]
+        begun = time.perf_counter()
+        self._log.commit(entries)
+        return time.perf_counter() - begun, self._log.size_bytes
+
+    def _stored(
+        self,
+        taken: tuple[float, int],
+        batch: Sequence[tuple[AllocId, Record]],
+        size: int,
+    ) -> None:
+        """Report what is durable now, then go on."""
+        seconds, log_bytes = taken
+        self.queued_bytes -= size
+        self._meters.sync.observe(seconds)
+        self._meters.batch.observe(len(batch))
+        self._meters.size.set(log_bytes)
+        self._on_sync(seconds)
+        if self._state is State.FULL:
+            self._state = State.OPEN
+            log.info("there is room for the log again")
+        newest = {alloc: record.seq for alloc, record in batch}
+        for alloc, seq in newest.items():
+            listener = self._listeners.get(alloc)
+            if listener is not None:
+                listener.stored(seq)
+        self._busy = False
+        self._next()
+
+    def _missed(self, failure: Failure, size: int) -> None:
+        """Tell all copies what went wrong; only a full disk is ever tried again."""
+        self.queued_bytes = 0
+        self._queue.clear()
+        self._busy = False
+        if failure.check(DiskFullError):
+            self._refuse(failure.getErrorMessage())
+        else:
+            self._fail(failure)
+
+    def _refuse(self, detail: str) -> None:
+        """Have no more writes begun until it is worth a try."""
+        if self._state is State.OPEN:
+            log.error("no room for the log: {detail}", detail=detail)
+        self._state = State.FULL
+        if self._retry is None:
+            self._retry = self._clock.callLater(FULL_RETRY_S, self._try_again)
+        for listener in list(self._listeners.values()):
+            listener.full()
+
+    def _try_again(self) -> None:
+        """Let writes begin again; the first of them tells whether there is room."""
+        self._retry = None
+        for listener in list(self._listeners.values()):
+            listener.room()
+
+    def _fail(self, failure: Failure) -> None:
+        """Give up: what the disk holds is unknown, and trying again would lie."""
+        if self._state is State.FAILED:
+            return
+        self._state = State.FAILED
+        detail = f"the log failed: {failure.getErrorMessage()}"
+        if failure.check(DiskError):
+            log.critical("{detail}; the node stops", detail=detail)
+        else:
+            log.failure("{detail}; the node stops", failure, detail=detail)
+        for listener in list(self._listeners.values()):
+            listener.failed(detail)
+        self._on_fatal(detail)
