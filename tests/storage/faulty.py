@@ -188,7 +188,12 @@ class FaultyFiles:
         return left
 
     def flip(self, path: Path, bit: int) -> None:
-        """Flip one bit of a file, on the disk too."""
+        """Flip one bit of a file, on the disk too.
+
+        Args:
+            path: which file.
+            bit: counted from its beginning.
+        """
         self.put(path, flipped(self.names_seen[path].seen, bit))
 
     def put(self, path: Path, content: bytes) -> None:

@@ -15,7 +15,12 @@ from torua.storage.files import DiskFiles, Files
 def layer(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[tuple[Files, Path]]:
-    """Give a file layer, and a directory in it."""
+    """Give a file layer, and a directory in it.
+
+    Args:
+        request: which layer.
+        tmp_path: a directory of the real disk, and a name in the other.
+    """
     files: Files = DiskFiles() if request.param == "disk" else FaultyFiles()
     files.make_directory(tmp_path / "data")
     yield files, tmp_path / "data"

@@ -28,6 +28,7 @@ from torua.storage.segment import (
     Packer,
     damaged,
     payload_of,
+    previous_of,
     scan,
     seed_of,
     spell_header,
@@ -200,7 +201,7 @@ class Log:
             through: the last seq that it no longer needs, for a view holds it durably.
 
         Raises:
-            DiskError: a segment could not be removed.
+            DiskError: a segment could not be removed, or the log failed before.
         """
         copy = self._copies.get(alloc)
         if copy is not None:
@@ -285,7 +286,10 @@ class Log:
             file.close()
             self._files.remove(path)
             return
-        segment.seed = seed_of(data[:HEADER_BYTES])
+        header = data[:HEADER_BYTES]
+        segment.seed = seed_of(header)
+        if len(self._segments) > 1 and previous_of(header) != self._segments[-2].size:
+            raise damaged(self._path(number - 1), previous_of(header), "wrong size")
         if segment.size < len(data):
             file.truncate(segment.size)
         for entry in found:
@@ -316,8 +320,7 @@ class Log:
 
     def _write(self, items: Sequence[tuple[Kind, AllocId, int, bytes]]) -> None:
         """Write entries at the end, in one piece, and sync them."""
-        if self._failure is not None:
-            raise DiskError(self._failure, file=str(self._directory))
+        self._refuse_if_failed()
         size = sum(OVERHEAD_BYTES + len(item[3]) for item in items)
         segment = self._segments[-1] if self._segments else None
         if segment is None or (
@@ -331,7 +334,8 @@ class Log:
         """Write entries into a new segment, behind the positions of all copies."""
         number = self._segments[-1].number + 1 if self._segments else 1
         path = self._path(number)
-        header = spell_header(number, os.urandom(SALT_BYTES))
+        previous = self._segments[-1].size if self._segments else 0
+        header = spell_header(number, previous, os.urandom(SALT_BYTES))
         positions = [
             (Kind.POSITION, alloc, copy.last, b"")
             for alloc, copy in sorted(self._copies.items())
@@ -384,9 +388,13 @@ class Log:
             self._refuse(error, segment.path)
 
     def _undo(self, segment: _Segment) -> None:
-        """Make a segment again what it was before a write that failed."""
+        """Make a segment again what it was before a write that failed.
+
+        It is synced, for a crash must not bring back what was refused.
+        """
         try:
             segment.file.truncate(segment.size)
+            segment.file.sync()
             if segment.size == 0:
                 self._segments.pop()
                 segment.file.close()
@@ -405,8 +413,14 @@ class Log:
         self._failure = f"{path}: {error.strerror or error}"
         raise DiskError(self._failure, file=str(path)) from error
 
+    def _refuse_if_failed(self) -> None:
+        """Raise again what once failed."""
+        if self._failure is not None:
+            raise DiskError(self._failure, file=str(self._directory))
+
     def _drop_segments(self) -> None:
         """Remove the oldest segments, as long as nobody needs them."""
+        self._refuse_if_failed()
         while len(self._segments) > 1 and not self._needed(self._segments[0]):
             segment = self._segments.pop(0)
             segment.file.close()

@@ -287,13 +287,11 @@ class Map:
         if verdict != ("ok",):
             raise self._damaged(str(verdict[0]))
         found = self._connection.execute(rows.FACTS).fetchall()
-        if len(found) != 1:
+        facts = rows.facts_of(found[0]) if len(found) == 1 else None
+        if facts is None:
             raise self._damaged("facts")
-        *columns, checksum = found[0]
+        self._facts = facts
         keys, size, total = self._sums()
-        self._facts = Facts(*columns)
-        if checksum != self._facts.checksum():
-            raise self._damaged("facts")
         if (keys, size, total) != self._facts.columns()[3:]:
             raise self._damaged("entries are missing or doubled")
 
@@ -334,16 +332,11 @@ class Map:
             raise self._damaged(f"the row of key {row[0]!r}")
         return entry
 
-    def _answer(self, row: tuple[str, bytes, bytes, int, int]) -> Answered:
+    def _answer(self, row: rows.AnswerRow) -> Answered:
         """Make an answer of a row, after checking it."""
-        key, fingerprint, answer, time_ns, checksum = row
-        answered = Answered(key, fingerprint, answer)
-        try:
-            true = checksum == rows.answer_checksum(answered, time_ns)
-        except (TypeError, ValueError, AttributeError):
-            true = False
-        if not true:
-            raise self._damaged(f"the row of idempotency key {key!r}")
+        answered = rows.answered_of(row)
+        if answered is None:
+            raise self._damaged(f"the row of idempotency key {row[0]!r}")
         return answered
 
     def _damaged(self, what: str) -> CorruptionError:

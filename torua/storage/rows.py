@@ -51,6 +51,10 @@ ALL_ENTRIES = f"SELECT {HEAD_COLUMNS}, value, checksum FROM entries"  # noqa: S6
 ALL_ANSWERS = "SELECT key, fingerprint, answer, time_ns, checksum FROM idempotency"
 
 Row = tuple[bytes, int, int, str, int | None, bytes, int]
+AnswerRow = tuple[str, bytes, bytes, int, int]
+
+_WRONG_TYPES = (TypeError, ValueError, AttributeError, struct.error)
+"""What a row raises whose columns are not even of the types that were written."""
 
 _ENTRY = struct.Struct("<cHQqI")
 _ANSWER = struct.Struct("<cHqII")
@@ -141,14 +145,32 @@ def entry_of(row: Row) -> Entry | None:
     """Make an entry of a row of ``GET``; None where the row is not what was written."""
     key, version, size, content_type, expires_ns, value, checksum = row
     try:
-        true = size == len(value) and checksum == entry_checksum(
-            key, version, expires_ns, content_type, value
-        )
-    except (TypeError, ValueError, AttributeError, struct.error):
-        true = False
-    if not true:
+        expected = entry_checksum(key, version, expires_ns, content_type, value)
+    except _WRONG_TYPES:
+        return None
+    if checksum != expected or size != len(value):
         return None
     return Entry(key, version, size, content_type, value, expires_ns)
+
+
+def answered_of(row: AnswerRow) -> Answered | None:
+    """Make an answer of a row; None where the row is not what was written."""
+    key, fingerprint, answer, time_ns, checksum = row
+    answered = Answered(key, fingerprint, answer)
+    try:
+        return answered if checksum == answer_checksum(answered, time_ns) else None
+    except _WRONG_TYPES:
+        return None
+
+
+def facts_of(row: tuple[int, ...]) -> Facts | None:
+    """Make facts of a row of ``FACTS``; None where it is not what was written."""
+    *columns, checksum = row
+    facts = Facts(*columns)
+    try:
+        return facts if checksum == facts.checksum() else None
+    except _WRONG_TYPES:
+        return None
 
 
 def _hash(data: bytes) -> int:

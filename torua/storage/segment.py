@@ -2,15 +2,16 @@
 
 A segment is a header and entries without a gap, little-endian:
 
-    header  magic(8) number(8) salt(8) crc(4)
+    header  magic(8) number(8) previous(8) salt(8) crc(4)
     entry   mark(4) length(4) kind(1) alloc(16) seq(8) head_crc(4) body_crc(4)
             payload(length) end(1)
 
-Both checksums are CRC-32C.  ``head_crc`` covers the fields before it, the entry's
-offset and the segment's header, whose salt is random: so a copy of an entry that stands
-anywhere else, in another entry's payload too, is no entry.  ``body_crc`` goes on from
-it over the payload.  ``end`` is not zero, so that an entry whose last bytes were never
-written is not taken for one that ends in zeros.
+``previous`` is the size of the segment before, so that none of its end can go missing
+unseen; 0 where there is none.  Both checksums are CRC-32C.  ``head_crc`` covers the
+fields before it, the entry's offset and the segment's header, whose salt is random: so
+a copy of an entry that stands anywhere else, in another entry's payload too, is no
+entry.  ``body_crc`` goes on from it over the payload.  ``end`` is not zero, so that an
+entry whose last bytes were never written is not taken for one that ends in zeros.
 """
 
 import struct
@@ -32,7 +33,7 @@ PAYLOAD_BYTES_MAX = 64 << 20
 SALT_BYTES = 8
 
 _MAGIC = b"TORUALG1"
-_HEADER = struct.Struct("<8sQ8s")
+_HEADER = struct.Struct("<8sQQ8s")
 _CRC = struct.Struct("<I")
 _MARK = b"\xf5TE\xa7"
 _END = b"\xa5"
@@ -67,15 +68,22 @@ class Found(NamedTuple):
     size: int
 
 
-def spell_header(number: int, salt: bytes) -> bytes:
+def spell_header(number: int, previous: int, salt: bytes) -> bytes:
     """Spell a segment's header.
 
     Args:
         number: the segment's, rising by one.
+        previous: the size of the one before; 0 for the first.
         salt: random bytes, `SALT_BYTES`.
     """
-    fields = _HEADER.pack(_MAGIC, number, salt)
+    fields = _HEADER.pack(_MAGIC, number, previous, salt)
     return fields + _CRC.pack(value(fields))
+
+
+def previous_of(header: bytes) -> int:
+    """Return how large a header says the segment before is."""
+    previous: int = _HEADER.unpack_from(header)[2]
+    return previous
 
 
 def seed_of(header: bytes) -> int:
@@ -225,14 +233,14 @@ def _header_is_true(header: bytes, number: int) -> bool:
     """Tell whether a header is whole, true, and that of segment ``number``."""
     if len(header) < HEADER_BYTES:
         return False
-    magic, found, _ = _HEADER.unpack_from(header)
+    magic, found, *_ = _HEADER.unpack_from(header)
     crc = _CRC.pack(value(header[: _HEADER.size]))
     return magic == _MAGIC and found == number and header[_HEADER.size :] == crc
 
 
 def _torn_header(data: bytes, number: int) -> bool:
     """Tell whether a file is one whose very first write never came to its end."""
-    start = _HEADER.pack(_MAGIC, number, b"")[: _HEADER.size - SALT_BYTES]
+    start = _HEADER.pack(_MAGIC, number, 0, b"")[:16]
     missing = len(data) < HEADER_BYTES and start.startswith(data[: len(start)])
     return missing or not data.strip(b"\0")
 
