@@ -49,7 +49,10 @@ class HandWorker:
         self.stopped = False
 
     def run(self, job: Callable[[], T]) -> "Deferred[T]":
-        """Take a job."""
+        """Take a job.
+
+        It is done in `step`, and its end fires the result there.
+        """
         done: Deferred[T] = Deferred()
 
         def do() -> None:
@@ -201,7 +204,11 @@ class LoneNode:
             self.settle()
 
     def begin(
-        self, *operations: Operation, key: str | None = None, timeout_s: float = 30.0
+        self,
+        *operations: Operation,
+        key: str | None = None,
+        timeout_s: float = 30.0,
+        body: bytes = b"",
     ) -> "Deferred[tuple[Outcome, ...]]":
         """Begin a write.
 
@@ -209,8 +216,9 @@ class LoneNode:
             operations: what to do.
             key: an idempotency key.
             timeout_s: how long to wait.
+            body: what stands for the request's fingerprint.
         """
-        promise = None if key is None else IdempotencyKey(key, b"")
+        promise = None if key is None else IdempotencyKey(key, body)
         call = Call("test", timeout_s, promise)
         return Deferred.fromCoroutine(self.shards.write(SHARD, operations, call))
 
@@ -223,7 +231,8 @@ class LoneNode:
         """
         done = self.begin(*operations, key=key)
         self.settle()
-        return list(result(done))
+        outcomes = result(done)
+        return list(outcomes)
 
     def get(self, key: bytes) -> bytes | None:
         """Read a value."""
@@ -243,4 +252,4 @@ def result(done: "Deferred[T]") -> T:
     assert found, "not done"
     if isinstance(found[0], Failure):
         found[0].raiseException()
-    return found[0]  # type: ignore[return-value]
+    return found[0]

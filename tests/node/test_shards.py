@@ -263,7 +263,12 @@ def test_listing_goes_on_where_a_page_ends(tmp_path: Path) -> None:
     node.write(Delete(b"a1"))
 
     def page(after: bytes, limit: int) -> tuple[list[bytes], bytes | None]:
-        """List keys that begin with a."""
+        """List keys that begin with a.
+
+        Args:
+            after: the key to go on after.
+            limit: at most so many.
+        """
         node_page = node.shards.scan(SHARD, b"a", after, limit, True)
         found = result(Deferred.fromCoroutine(node_page))
         return [each.key for each in found.items], found.next

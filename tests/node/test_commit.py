@@ -1,0 +1,218 @@
+"""Group commit: what is shared, in which order it is reported, and what fails."""
+
+import errno
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from twisted.internet.task import Clock
+
+from tests.node.lone_node import HandWorker
+from tests.storage.faulty import FaultyFiles
+from torua.core.ids import AllocId, ShardId
+from torua.core.records import KvPut, Record
+from torua.node.commit import (
+    BATCH_BYTES_MAX,
+    FULL_RETRY_S,
+    QUEUE_BYTES_MAX,
+    GroupCommit,
+)
+from torua.storage.log import Log
+
+A, B = AllocId("a" * 32), AllocId("b" * 32)
+
+
+class Witness:
+    """A copy that notes what it is told.
+
+    Invariants: ``told`` is in order.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing told."""
+        self.told: list[int | str] = []
+
+    def stored(self, seq: int) -> None:
+        """Note it."""
+        self.told.append(seq)
+
+    def full(self) -> None:
+        """Note it."""
+        self.told.append("full")
+
+    def room(self) -> None:
+        """Note it."""
+        self.told.append("room")
+
+    def failed(self, detail: str) -> None:
+        """Note it."""
+        self.told.append("failed")
+
+
+class Bench:
+    """A group commit over a file system in memory.
+
+    Invariants: jobs are done when the test says so.
+    """
+
+    def __init__(self) -> None:
+        """Attach two copies."""
+        self.files = FaultyFiles()
+        self.clock = Clock()
+        self.worker = HandWorker()
+        self.fatal: list[str] = []
+        self.syncs: list[float] = []
+        self.registry = CollectorRegistry()
+        self.log = Log.open(Path("/log"), self.files)
+        self.commit = GroupCommit(
+            self.clock,
+            self.log,
+            self.worker,
+            self.fatal.append,
+            self.registry,
+            on_sync=self.syncs.append,
+        )
+        self.a, self.b = Witness(), Witness()
+        self.commit.attach(A, self.a)
+        self.commit.attach(B, self.b)
+
+    def append(self, alloc: AllocId, *seqs: int, size: int = 1) -> None:
+        """Append records.
+
+        Args:
+            alloc: whose.
+            seqs: of the records.
+            size: of each one's value.
+        """
+        self.commit.append(alloc, [record(seq, size) for seq in seqs])
+
+    def fail_next(self, number: int, calls: int = 1) -> None:
+        """Have a coming call to the file system fail.
+
+        Args:
+            number: its errno.
+            calls: which call, counted from now.
+        """
+        self.files.fault = (self.files.calls + calls, number)
+
+
+def record(seq: int, size: int) -> Record:
+    """Make a record.
+
+    Args:
+        seq: its place.
+        size: of its value.
+    """
+    return Record(ShardId(0), seq, 1, seq, (KvPut(b"k", b"x" * size, "t"),))
+
+
+def test_what_arrives_during_a_commit_shares_the_next() -> None:
+    """A copy is told of its newest record; nobody of another's."""
+    bench = Bench()
+    bench.append(A, 1)
+    bench.append(A, 2, 3)
+    bench.append(B, 1)
+    assert len(bench.worker.jobs) == 1
+    bench.worker.step()
+    assert (bench.a.told, bench.b.told) == ([1], [])
+    bench.worker.step()
+    assert (bench.a.told, bench.b.told) == ([1, 3], [1])
+    assert not bench.worker.step()
+    assert len(bench.syncs) == 2
+    assert bench.commit.queued_bytes == 0
+    found = bench.registry.get_sample_value("torua_log_batch_records_sum")
+    assert found == 4
+    assert bench.registry.get_sample_value("torua_log_fsync_seconds_count") == 2
+
+
+def test_a_batch_is_bounded_and_so_is_the_queue() -> None:
+    """What is too much for one write goes in several; beyond the queue it says so."""
+    bench = Bench()
+    bench.append(A, *range(1, 6), size=BATCH_BYTES_MAX // 2)
+    assert not bench.commit.crowded
+    while bench.worker.step():
+        pass
+    assert bench.a.told == [2, 4, 5]
+    bench.commit.queued_bytes = QUEUE_BYTES_MAX + 1
+    assert bench.commit.crowded
+
+
+def test_a_full_disk_is_told_to_all_and_tried_again() -> None:
+    """Also what waited behind it is not written, for it would leave a gap."""
+    bench = Bench()
+    bench.append(A, 1)
+    bench.worker.step()
+    bench.append(A, 2)
+    bench.append(A, 3)
+    bench.append(B, 1)
+    bench.fail_next(errno.ENOSPC)
+    bench.worker.step()
+    assert bench.a.told == [1, "full"]
+    assert bench.b.told == ["full"]
+    assert not bench.worker.jobs
+    assert bench.commit.queued_bytes == 0
+    bench.clock.advance(FULL_RETRY_S)
+    assert bench.a.told == [1, "full", "room"]
+    bench.append(A, 2)
+    bench.worker.step()
+    assert bench.a.told[-1] == 2
+    assert bench.fatal == []
+
+
+def test_a_disk_that_stays_full_is_tried_once_a_second() -> None:
+    """Whatever comes in between."""
+    bench = Bench()
+    for _ in range(3):
+        bench.append(A, 1)
+        bench.fail_next(errno.ENOSPC)
+        bench.worker.step()
+        bench.append(A, 1)
+        bench.fail_next(errno.ENOSPC)
+        bench.worker.step()
+        assert len(bench.clock.getDelayedCalls()) == 1
+        bench.clock.advance(FULL_RETRY_S)
+    assert bench.a.told == ["full", "full", "room"] * 3
+
+
+def test_any_other_error_is_the_end() -> None:
+    """Every copy has failed, the service is told once, nothing is stored again."""
+    bench = Bench()
+    bench.append(A, 1)
+    bench.append(A, 2)
+    bench.fail_next(errno.EIO, 2)
+    bench.worker.step()
+    assert bench.a.told == ["failed"]
+    assert bench.b.told == ["failed"]
+    assert len(bench.fatal) == 1
+    bench.append(A, 3)
+    assert not bench.worker.jobs
+
+
+def test_a_copy_that_is_detached_is_told_nothing() -> None:
+    """What it had waiting is dropped, what is under way is kept."""
+    bench = Bench()
+    bench.append(A, 1)
+    bench.append(A, 2)
+    bench.append(B, 1)
+    bench.commit.detach(A)
+    while bench.worker.step():
+        pass
+    assert bench.a.told == []
+    assert bench.b.told == [1]
+    assert bench.log.last(A) == 1
+    assert bench.commit.queued_bytes == 0
+
+
+def test_a_stop_lets_the_commit_under_way_end() -> None:
+    """And does not try a full disk again."""
+    bench = Bench()
+    bench.append(A, 1)
+    bench.fail_next(errno.ENOSPC)
+    bench.worker.step()
+    bench.append(A, 1)
+    stopped = bench.commit.stop()
+    bench.worker.step()
+    assert bench.a.told == ["full", 1]
+    bench.worker.step()
+    assert stopped.called
+    assert bench.worker.stopped
+    assert bench.clock.getDelayedCalls() == []

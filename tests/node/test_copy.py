@@ -1,0 +1,257 @@
+"""An open copy: its checkpoints, and what becomes of it when the disk fails."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import CancelledError
+
+from tests.node.lone_node import ALLOC, SHARD, LoneNode, result, state_of
+from torua.core.kv import Delete, Get, Put
+from torua.core.state import CopyState
+from torua.errors import (
+    DiskError,
+    DiskFullError,
+    OutcomeUnknownError,
+    OverloadedError,
+    UnavailableError,
+    UnprocessableError,
+)
+from torua.node.commit import QUEUE_BYTES_MAX
+from torua.node.copy import CHECKPOINT_BYTES, CHECKPOINT_PERIOD_S
+from torua.node.shards import REOPEN_AFTER_S
+from torua.storage.files import DiskFile, DiskFiles
+from torua.storage.map import Map
+
+BIG = b"x" * (1 << 20)
+
+
+class BadDisk(DiskFiles):
+    """A disk that fails when it is told to.
+
+    Invariants: ``trouble`` is the errno of every append; 0 for none.
+    """
+
+    def __init__(self) -> None:
+        """Begin sound."""
+        self.trouble = 0
+
+    def open(self, path: Path) -> DiskFile:
+        """Open a file that fails.
+
+        It does so while there is trouble.
+        """
+        disk = self
+
+        class BadFile(DiskFile):
+            """A file of it.
+
+            Invariants: those of `DiskFile`.
+            """
+
+            def append(self, data: bytes) -> None:
+                """Write, or fail."""
+                if disk.trouble:
+                    raise OSError(disk.trouble, os.strerror(disk.trouble))
+                super().append(data)
+
+        return BadFile(path)
+
+
+def test_the_log_is_cut_after_a_durable_checkpoint(tmp_path: Path) -> None:
+    """Some seconds after the last write, or after enough of them."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    node.write(Put(b"k", b"v"))
+    assert node.log.first(ALLOC) == 1
+    node.pass_time(CHECKPOINT_PERIOD_S + 1)
+    assert node.log.first(ALLOC) == 3
+    for n in range(CHECKPOINT_BYTES // len(BIG)):
+        node.write(Put(b"%d" % n, BIG))
+    node.settle()
+    assert node.log.first(ALLOC) == 7
+    assert node.clock.getDelayedCalls() == []
+    node.close()
+
+
+def test_one_checkpoint_runs_at_a_time(tmp_path: Path) -> None:
+    """What comes meanwhile is left to the next, which follows at once if large."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    for n in range(3 * CHECKPOINT_BYTES // len(BIG)):
+        node.begin(Put(b"%d" % n, BIG))
+        while node.log_worker.step():
+            pass
+    assert len(node.worker.jobs) == 1
+    node.worker.step()
+    node.log_worker.step()
+    assert len(node.worker.jobs) == 1
+    node.settle()
+    assert node.log.first(ALLOC) == node.log.last(ALLOC) + 1
+    node.close()
+
+
+def test_a_restart_after_a_checkpoint_finds_everything(tmp_path: Path) -> None:
+    """The log begins behind what the map holds durably."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    node.write(Put(b"k", b"v"), key="i")
+    node.pass_time(CHECKPOINT_PERIOD_S + 1)
+    node.write(Put(b"l", b"w"))
+    node.close()
+    again = LoneNode(tmp_path, state_of(CopyState.STARTED, 2, 2), 2).settle()
+    assert (again.get(b"k"), again.get(b"l")) == (b"v", b"w")
+    assert again.write(Put(b"k", b"v"), key="i")[0].version == 2
+    again.close()
+
+
+def test_a_caller_that_goes_away_does_not_tear_a_write(tmp_path: Path) -> None:
+    """It is done all the same, and whoever asks again is told so."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    write = node.begin(Put(b"k", b"v"), key="i")
+    write.cancel()
+    with pytest.raises(CancelledError):
+        result(write)
+    node.settle()
+    assert node.get(b"k") == b"v"
+    assert node.write(Put(b"k", b"v"), key="i")[0].version == 2
+    node.close()
+
+
+def test_a_write_that_takes_too_long_is_of_unknown_outcome(tmp_path: Path) -> None:
+    """The caller's time is up; the record may be kept a moment later."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    write = node.begin(Put(b"k", b"v"), timeout_s=2.0)
+    node.clock.advance(2.5)
+    with pytest.raises(OutcomeUnknownError):
+        result(write)
+    node.settle()
+    assert node.get(b"k") == b"v"
+    node.close()
+
+
+def test_a_crowded_disk_refuses_before_anything_is_done(tmp_path: Path) -> None:
+    """The caller may come again."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    node.commit.queued_bytes += QUEUE_BYTES_MAX + 1
+    with pytest.raises(OverloadedError) as caught:
+        result(node.begin(Put(b"k", b"v")))
+    assert caught.value.members["retry_after"] == 1
+    node.close()
+
+
+def test_what_the_machine_refuses_is_raised(tmp_path: Path) -> None:
+    """With the shard it is about."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    node.write(Put(b"k", b"v"), key="i")
+    with pytest.raises(UnprocessableError) as caught:
+        done = node.begin(Put(b"k", b"w"), key="i", body=b"2")
+        result(done)
+    assert caught.value.members == {"shard": 0}
+    node.close()
+
+
+def test_a_full_disk_refuses_writes_and_serves_reads(tmp_path: Path) -> None:
+    """And takes writes again when there is room."""
+    disk = BadDisk()
+    node = LoneNode(tmp_path, state_of(), files=disk).settle()
+    node.write(Put(b"k", b"1"))
+    disk.trouble = errno.ENOSPC
+    with pytest.raises(DiskFullError):
+        node.write(Put(b"k", b"2"))
+    with pytest.raises(DiskFullError):
+        node.write(Put(b"k", b"3"))
+    assert node.get(b"k") == b"1"
+    disk.trouble = 0
+    node.pass_time(1.5)
+    assert node.write(Put(b"k", b"4"))[0].version == 3
+    assert node.fatal == []
+    node.close()
+
+
+def test_a_failed_disk_leaves_outcomes_unknown_and_ends_the_node(
+    tmp_path: Path,
+) -> None:
+    """No write is acknowledged, and none begun, after an error of the log."""
+    disk = BadDisk()
+    node = LoneNode(tmp_path, state_of(), files=disk).settle()
+    disk.trouble = errno.EIO
+    with pytest.raises(OutcomeUnknownError):
+        node.write(Put(b"k", b"2"))
+    assert len(node.fatal) == 1
+    with pytest.raises(UnavailableError):
+        node.write(Put(b"k", b"3"))
+    assert "log failed" in node.shards.failures()[SHARD]
+    node.close()
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    """Make a method that fails."""
+
+    def fail(*_: object) -> None:
+        """Fail."""
+        raise error
+
+    return fail
+
+
+def test_a_map_that_cannot_be_written_is_never_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is in the log; opened again, the copy has it."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    with monkeypatch.context() as patch:
+        patch.setattr(Map, "apply", failing(DiskFullError("no room")))
+        with pytest.raises(OutcomeUnknownError):
+            node.write(Put(b"k", b"v"))
+        assert "no room" in node.shards.failures()[SHARD]
+    node.pass_time(REOPEN_AFTER_S + 0.5)
+    assert node.shards.failures() == {}
+    assert node.get(b"k") == b"v"
+    node.close()
+
+
+def test_a_damaged_map_is_served_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a read or a write comes upon it; the reason is told."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    node.write(Put(b"k", b"v"))
+    monkeypatch.setattr(Map, "get", failing(DiskError("unreadable")))
+    with pytest.raises(OutcomeUnknownError):
+        node.write(Get(b"k"))
+    with pytest.raises(UnavailableError, match="unreadable"):
+        node.get(b"k")
+    node.settle()
+    with pytest.raises(UnavailableError, match="unreadable"):
+        node.write(Put(b"k", b"w"))
+    assert node.shards.positions()[0].state == "failed"
+    node.close()
+
+
+def test_a_checkpoint_without_room_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log keeps what the map might lose; any other failure ends the copy."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    monkeypatch.setattr(Map, "checkpoint", failing(DiskFullError("no room")))
+    node.write(Put(b"k", b"v"))
+    node.pass_time(CHECKPOINT_PERIOD_S + 1)
+    assert node.get(b"k") == b"v"
+    assert node.log.first(ALLOC) == 1
+    monkeypatch.setattr(Map, "checkpoint", failing(DiskError("unwritable")))
+    node.write(Put(b"k", b"v"))
+    node.pass_time(CHECKPOINT_PERIOD_S + 1)
+    assert "unwritable" in node.shards.failures()[SHARD]
+    node.close()
+
+
+def test_an_invariant_that_breaks_ends_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than serve on what is wrong."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    with monkeypatch.context() as patch:
+        patch.setattr(Map, "version", failing(AssertionError("impossible")))
+        with pytest.raises(OutcomeUnknownError):
+            node.write(Delete(b"k"))
+    node.close()
