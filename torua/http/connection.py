@@ -68,11 +68,15 @@ class Host(Protocol):
             request_id: its id.
         """
 
-    def opened(self) -> None:
+    def opened(self, channel: "Channel") -> None:
         """Count a connection in."""
 
-    def closed(self) -> None:
+    def closed(self, channel: "Channel") -> None:
         """Count a connection out."""
+
+    @property
+    def draining(self) -> bool:
+        """Tell whether each connection is closed after its next answer."""
 
 
 class ApiRequest(server.Request):
@@ -212,8 +216,9 @@ class ApiRequest(server.Request):
             found.append(("Content-Type", answer.content_type))
         if answer.status not in NO_BODY_CODES:
             found.append(("Content-Length", str(len(answer.body))))
-        if self.cut:
+        if self.cut or self.host_site.draining:
             found.append(("Connection", "close"))
+            self.channel.persistent = False
         return found
 
     def connectionLost(self, reason: object) -> None:
@@ -246,13 +251,13 @@ class Channel(HTTPChannel):
     def connectionMade(self) -> None:
         """Count the connection."""
         super().connectionMade()
-        self.site.opened()
+        self.site.opened(self)
 
     def connectionLost(self, reason: object = None) -> None:
         """Count the connection out; nothing is left behind."""
         self._closing = True
         self._stop_timer()
-        self.site.closed()
+        self.site.closed(self)
         super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
@@ -342,6 +347,11 @@ class Channel(HTTPChannel):
         """Go on to the next request, or close."""
         self._lingering = self._lingering or request.cut
         super().requestDone(request)
+
+    def close_if_idle(self) -> None:
+        """Close, unless a request is being worked on or coming in."""
+        if not self._handlingRequest and self._timer is None:
+            self.loseConnection()
 
     def loseConnection(self) -> None:
         """Close, once what was written is out; linger where a body may be coming."""

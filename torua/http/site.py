@@ -121,8 +121,9 @@ class ApiSite(Site):
         self._meter = meter
         self.fresh_id = fresh_id
         self._connections_max, self._held_max = bounds
-        self._connections = 0
+        self._open: dict[Channel, None] = {}
         self._held = 0
+        self._draining: list[Deferred[None]] | None = None
 
     def startFactory(self) -> None:
         """Open no access log: what is worth a line goes through the logger."""
@@ -136,20 +137,42 @@ class ApiSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Take a connection, unless there are too many."""
-        if self._connections >= self._connections_max:
+        if len(self._open) >= self._connections_max or self.draining:
             self._meter.refused.inc()
             return None
         return super().buildProtocol(addr)
 
-    def opened(self) -> None:
+    def opened(self, channel: Channel) -> None:
         """Count a connection in."""
-        self._connections += 1
-        self._meter.connections.set(self._connections)
+        self._open[channel] = None
+        self._meter.connections.set(len(self._open))
 
-    def closed(self) -> None:
-        """Count a connection out."""
-        self._connections -= 1
-        self._meter.connections.set(self._connections)
+    def closed(self, channel: Channel) -> None:
+        """Count a connection out; the last one ends a draining."""
+        self._open.pop(channel, None)
+        self._meter.connections.set(len(self._open))
+        while self._draining and not self._open:
+            self._draining.pop().callback(None)
+
+    @property
+    def draining(self) -> bool:
+        """Tell whether each connection is closed after its next answer."""
+        return self._draining is not None
+
+    def drain(self) -> Deferred[None]:
+        """Finish what is in flight, and take nothing new.
+
+        The port is no longer listened on by then.  The Deferred fires once no
+        connection is left; how long that may take is for the caller to bound.
+        """
+        waiting: Deferred[None] = Deferred()
+        self._draining = [*(self._draining or ()), waiting]
+        for channel in tuple(self._open):
+            channel.close_if_idle()
+        if not self._open:
+            self._draining.remove(waiting)
+            waiting.callback(None)
+        return waiting
 
     def has_room(self, count: int) -> bool:
         """Tell whether so many more bytes of bodies could be held now."""
