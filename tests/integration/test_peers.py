@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
 from twisted.internet.protocol import Protocol
 
 from tests.integration.peer_nodes import Node, PeerCase
@@ -12,10 +12,12 @@ from torua.codec.frames import FrameWriter, Lane
 from torua.errors import (
     ConflictError,
     OutcomeUnknownError,
+    OverloadedError,
     ToruaError,
     UnavailableError,
 )
 from torua.net import connection, exchange
+from torua.net.outbox import QUEUE_BYTES_MAX
 from torua.net.peers import Inbound
 
 pytestmark = pytest.mark.integration
@@ -323,6 +325,74 @@ class AcquaintanceTests(PeerCase):
         await self.assertFailure(ask(one, two, 0), UnavailableError)
         closed = Deferred.fromCoroutine(one.peers.exchange(silent, b"x", 5))
         await self.assertFailure(closed, UnavailableError)
+
+
+class PressureTests(PeerCase):
+    """Peers that do not read as fast as others write."""
+
+    async def test_what_waits_for_a_peer_is_bounded(self) -> None:
+        """Old notices yield, requests are refused; once it reads, all goes on."""
+        one, two = await self.pair()
+        there = two.peers._peers[one.node_id].link
+        assert there is not None
+        there.transport.pauseProducing()  # type: ignore[union-attr]
+        for number in range(100):
+            body = [number, bytes(1 << 20)]
+            one.peers.send(two.node_id, "note", body, lane=Lane.RECOVERY)
+        self.assertTrue(30 <= one.dropped("overloaded") <= 40)
+        outbox = one.peers._peers[two.node_id].outbox
+        self.assertLessEqual(outbox.size, QUEUE_BYTES_MAX)
+        requests = [ask(one, two, bytes(1 << 20)) for _ in range(70)]
+        refused = [r for r in requests if r.called]
+        for request in refused:
+            await self.assertFailure(request, OverloadedError)
+        self.assertTrue(0 < len(refused) < 15)
+        there.transport.resumeProducing()  # type: ignore[union-attr]
+        await gatherResults([r for r in requests if r not in refused])
+        self.assertEqual(await ask(one, two, 1), 1)
+        self.assertEqual(outbox.size, 0)
+
+    async def test_a_peer_that_does_not_take_its_replies_is_held(self) -> None:
+        """It is not read for a while, then refused; once it reads it is served."""
+        self.patch(connection, "HOLD_S", 0.05)
+        one, two = await self.pair()
+        here = one.peers._peers[two.node_id].link
+        there = two.peers._peers[one.node_id].link
+        assert here is not None
+        assert there is not None
+        value = bytes(10 << 20)
+
+        async def large(_: Inbound) -> object:
+            """Answer with much."""
+            return value
+
+        two.peers.handle("large", large)
+        here.transport.pauseProducing()  # type: ignore[union-attr]
+        requests = [ask(one, two, 0, "large") for _ in range(4)]
+        await self.until(lambda: there.flow is connection.Flow.HELD)
+        await self.until(lambda: there.flow is connection.Flow.SHEDDING)
+        late = ask(one, two, 1)
+        await self.until(lambda: two.frames_in(Lane.READS) == 5)
+        here.transport.resumeProducing()  # type: ignore[union-attr]
+        await self.assertFailure(late, OverloadedError)
+        self.assertEqual(await gatherResults(requests), [value] * 4)
+        self.assertIs(there.flow, connection.Flow.FLOWING)
+        self.assertEqual(await ask(one, two, 1), 1)
+
+    async def test_two_that_flood_each_other_do_not_stand_still(self) -> None:
+        """Large requests and large answers both ways at once all come to an end."""
+        self.patch(connection, "HOLD_S", 0.05)
+        one, two = await self.pair()
+        value = bytes(4 << 20)
+        flood = [
+            ask(*way, value, timeout_s=20) for way in ((one, two), (two, one)) * 12
+        ]
+        answers = await DeferredList(flood, consumeErrors=True)
+        for answered, result in answers:
+            if not answered:
+                self.assertIsInstance(result.value, OverloadedError)
+        self.assertEqual(await ask(one, two, 1), 1)
+        self.assertEqual(await ask(two, one, 1), 1)
 
 
 class StrangerTests(PeerCase):
