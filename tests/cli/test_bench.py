@@ -5,9 +5,10 @@ import json
 import msgspec
 import pytest
 
-from tests.cli.fakes import FakeClient, answering, run
+from tests.cli.fakes import answering, run
 from torua.cli import load
 from torua.cli.bench import percentile, summary
+from torua.cli.failures import Failure
 from torua.cli.http import Answer
 
 PLAN = load.Plan(
@@ -22,53 +23,48 @@ PLAN = load.Plan(
 )
 
 
-def one_loader(client: FakeClient, **changed: object) -> load.Loader:
-    """Run one client of a plan to its end.
-
-    Args:
-        client: whom it asks.
-        changed: other members of the plan.
-    """
+def one_loader(**changed: object) -> load.Loader:
+    """Make the first client of a plan; ``changed`` replaces members of the plan."""
     plan = msgspec.convert(msgspec.to_builtins(PLAN) | changed, load.Plan)
-    loader = load.Loader(plan, 0, client)
-    loader.run(float("inf"))
-    return loader
+    return load.Loader(plan, 0, "http://127.0.0.1:1")
 
 
-def test_operations_are_shared_out_whole() -> None:
-    """The first client takes the odd one."""
-    client = answering(Answer(204, {}, b""))
-    loader = one_loader(client)
-    assert loader.tally.operations == 4
-    assert {method for method, *_ in client.asked} == {"PUT"}
-    assert all(body is not None and len(body) == 3 for _, _, body, _ in client.asked)
+def test_requests_are_spelled_for_the_wire() -> None:
+    """A put holds the value, its length, and the host."""
+    request = one_loader(keys=1).next_request()
+    assert request[:3] == ("put", "PUT", "/kv/bench%2F00000000")
+    head, _, body = load.spelled(request, "node").partition(b"\r\n\r\n")
+    assert body == request.body
+    assert head.split(b"\r\n") == [
+        b"PUT /kv/bench%2F00000000 HTTP/1.1",
+        b"Host: node",
+        b"Content-Type: application/octet-stream",
+        b"Content-Length: 3",
+    ]
 
 
-def test_a_bulk_request_counts_its_operations() -> None:
-    """What was refused within it is an error, not an operation."""
-    client = answering(Answer(200, {}, b'{"errors": 1, "results": []}'))
-    loader = one_loader(client, workload="bulk", concurrency=1)
-    assert loader.tally.operations == 4 + 3 - 2
-    assert loader.tally.errors == {"refused in a bulk request": 2}
-    lines = (client.asked[0][2] or b"").splitlines()
-    assert len(lines) == 4
+def test_a_bulk_request_holds_a_batch() -> None:
+    """One line for each operation."""
+    request = one_loader(workload="bulk", operations=100).next_request()
+    lines = request.body.splitlines()
+    assert (request.operations, len(lines)) == (4, 4)
     assert json.loads(lines[0]).keys() == {"op", "key", "value_base64"}
-
-
-def test_errors_are_counted_by_status() -> None:
-    """A request that failed has no latency."""
-    loader = one_loader(answering(Answer(503, {}, b"")))
-    assert loader.tally.errors == {"503": 4}
-    assert loader.tally.latencies == {}
 
 
 def test_mixed_holds_both_kinds() -> None:
     """About half each, decided by the seed."""
-    loader = one_loader(
-        answering(Answer(200, {}, b"")), workload="mixed", operations=200
-    )
-    assert loader.tally.latencies.keys() == {"get", "put"}
-    assert 25 < len(loader.tally.latencies["get"]) < 75
+    loader = one_loader(workload="mixed")
+    kinds = [loader.next_request().kind for _ in range(200)]
+    assert 60 < kinds.count("get") < 140
+    again = one_loader(workload="mixed")
+    assert kinds == [again.next_request().kind for _ in range(200)]
+
+
+@pytest.mark.parametrize("wrong", ["https://a:1", "http://"])
+def test_an_endpoint_that_is_not_plain_http_is_refused(wrong: str) -> None:
+    """The generator speaks no TLS, and says so."""
+    with pytest.raises(Failure, match="plain HTTP"):
+        load.address_of(wrong)
 
 
 def test_fill_puts_every_key_once() -> None:
@@ -112,7 +108,7 @@ def test_nobody_there_is_a_failed_run() -> None:
     words = ("bench", "put", "--operations", "3", "--concurrency", "2", "-o", "json")
     result = run(None, "--endpoint", "127.0.0.1:1", *words)
     assert result.exit_code == 5
-    assert json.loads(result.stdout)["errors"] == {"no endpoint answers": 3}
+    assert json.loads(result.stdout)["errors"] == {"cannot connect": 3}
 
 
 def test_seconds_and_operations_exclude_each_other() -> None:

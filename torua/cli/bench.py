@@ -38,8 +38,8 @@ def bench(  # noqa: PLR0913 - click hands in each option
 
     WORKLOAD: put, get, mixed (half each), or bulk (requests of --batch puts).  Each
     of --concurrency clients sends one request after the other to one of the endpoints.
-    The keys bench/00000000 and so on are overwritten and stay.  The clients are
-    threads of one Python process: where that uses up a processor, it measures itself.
+    The keys bench/00000000 and so on are overwritten and stay.  The clients share one
+    Python thread: where that uses up a processor, it measures itself.
     Exits with 5 where a request failed.
     """
     if seconds is not None and operations is not None:

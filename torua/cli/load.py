@@ -2,24 +2,41 @@
 
 Closed loop: each of the concurrent clients sends its next request when the last is
 answered, over one connection that it keeps.  So a stall of the cluster is seen as few
-slow requests, not as the many that an open world would have sent meanwhile.
+slow requests, not as the many that an open world would have sent meanwhile.  The
+clients share one thread: threads would wait for each other in the interpreter, and that
+wait would be measured too.
 """
 
 import base64
 import json
 import random
-import threading
+import selectors
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
-from torua.cli.failures import Failure
+from torua.cli.failures import ExitCode, Failure
 from torua.cli.http import Client, key_target
+from torua.cli.wire import Heard, Wire, WireState
 
-Request = tuple[str, str, str, bytes | None, int]
-"""Kind, method, target, body, and how many operations it holds."""
+TICK_S = 0.1
+"""How often requests are looked at that took too long."""
+
+DEFAULT_CONTENT_TYPE = "application/octet-stream"
+
+
+class Request(NamedTuple):
+    """What to send, and how many operations it holds."""
+
+    kind: str
+    method: str
+    target: str
+    body: bytes
+    operations: int
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -127,19 +144,20 @@ def run(plan: Plan, endpoints: Sequence[str], timeout_s: float) -> Result:
         timeout_s: how long one request may take.
     """
     loaders = [
-        Loader(plan, place, Client([endpoints[place % len(endpoints)]], timeout_s))
+        Loader(plan, place, endpoints[place % len(endpoints)], timeout_s)
         for place in range(plan.concurrency)
     ]
     began = time.perf_counter()
     end = began + (float("inf") if plan.seconds is None else plan.seconds)
-    threads = [
-        threading.Thread(target=loader.run, args=(end,), daemon=True)
-        for loader in loaders
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with selectors.DefaultSelector() as selector:
+        for loader in loaders:
+            loader.begin(selector, end)
+        while any(loader.busy for loader in loaders):
+            for key, _ in selector.select(TICK_S):
+                key.data.turn(selector, end)
+            now = time.perf_counter()
+            for loader in loaders:
+                loader.expire(selector, now, end)
     seconds = time.perf_counter() - began
     total = Tally()
     for loader in loaders:
@@ -148,67 +166,171 @@ def run(plan: Plan, endpoints: Sequence[str], timeout_s: float) -> Result:
 
 
 class Loader:
-    """One client: sends, waits, counts.
+    """One client: sends, waits, counts, sends the next.
 
     Invariants: at most one request is under way; each is counted once, in `tally`.
     """
 
-    def __init__(self, plan: Plan, place: int, client: Client) -> None:
+    def __init__(
+        self, plan: Plan, place: int, endpoint: str, timeout_s: float = 30.0
+    ) -> None:
         """Prepare to send.
 
         Args:
             plan: what load to make.
             place: which of the concurrent clients this is; chooses its dice.
-            client: whom to ask.
+            endpoint: whom to ask.
+            timeout_s: how long one request may take.
         """
         self._plan = plan
-        self._client = client
+        self._timeout_s = timeout_s
+        self._host, port = address_of(endpoint)
+        self._wire = Wire(self._host, port)
         self._dice = random.Random(plan.seed * 1_000_003 + place)  # noqa: S311 - no secret
         self._value = value_of(plan)
         each, more = divmod(plan.operations or 0, plan.concurrency)
         self._left = float("inf") if plan.operations is None else each + (place < more)
+        self._request: Request | None = None
+        self._sent = 0.0
+        self._watched = False
         self.tally = Tally()
 
-    def run(self, end: float) -> None:
-        """Send one request after the other until ``end``, or all of its share."""
-        while self._left > 0 and time.perf_counter() < end:
-            self.step()
+    @property
+    def busy(self) -> bool:
+        """Tell whether a request is under way."""
+        return self._request is not None
 
-    def step(self) -> None:
-        """Send one request and count what came of it.
+    def begin(self, selector: selectors.BaseSelector, end: float) -> None:
+        """Send the next request, unless all is done.
 
-        What fails is counted too, and the loop goes on.
+        Args:
+            selector: waits for the answer.
+            end: when to send none any more.
         """
-        kind, method, target, body, operations = self._request()
-        self._left -= operations
-        sent = time.perf_counter()
+        assert self._request is None, "a request is under way"
+        while self._left > 0 and (now := time.perf_counter()) < end:
+            request = self._request = self.next_request()
+            self._left -= request.operations
+            self._sent = now
+            try:
+                self._wire.send(spelled(request, self._host))
+            except OSError as error:
+                self._lost(selector, error.strerror or "no connection")
+            else:
+                self._watch(selector)
+                return
+        self._unwatch(selector)
+        self._wire.close()
+
+    def turn(self, selector: selectors.BaseSelector, end: float) -> None:
+        """Take what came; count an answer that is whole, and go on.
+
+        Args:
+            selector: waits for what is missing.
+            end: when to send nothing any more.
+        """
         try:
-            answer = self._client.ask(method, target, body=body)
-        except Failure as failure:
-            self.tally.errors[_kind_of(failure)] += 1
+            heard = self._wire.turn()
+        except OSError as error:
+            self._lost(selector, error.strerror or "no connection")
+            self.begin(selector, end)
             return
-        latency = time.perf_counter() - sent
-        self.tally.latencies.setdefault(kind, []).append(latency)
-        refused = answer.json()["errors"] if kind == "bulk" else 0
-        self.tally.operations += operations - refused
+        if heard is not None:
+            self.count(heard)
+            if self._wire.state is WireState.SPENT:
+                self._unwatch(selector)
+                self._wire.close()
+            self.begin(selector, end)
+        else:
+            self._watch(selector)
+
+    def expire(self, selector: selectors.BaseSelector, now: float, end: float) -> None:
+        """Give a request up that took too long.
+
+        Args:
+            selector: waited for it.
+            now: the time.
+            end: when to send nothing any more.
+        """
+        if self.busy and now - self._sent > self._timeout_s:
+            self._lost(selector, "no answer in time")
+            self.begin(selector, end)
+
+    def count(self, heard: Heard) -> None:
+        """Count the answer of the request that is under way.
+
+        An operation that was refused within a bulk request is an error.
+        """
+        assert self._request is not None, "an answer to nothing"
+        request, self._request = self._request, None
+        if heard.status >= 300:
+            self.tally.errors[str(heard.status)] += 1
+            return
+        latency = time.perf_counter() - self._sent
+        self.tally.latencies.setdefault(request.kind, []).append(latency)
+        refused = json.loads(heard.body)["errors"] if request.kind == "bulk" else 0
+        self.tally.operations += request.operations - refused
         if refused:
             self.tally.errors["refused in a bulk request"] += refused
 
-    def _request(self) -> Request:
+    def next_request(self) -> Request:
         """Choose the next request."""
         plan, dice = self._plan, self._dice
         if plan.workload == "bulk":
             count = int(min(plan.batch, self._left))
             numbers = [dice.randrange(plan.keys) for _ in range(count)]
-            return "bulk", "POST", "/bulk", bulk_body(numbers, self._value), count
+            return Request(
+                "bulk", "POST", "/bulk", bulk_body(numbers, self._value), count
+            )
         target = key_target(key_name(dice.randrange(plan.keys)))
         reads = {"get": 1.0, "mixed": 0.5, "put": 0.0}[plan.workload]
         if dice.random() < reads:
-            return "get", "GET", target, None, 1
-        return "put", "PUT", target, self._value, 1
+            return Request("get", "GET", target, b"", 1)
+        return Request("put", "PUT", target, self._value, 1)
+
+    def _lost(self, selector: selectors.BaseSelector, why: str) -> None:
+        """Count a request that got no answer, and close its connection."""
+        self.tally.errors[why.lower()] += 1
+        self._request = None
+        self._unwatch(selector)
+        self._wire.close()
+
+    def _watch(self, selector: selectors.BaseSelector) -> None:
+        """Wait for what comes next on the connection."""
+        events = selectors.EVENT_WRITE if self._wire.wants_write else 0
+        events = events or selectors.EVENT_READ
+        if self._watched:
+            if selector.get_key(self._wire).events != events:
+                selector.modify(self._wire, events, self)
+        else:
+            selector.register(self._wire, events, self)
+            self._watched = True
+
+    def _unwatch(self, selector: selectors.BaseSelector) -> None:
+        """Wait for nothing any more."""
+        if self._watched:
+            selector.unregister(self._wire)
+            self._watched = False
 
 
-def _kind_of(failure: Failure) -> str:
-    """Group failures: by status, else by what their exit code means."""
-    status = getattr(failure, "status", None)
-    return str(status) if status else failure.message.partition(":")[0]
+def spelled(request: Request, host: str) -> bytes:
+    """Spell a request as it goes over the wire.
+
+    Args:
+        request: what to ask.
+        host: whom.
+    """
+    kind = "application/x-ndjson" if request.kind == "bulk" else DEFAULT_CONTENT_TYPE
+    head = (
+        f"{request.method} {request.target} HTTP/1.1\r\nHost: {host}\r\n"
+        f"Content-Type: {kind}\r\nContent-Length: {len(request.body)}\r\n\r\n"
+    )
+    return head.encode() + request.body
+
+
+def address_of(endpoint: str) -> tuple[str, int]:
+    """Return host and port of an endpoint; a `Failure` where it is not plain HTTP."""
+    parts = urlsplit(endpoint)
+    if parts.scheme != "http" or not parts.hostname:
+        raise Failure(f"bench speaks plain HTTP only, not {endpoint}", ExitCode.USAGE)
+    return parts.hostname, parts.port or 80
