@@ -188,7 +188,10 @@ class Victim:
         self.now = 0.0
 
     def take(self, data: bytes) -> None:
-        """Take bytes as a datagram and as both sides of an exchange."""
+        """Take bytes as a datagram and as both sides of an exchange.
+
+        Whatever the machine is led to say must be possible to spell.
+        """
         self.now += 0.01
         for kind in Kind:
             try:
