@@ -1,5 +1,6 @@
 """Tests for `torua.net.connection` and `torua.net.door`; time is the test's."""
 
+from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +23,15 @@ def link_of(town: Town, one: int, two: int) -> Connection:
     link = town.peers[one]._peers[node_id(two)].link
     assert link is not None
     return link
+
+
+class Visitor(StringTransport):
+    """What a connection from outside leaves to be looked at.
+
+    Invariants: ``protocol`` is at its other end.
+    """
+
+    protocol: Protocol
 
 
 class QuietTests(SynchronousTestCase):
@@ -72,11 +82,11 @@ class StrangerTests(SynchronousTestCase):
         self.town = Town(1, 1)
         self.peers = self.town.peers[1]
 
-    def knock(self, data: bytes = b"") -> StringTransport:
+    def knock(self, data: bytes = b"") -> Visitor:
         """Connect from outside, and say something."""
         protocol = self.peers.factory().buildProtocol(self_address())
-        transport = StringTransport()
-        assert protocol is not None
+        transport = Visitor()
+        assert isinstance(protocol, Protocol)
         protocol.makeConnection(transport)
         transport.protocol = protocol
         if data:

@@ -42,7 +42,7 @@ class Wire:
     def plug(self) -> None:
         """Tell the protocol that it is connected."""
         self.reading = True
-        self.protocol.makeConnection(self)  # type: ignore[arg-type]
+        self.protocol.makeConnection(self)
 
     def can_deliver(self) -> bool:
         """Tell whether the next thing that this end sent may arrive."""
@@ -192,10 +192,16 @@ class Town:
                 pass
 
     def links(self, one: int, two: int) -> list[Wire]:
-        """List the open wire ends of one node's link with another."""
+        """List the open wire ends of one node's link with another.
+
+        Args:
+            one: whose link.
+            two: with whom.
+        """
         peer = self.peers[one]._peers.get(node_id(two))
         link = peer.link if peer else None
-        return [w for w in self.wires if link and link.transport is w and not w.lost]
+        transport: Any = link.transport if link else None
+        return [w for w in self.wires if w is transport and not w.lost]
 
     def _connect(self, index: int) -> None:
         """Have a dial arrive, unless it was given up meanwhile."""
