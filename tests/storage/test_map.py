@@ -462,3 +462,13 @@ def test_a_full_disk_is_told_and_nothing_was_applied(path: Path) -> None:
     made.apply([put(2, b"b", b"x" * 99_999)])
     assert made.keys == 2
     made.close()
+
+
+def test_a_schema_that_is_not_even_text_is_damage(path: Path) -> None:
+    """SQLite's own message cannot be decoded then."""
+    made = Map.open(path)
+    made.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"IS NOT NULL", b"IS NOT \xceULL"))
+    with pytest.raises(CorruptionError, match=r"map\.db is damaged"):
+        Map.open(path)
