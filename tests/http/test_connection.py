@@ -3,6 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.interfaces import ITCPTransport
+from zope.interface import directlyProvides
 
 from tests.http.wire import World, held, request
 from torua.core.kv import VALUE_BYTES_MAX
@@ -41,6 +43,24 @@ def test_a_refused_body_is_not_taken_for_requests() -> None:
     wire.send(put_head(VALUE_BYTES_MAX + 1))
     wire.send(request("GET", "/kv/k"))
     assert len(wire.responses("PUT")) == 1
+
+
+@pytest.mark.parametrize("head", [put_head(VALUE_BYTES_MAX + 1), b"not HTTP\r\n"])
+def test_a_refused_connection_lingers_for_a_while(head: bytes) -> None:
+    """It is closed for writing at once, and drained until its time is over."""
+    world = World()
+    wire = world.connect()
+    directlyProvides(wire, ITCPTransport)
+    wire.send(head)
+    assert len(wire.responses("PUT")) == 1
+    assert (wire.half_closed, wire.aborted) == (True, False)
+    wire.send(b"x" * (1 << 20))
+    assert wire.producerState == "producing"
+    world.clock.advance(limits.LINGER_S)
+    assert wire.aborted
+    wire.hang_up()
+    assert world.clock.getDelayedCalls() == []
+    assert world.metric("torua_http_held_bytes") == 0
 
 
 def test_a_body_of_the_largest_size_is_taken() -> None:

@@ -55,6 +55,7 @@ def test_head_is_served_where_get_is(path: str) -> None:
         "/health/x",
         "/%68ealth",
         "/nodes//info",
+        "/cluster//info",
         "/<b>",
         "/%ff",
         "/bulk/x",

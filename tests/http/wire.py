@@ -39,6 +39,7 @@ class Wire(StringTransport):
         """Connect."""
         super().__init__()
         self.aborted = False
+        self.half_closed = False
         self.channel = site.buildProtocol(None)
         assert self.channel is not None
         self.channel.makeConnection(self)
@@ -46,6 +47,10 @@ class Wire(StringTransport):
     def abortConnection(self) -> None:
         """Note that the site cut the connection."""
         self.aborted = True
+
+    def loseWriteConnection(self) -> None:
+        """Note that the site will write nothing more."""
+        self.half_closed = True
 
     def send(self, data: bytes) -> None:
         """Let bytes arrive."""

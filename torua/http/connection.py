@@ -309,7 +309,6 @@ class Channel(HTTPChannel):
             return
         request.admit(self._command, self._path, self.length)
         if request.cut:
-            self.persistent = False
             self.length = 0
             request.gotLength(0)
             return
@@ -333,7 +332,6 @@ class Channel(HTTPChannel):
             return
         super().rawDataReceived(data)
         if not self._handlingRequest and self.requests and self.requests[-1].cut:
-            self.persistent = False
             self.allContentReceived()
 
     def allContentReceived(self) -> None:

@@ -46,16 +46,6 @@ class Route(Struct, frozen=True):
         """What tells it from all other routes."""
         return f"{self.method} {self.template}"
 
-    def taken(self, path: str, variables: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the variable parts of a path; werkzeug trims slashes, we do not.
-
-        Args:
-            path: one that matches.
-            variables: as werkzeug found them.
-        """
-        before, _, name = self.rule.partition("<rest:")
-        return {name.rstrip(">"): path[len(before) :]} if name else variables
-
 
 class Match(Struct, frozen=True):
     """A route that serves a request, and the variable parts of its path, encoded."""
@@ -141,5 +131,4 @@ class Router:
             raise MethodError(f"allowed here: {allow}", allow=allow) from error
         except NotFound as error:
             raise UnknownPathError("nothing is served at this path") from error
-        route = self._routes[found]
-        return Match(route, route.taken(path, variables))
+        return Match(self._routes[found], variables)
