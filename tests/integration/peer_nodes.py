@@ -188,3 +188,41 @@ class PeerCase(TestCase):
         while not condition():
             self.assertLess(self.reactor.seconds(), end, "waited too long")
             await deferLater(self.reactor, 0.001)
+
+
+def ask(
+    one: Node, two: Node, body: object, kind: str = "echo", timeout_s: float = 5.0
+) -> "Deferred[Any]":
+    """Send a request from one node to another.
+
+    Args:
+        one: who asks.
+        two: who is asked.
+        body: what.
+        kind: which handler.
+        timeout_s: how long to wait.
+    """
+    return Deferred.fromCoroutine(
+        one.peers.request(two.node_id, kind, body, lane=Lane.READS, timeout_s=timeout_s)
+    )
+
+
+def are_up(one: Node, two: Node) -> bool:
+    """Tell whether both say that they are connected.
+
+    Args:
+        one: says so of the other.
+        two: the same.
+    """
+    return one.is_up(two) and two.is_up(one)
+
+
+def have_dropped(one: Node, two: Node, reason: str) -> bool:
+    """Tell whether each of two counted more than one drop.
+
+    Args:
+        one: counts.
+        two: counts too.
+        reason: of the drops.
+    """
+    return min(one.dropped(reason), two.dropped(reason)) > 1

@@ -158,6 +158,7 @@ class Connection(TwistedProtocol):
         self.outbox = Outbox()
         self.serving = 0
         self.greeted = self.established = 0
+        self.cluster_uuid = ""
         self._reader = FrameReader(HELLO_BYTES_MAX)
         self._writer = FrameWriter()
         self._heard = self._wrote = clock.seconds()
@@ -275,7 +276,7 @@ class Connection(TwistedProtocol):
 
     def _take_hello(self, body: bytes) -> None:
         """Learn who is there; answer with a Hello, or go on with our Proof."""
-        self._handshake.receive_hello(body)
+        self.cluster_uuid = self._handshake.receive_hello(body).cluster_uuid
         self.greeted = self._owner.tick()
         self.state = State.PROVING
         if self.dialled:

@@ -391,10 +391,11 @@ class Peer:
             self._rest_a_while()
 
     def _give_up(self, detail: str) -> None:
-        """Let nothing wait any longer."""
-        for number in list(self._waiters):
-            self._fail(number, detail)
+        """Let nothing wait any longer; what is asked in answer to that waits anew."""
+        waiting = list(self._waiters)
         self._hub.meters.drop("unreachable", self.outbox.clear())
+        for number in waiting:
+            self._fail(number, detail)
 
     def _time_out(self, number: int) -> None:
         """Let a waiter go without an answer."""

@@ -44,6 +44,9 @@ from torua.net.sockets import OneFactory, endpoint
 
 _log = Logger()
 
+_CLUSTER = ""
+"""The kind of the one notice that is ours: the cluster's uuid, learned since."""
+
 __all__ = ["Identity", "Inbound", "Lane", "Peers"]
 
 TROUBLE = REASONS - {"crossed"} | {"garbage", "slow", "silent", "stuck", "refused"}
@@ -115,13 +118,20 @@ class Peers:
 
     @cluster_uuid.setter
     def cluster_uuid(self, value: str) -> None:
-        """Learn it; whoever said that it belongs to another is sent away."""
+        """Learn it, and tell all; whoever belongs to another is sent away."""
         self._cluster_uuid = value
+        notice = spell_envelope(Notice(_CLUSTER, value))
         for peer in list(self._peers.values()):
-            theirs = peer.link.other.cluster_uuid if peer.link else ""
-            if peer.link and value and theirs and theirs != value:
-                detail = f"it belongs to cluster {theirs!r}, this node to {value!r}"
-                peer.link.close("cluster", detail)
+            if peer.link is not None:
+                self._compare(peer.link)
+                peer.send(Lane.CONTROL, notice)
+
+    def _compare(self, connection: Connection) -> None:
+        """Close a connection with another cluster."""
+        theirs, ours = connection.cluster_uuid, self._cluster_uuid
+        if theirs and ours and theirs != ours:
+            detail = f"it belongs to cluster {theirs!r}, this node to {ours!r}"
+            connection.close("cluster", detail)
 
     def factory(self) -> IProtocolFactory:
         """Give what is to be listened on, at the address that others know."""
@@ -366,6 +376,9 @@ class Peers:
                 if message.timeout_ms:
                     deadline = self.clock.seconds() + message.timeout_ms / 1000
                 self._handlers.request(connection, envelope, message.lane, deadline)
+            case Notice(kind=kind) if kind == _CLUSTER:
+                connection.cluster_uuid = str(envelope.body)
+                self._compare(connection)
             case Notice():
                 self._handlers.notice(connection, envelope)
             case Reply():
