@@ -11,7 +11,7 @@ from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
 from tests.http.wire import World, held, request
 from torua import __version__
 from torua.errors import ERRORS, UnavailableError
-from torua.http import problems
+from torua.http import limits, problems
 from torua.http.problems import KINDS
 
 PATHS = ["/kv", "/kv/k", "/health", "/ready", "/cluster/info", "/nodes"]
@@ -266,6 +266,44 @@ def test_a_client_that_goes_cancels_nothing() -> None:
     assert world.key_value.entries[b"k"].value == b"v"
     assert wire.value() == b""
     assert [each["log_level"].name for each in events] == ["debug"]
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_draining_closes_idle_connections_at_once() -> None:
+    """It is done when no connection is left, and new ones are not taken."""
+    world = World()
+    idle, fresh = world.connect(), world.connect()
+    idle.send(request("GET", "/health"))
+    drained = world.site.drain()
+    assert idle.disconnecting
+    assert fresh.disconnecting
+    assert world.site.buildProtocol(None) is None
+    idle.hang_up()
+    assert not drained.called
+    fresh.hang_up()
+    assert drained.called
+    assert world.site.drain().called
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_draining_waits_for_what_is_in_flight_but_not_for_ever() -> None:
+    """A request is answered and its connection closed; who is too slow is cut off."""
+    world = World()
+    world.key_value.gate = gate = held()
+    busy, coming = world.connect(), world.connect()
+    busy.send(request("GET", "/kv/k"))
+    coming.send(b"GET /heal")
+    drained = world.site.drain()
+    assert not busy.disconnecting
+    assert not coming.disconnecting
+    gate.callback(None)
+    assert busy.responses()[0].headers["connection"] == "close"
+    assert busy.disconnecting
+    busy.hang_up()
+    world.clock.advance(limits.DRAIN_S)
+    assert coming.aborted
+    coming.hang_up()
+    assert drained.called
     assert world.clock.getDelayedCalls() == []
 
 

@@ -45,3 +45,6 @@ the connection is reset never sees the refusal."""
 
 PIECE_BYTES = 64 << 10
 """Larger answers are written in such pieces, as the client takes them."""
+
+DRAIN_S = 8.0
+"""How long a node that stops waits for requests in flight; the stop has 15 s in all."""

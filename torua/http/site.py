@@ -151,8 +151,7 @@ class ApiSite(Site):
         """Count a connection out; the last one ends a draining."""
         self._open.pop(channel, None)
         self._meter.connections.set(len(self._open))
-        while self._draining and not self._open:
-            self._draining.pop().callback(None)
+        self._end_draining()
 
     @property
     def draining(self) -> bool:
@@ -163,16 +162,26 @@ class ApiSite(Site):
         """Finish what is in flight, and take nothing new.
 
         The port is no longer listened on by then.  The Deferred fires once no
-        connection is left; how long that may take is for the caller to bound.
+        connection is left; what is left after `limits.DRAIN_S` is cut off.
         """
         waiting: Deferred[None] = Deferred()
         self._draining = [*(self._draining or ()), waiting]
+        timer = self.reactor.callLater(limits.DRAIN_S, self._cut_all)
+        waiting.addCallback(lambda _: timer.cancel() if timer.active() else None)
         for channel in tuple(self._open):
             channel.close_if_idle()
-        if not self._open:
-            self._draining.remove(waiting)
-            waiting.callback(None)
+        self._end_draining()
         return waiting
+
+    def _end_draining(self) -> None:
+        """Tell who drains that it is done, once it is."""
+        while self._draining and not self._open:
+            self._draining.pop().callback(None)
+
+    def _cut_all(self) -> None:
+        """Cut off whoever did not finish in time."""
+        for channel in tuple(self._open):
+            channel.forceAbortClient()
 
     def has_room(self, count: int) -> bool:
         """Tell whether so many more bytes of bodies could be held now."""
