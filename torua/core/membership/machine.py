@@ -321,6 +321,8 @@ class Membership:
         self._outbox.emit(MemberChanged(member, held))
         if member.is_live and (held is None or not held.is_live):
             self._compare_names(member)
+            if held is not None:
+                self._pushpull.hasten(now)
 
     def _confirm(self, rumour: Rumour, held: Member) -> None:
         """Count a further accuser, and pass its word on where it counts."""
@@ -342,6 +344,9 @@ class Membership:
         elif overrides(member, me):
             self._health.worsen(int(member.status is not Status.ALIVE))
             self._change_me(incarnation=member.incarnation + 1)
+        elif member.status is not Status.ALIVE:
+            # Refuted already, but somebody has not heard it: it rides on the answer.
+            self._outbox.rumours.put(Rumour(me, me.node_id))
 
     def _change_me(self, **changes: object) -> None:
         """Say something else of this node, to all."""

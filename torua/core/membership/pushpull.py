@@ -17,6 +17,9 @@ from torua.core.membership.outbox import Outbox, To
 from torua.core.membership.table import Table
 from torua.core.membership.timing import Timing, sync_interval
 
+SHARE_MIN = 1 / 16
+"""In turmoil the first pause is this share of the usual one; the next ones double."""
+
 
 class _Seed(Struct):
     """An address at which somebody may be.
@@ -34,7 +37,7 @@ class _Seed(Struct):
 class PushPull:
     """Decides with whom to exchange beliefs, and when.
 
-    Invariants: a seed is tried at most once at a time.
+    Invariants: a seed is tried at most once at a time; ``SHARE_MIN <= _pause <= 1``.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class PushPull:
         self._seeds: dict[Address, _Seed] = {}
         self._asked: dict[int, Address] = {}
         self._due: float | None = None
+        self._pause = 1.0
         self._last = 0.0
 
     def start(self, seeds: tuple[Address, ...], now: float) -> None:
@@ -67,8 +71,17 @@ class PushPull:
         least = self._timing.seed_retry_s[0]
         for address in seeds:
             self._seeds.setdefault(address, _Seed(address, now, least))
-        self._last = now
-        self._plan(now)
+        self._last = self._due = now
+        self.hasten(now)
+
+    def hasten(self, now: float) -> None:
+        """Exchange soon, and then again at growing pauses, for much may be amiss.
+
+        So it is after joining, and when the dead come back: after a partition.
+        """
+        if self._due is not None and self._pause > SHARE_MIN:
+            self._pause = SHARE_MIN
+            self._plan(now)
 
     def stop(self) -> None:
         """Begin no more exchanges."""
@@ -146,7 +159,8 @@ class PushPull:
 
     def _plan(self, now: float) -> None:
         """Set the time of the next exchange, with jitter so that nodes stay apart."""
-        interval = sync_interval(self._timing, self._table.live)
+        interval = self._pause * sync_interval(self._timing, self._table.live)
+        self._pause = min(1.0, 2 * self._pause)
         self._due = now + interval * (0.8 + 0.4 * self._rng.random())
 
     def _sync_due(self) -> float | None:

@@ -63,6 +63,7 @@ LOCAL = Timing(
     period_s=0.1,
     timeout_s=0.05,
     gossip_s=0.03,
+    sync_s=5.0,
     exchange_timeout_s=2.0,
     seed_retry_s=(0.1, 2.0),
     leave_s=1.0,
