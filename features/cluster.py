@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -28,9 +29,11 @@ STOP_S = 15.0
 
 _LOG_LINES = 40
 _DROPS = re.compile(
-    r"^torua_\w*(?:drop|foreign|malformed|refus|reject)\w*_total(?:\{.*\})? (\S+)$",
-    re.MULTILINE,
+    r'^torua_(?:net|membership)_drops_total\{reason="([^"]+)"\} (\S+)$', re.MULTILINE
 )
+_ORDINARY_DROPS = {"unreachable", "late-answer", "late-reply", "cut", "overloaded"}
+"""What is dropped when a node of ours stops or is slow; no stranger causes it."""
+
 _KEPT_HEAD_BYTES = 20
 """What stands before the CBOR of a small kept file: magic, length, checksum."""
 
@@ -134,10 +137,17 @@ class Node:
         except urllib3.exceptions.HTTPError:
             return False
 
-    def drops(self) -> float:
-        """Return how much it counted as dropped or refused, all reasons together."""
+    def drops(self) -> Counter:
+        """Return how much it dropped of what strangers sent, by reason."""
         text = self.ask("GET", "/metrics").data.decode()
-        return sum(float(value) for value in _DROPS.findall(text))
+        counted = {reason: float(count) for reason, count in _DROPS.findall(text)}
+        return Counter(
+            {
+                reason: count
+                for reason, count in counted.items()
+                if reason not in _ORDINARY_DROPS
+            }
+        )
 
     def life(self) -> dict:
         """Return what it keeps of itself: ``node_id``, ``name``, ``boot_epoch``."""

@@ -62,7 +62,7 @@ Feature: Trouble is named, counted, and survived
   Scenario: A frame that claims 100 MB
     Given 3 nodes
     When a frame header of 100 MB is sent to the TCP port of node-1
-    Then node-1 closes that connection, has counted it, and holds no such memory
+    Then node-1 closes those connections, has counted them, and holds no such memory
     And what is put through one node can be got through each other
 
   Scenario: A node of a cluster with another name

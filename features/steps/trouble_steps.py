@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import time
+from contextlib import suppress
 
 import psutil
 from behave import given, then, when
@@ -185,35 +186,42 @@ def send_garbage(context, name):
 @then("{name} has counted what it dropped")
 def counted(context, name):
     """Compare its counters of drops with before."""
-    node = context.cluster.nodes[name]
-    before = context.drops
-    eventually(lambda: node.drops() > before, 10, f"{name} counts what it dropped")
-    print(f"{name} counted {node.drops() - before:.0f} drops")
+    node, before = context.cluster.nodes[name], context.drops
+    eventually(lambda: node.drops() - before, 10, f"{name} counts what it dropped")
+    print(f"{name} dropped: {dict(node.drops() - before)}")
 
 
 @when("a frame header of 100 MB is sent to the TCP port of {name}")
 def send_huge_header(context, name):
-    """The length in four bytes, as frames begin; then some of the body."""
+    """Bare, as a peer, and as an exchange; then as much as it takes of the body."""
     node = context.cluster.nodes[name]
     context.drops = node.drops()
     context.memory = psutil.Process(node.process.pid).memory_info().rss
     address = ("127.0.0.1", node.cluster_port)
-    connection = socket.create_connection(address, timeout=10)
-    context.closing.append(connection.close)
-    context.connection = connection
-    connection.sendall(struct.pack(">I", HUGE) + bytes(1000))
+    header = struct.pack(">IBBII", HUGE, 0, 1, 1, 0)
+    context.connections = []
+    for preamble in (b"", b"torua\0P1", b"torua\0X1"):
+        connection = socket.create_connection(address, timeout=10)
+        context.closing.append(connection.close)
+        context.connections.append(connection)
+        with suppress(ConnectionError):
+            connection.sendall(preamble + header + bytes(1000))
 
 
-@then("{name} closes that connection, has counted it, and holds no such memory")
+@then("{name} closes those connections, has counted them, and holds no such memory")
 def closed(context, name):
-    """Read to the end; look at the process."""
+    """Read each to its end; look at the process."""
     node = context.cluster.nodes[name]
-    try:
-        while context.connection.recv(4096):
-            pass
-    except ConnectionResetError:
-        pass
-    counted(context, name)
+    for connection in context.connections:
+        with suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+    eventually(
+        lambda: (node.drops() - context.drops).total() >= len(context.connections),
+        10,
+        f"{name} counts each connection",
+    )
+    print(f"{name} dropped: {dict(node.drops() - context.drops)}")
     memory = psutil.Process(node.process.pid).memory_info().rss
     assert memory < context.memory + MEMORY_SPARE, (context.memory, memory)
 
