@@ -26,6 +26,8 @@ SECRET_BYTES_MIN = 16
 """A shorter secret could be guessed by whoever records a datagram."""
 REPLICAS_MAX = 1
 """Each shard has one copy until replication lands."""
+FIXED = ("shards", "replicas", "min_copies", "engine")
+"""Fields of `Settings` that are options; the rest is known when a cluster forms."""
 WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -267,7 +269,7 @@ def _whole_config(values: dict[str, object]) -> Config:
     join, expect = values["join"], values["bootstrap-expect"]
     assert isinstance(bound, Address)
     made = {name.replace("-", "_"): value for name, value in values.items()}
-    settings = {key: made.pop(key) for key in Settings.__struct_fields__}
+    settings = {key: made.pop(key) for key in FIXED}
     made["name"] = made["name"] or _host_name()
     made["roles"] = made.pop("role")
     made["secret"] = made.pop("cluster_secret")

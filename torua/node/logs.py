@@ -19,7 +19,7 @@ from twisted.logger import (
 )
 from twisted.python.failure import Failure
 
-CHATTY = ("twisted", "klein", "treq", "-")
+CHATTY = ("twisted", "klein", "treq", "log_legacy")
 """Namespaces that speak of their own life at info; it is nobody's news."""
 
 OWN = frozenset(
