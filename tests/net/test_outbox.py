@@ -1,6 +1,6 @@
 """Tests for `torua.net.outbox`: who goes next, and what is dropped."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from torua.codec.frames import FRAME_BYTES_MAX, FrameReader, FrameWriter, Lane
@@ -32,11 +32,15 @@ def lanes(box: Outbox) -> list[Lane]:
     return found
 
 
+@example([(Lane.WRITES, n, Purpose.REQUEST) for n in (0, 65537, 65537)], [(2, 1)])
 @given(MESSAGES, st.lists(st.tuples(st.integers(0, 200), st.integers(0, 39))))
 def test_all_pieces_make_up_all_messages(
     parts: list[tuple[Lane, int, Purpose]], withdrawals: list[tuple[int, int]]
 ) -> None:
-    """The other side's reader gets each message that was not taken back, whole."""
+    """The other side's reader gets each message that was not taken back, whole.
+
+    The example: taken back after its turn came, but before its first piece went.
+    """
     box, writer, reader = Outbox(), FrameWriter(), FrameReader()
     sent = [message(*part) for part in parts]
     for each in sent:
@@ -127,6 +131,22 @@ def test_a_withdrawn_message_makes_no_second_loss() -> None:
     assert box.withdraw(large)
     assert box.cut() == 0
     assert (box.size, box.clear()) == (0, 0)
+
+
+def test_a_begun_message_that_is_taken_back_never_arrives() -> None:
+    """Its other pieces are not sent; the other side forgets it."""
+    box, writer, reader = Outbox(), FrameWriter(), FrameReader()
+    large = message(Lane.READS, 3 * FRAME_BYTES_MAX)
+    box.put(large)
+    sent = 0
+    while (piece := box.take()) is not None:
+        box.withdraw(large)
+        taken, payload, flags = piece
+        sent += len(payload)
+        reader.feed(b"".join(writer.frame(taken.lane, taken.number, payload, flags)))
+        assert reader.read() is None
+    assert sent == FRAME_BYTES_MAX
+    assert large.stage is Stage.DROPPED
 
 
 def test_numbers_wrap_around_without_a_zero() -> None:

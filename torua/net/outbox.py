@@ -36,10 +36,13 @@ Piece = tuple["Outgoing", bytes, int]
 
 
 class Stage(Enum):
-    """How far a message has come: WAITING, then STARTED, then SENT or DROPPED."""
+    """How far a message has come: WAITING, then STARTED, then SENT or DROPPED.
+
+    One that is dropped after its first piece still has an ABORT to be sent.
+    """
 
     WAITING = "none of it was handed to the connection"
-    STARTED = "some pieces of it were"
+    STARTED = "some pieces of it were, or are about to be"
     SENT = "all of it was"
     DROPPED = "it never will be, whole"
 
@@ -131,9 +134,11 @@ class _Queue:
 
     def is_empty(self) -> bool:
         """Tell whether nothing is left to take."""
-        for queue in (self.small, self.large):
-            while queue and queue[0].stage is Stage.DROPPED:
-                queue.popleft()
+        for queue in (self.small, self.large, self.started):
+            while queue and queue[0].stage is Stage.DROPPED and not queue[0].offset:
+                message = queue.popleft()
+                if queue is self.started:
+                    self._started_bytes -= len(message.body)
         return not (self.small or self.large or self.started)
 
     def cut(self) -> list[Outgoing]:
