@@ -90,12 +90,16 @@ class SlotRange(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """What was fixed for the whole cluster when it was formed."""
+    """What was fixed for the whole cluster when it was formed.
+
+    ``expected_nodes`` must be there before shards are shared out for the first time.
+    """
 
     shards: int = 4
     replicas: int = 1
     min_copies: int | None = None
     engine: str = "ladybug"
+    expected_nodes: int = 1
 
 
 class ClusterState(Struct, frozen=True):
