@@ -26,8 +26,15 @@ IDEMPOTENCY_WINDOW_NS = 24 * 3600 * 10**9
 WAL_BYTES_MAX = 64 << 20
 """A larger WAL is emptied by a checkpoint that makes a write wait for its end."""
 
-_PAGE_BYTES = 8192
-"""Reads 16 MiB in 4 ms; pages of SQLite's usual 4,096 bytes take 20."""
+_PAGE_BYTES = 4096
+"""A change writes whole pages to the WAL: larger ones make small writes slower."""
+
+_CACHE_KIB = 20 << 10
+"""A value of the most bytes fits in; where it does not, reading it takes five times."""
+
+_ROUNDS_MAX = 8
+_WAIT_BYTES_MAX = 256 << 10
+"""As much a checkpoint may have to copy and sync while writes wait for it."""
 
 _BUSY_TIMEOUT_S = 30.0
 _DISK_CODES = frozenset(
@@ -256,9 +263,9 @@ class Map:
         """
         with _blame(self._path), closing(_connect(self._path)) as connection:
             applied = connection.execute(rows.FACTS).fetchone()[0]
-            done = _checkpoint(connection, "PASSIVE")
-            if self._wal_bytes() > WAL_BYTES_MAX:
-                done = _checkpoint(connection, "RESTART") or done
+            done, frames = _checkpoint(connection, "PASSIVE")
+            if frames * _PAGE_BYTES > WAL_BYTES_MAX:
+                _begin_wal_anew(connection, frames)
         if done:
             self._durable_seq = max(self._durable_seq, applied)
         return self._durable_seq
@@ -346,11 +353,6 @@ class Map:
         """Make the error that names the file."""
         return CorruptionError(f"{self._path} is damaged: {what}", file=str(self._path))
 
-    def _wal_bytes(self) -> int:
-        """Tell how large the WAL is."""
-        wal = self._path.with_name(self._path.name + "-wal")
-        return wal.stat().st_size if wal.exists() else 0
-
 
 class _Change:
     """One transaction's changes to rows, and what they do to the facts.
@@ -435,7 +437,8 @@ def _connect(path: Path) -> sqlite3.Connection:
             "journal_mode=WAL",
             "synchronous=NORMAL",
             "wal_autocheckpoint=0",
-            "cache_size=-16384",
+            f"journal_size_limit={WAL_BYTES_MAX}",
+            f"cache_size=-{_CACHE_KIB}",
             "secure_delete=OFF",
             "cell_size_check=ON",
             "trusted_schema=OFF",
@@ -447,11 +450,36 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
-    """Copy the WAL into the database; tell whether all of it was, and is durable."""
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> tuple[bool, int]:
+    """Copy the WAL's frames into the database.
+
+    Args:
+        connection: not the one that writes.
+        mode: SQLite's.
+
+    Returns:
+        Whether all that were there were copied, and are durable; and how many.
+    """
     row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     busy, frames, copied = row
-    return not busy and frames == copied
+    return not busy and frames == copied, frames
+
+
+def _begin_wal_anew(connection: sqlite3.Connection, frames: int) -> None:
+    """Let the next write begin the WAL at its front; under load it never would.
+
+    What is written meanwhile is copied first, so that the last part, for which writes
+    wait, is short.
+
+    Args:
+        connection: not the one that writes.
+        frames: how many were copied already.
+    """
+    for _ in range(_ROUNDS_MAX):
+        copied, (_, frames) = frames, _checkpoint(connection, "PASSIVE")
+        if (frames - copied) * _PAGE_BYTES <= _WAIT_BYTES_MAX:
+            break
+    _checkpoint(connection, "RESTART")
 
 
 def _headed(row: tuple[bytes, int, int, str, int | None]) -> Entry:
