@@ -242,6 +242,22 @@ class MembershipServiceTests(SynchronousTestCase):
         self.assertEqual([(x.name, x.meta.http) for x in heard], [("a", "h:1")])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    def test_metadata_changed_by_a_subscriber_keeps_what_was_changed_before(
+        self,
+    ) -> None:
+        """Though the machine takes the changes in only after the subscriber."""
+        a = self.node("a")
+
+        def follow(member: Member) -> None:
+            """Say two things on hearing the first of them."""
+            if not member.meta.zone:
+                a.update_meta(zone="z")
+                a.update_meta(version="2")
+
+        a.subscribe(follow)
+        a.update_meta(http="h:1")
+        self.assertEqual(a.me.meta, Meta(http="h:1", zone="z", version="2"))
+
     def test_garbage_is_counted_by_reason_and_harms_nobody(self) -> None:
         """On both ways in, of every kind."""
         a = self.node("a")

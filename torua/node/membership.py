@@ -127,6 +127,7 @@ class MembershipService:
         """
         self._clock = reactor
         self._exchanges = exchanges
+        self._meta = me.meta
         self.remember: Callable[[tuple[Address, ...]], None] = lambda peers: None
         self.on_superseded: Callable[[], None] = lambda: None
         seal = Seal(settings.secret) if settings.secret else None
@@ -210,7 +211,8 @@ class MembershipService:
         Args:
             changes: fields of `torua.core.members.Meta` and their values.
         """
-        self._driver.receive(m.UpdateMeta(replace(self.me.meta, **changes)))
+        self._meta = replace(self._meta, **changes)
+        self._driver.receive(m.UpdateMeta(self._meta))
 
     def stalled(self, seconds: float) -> None:
         """Take note that the reactor, or an fsync, took so long."""
