@@ -89,6 +89,22 @@ def test_a_restarted_node_replaces_its_earlier_life() -> None:
         assert link.other.boot_epoch == 2
 
 
+def test_a_forgotten_node_s_last_life_is_remembered() -> None:
+    """An earlier life is refused, also where membership no longer knows of any."""
+    town = Town(0, 1)
+    town.start(2, 5)
+    town.know(2, 1)
+    town.run(0.2)
+    town.peers[1].forget(node_id(2))
+    town.peers[2].forget(node_id(1))
+    town.run()
+    town.start(2, 4)
+    town.know(2, 1)
+    town.run(1)
+    assert town.events[1] == ["up 2", "down 2"]
+    assert town.peers[1].meters.drops.labels("epoch")._value.get() > 0
+
+
 def test_a_pair_finds_together_again_after_any_cut() -> None:
     """Connections are lost at random moments, at one end or both; then peace comes."""
     for seed in SEEDS:
