@@ -242,10 +242,10 @@ class MembershipServiceTests(SynchronousTestCase):
         self.assertEqual([(x.name, x.meta.http) for x in heard], [("a", "h:1")])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
-    def test_metadata_changed_by_a_subscriber_keeps_what_was_changed_before(
+    def test_a_subscriber_may_change_metadata_twice(
         self,
     ) -> None:
-        """Though the machine takes the changes in only after the subscriber."""
+        """The machine takes both in later, and neither loses what was changed before."""
         a = self.node("a")
 
         def follow(member: Member) -> None:
