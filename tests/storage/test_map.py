@@ -20,7 +20,7 @@ from torua.core.ids import ShardId
 from torua.core.kv import Entry
 from torua.core.records import Answered, KvDelete, KvPut, Record
 from torua.errors import CorruptionError, DiskError, DiskFullError
-from torua.storage import map as map_module
+from torua.storage import sqlite
 from torua.storage.map import Map
 
 MANY = 1 << 30
@@ -281,7 +281,7 @@ def test_the_wal_does_not_grow_for_ever(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint of a large one lets the next write begin it anew."""
-    monkeypatch.setattr(map_module, "WAL_BYTES_MAX", 100_000)
+    monkeypatch.setattr(sqlite, "WAL_BYTES_MAX", 100_000)
     made = Map.open(path)
     sizes = []
     for seq in range(1, 60):

@@ -8,49 +8,20 @@ log.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import NoReturn
 
 from torua.core.kv import Entry
 from torua.core.records import Answered, Effect, KvPut, Record
-from torua.errors import CorruptionError, DiskError, DiskFullError
+from torua.errors import CorruptionError, DiskError
 from torua.storage import rows
 from torua.storage.files import DiskFiles
 from torua.storage.rows import Facts
+from torua.storage.sqlite import blame, connect, copy_wal
 
 IDEMPOTENCY_WINDOW_NS = 24 * 3600 * 10**9
 """How long an answer is kept, by the records' own time, the same on every copy."""
-
-WAL_BYTES_MAX = 64 << 20
-"""A larger WAL is emptied by a checkpoint that makes a write wait for its end."""
-
-_PAGE_BYTES = 4096
-"""A change writes whole pages to the WAL: larger ones make small writes slower."""
-
-_CACHE_KIB = 20 << 10
-"""A value of the most bytes fits in; where it does not, reading it takes five times."""
-
-_ROUNDS_MAX = 8
-_WAIT_BYTES_MAX = 256 << 10
-"""As much a checkpoint may have to copy and sync while writes wait for it."""
-
-_BUSY_TIMEOUT_S = 30.0
-_DISK_CODES = frozenset(
-    {
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-    }
-)
-_DAMAGE_CODES = frozenset(
-    {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
-)
 
 
 class Map:
@@ -95,11 +66,11 @@ class Map:
             DiskFiles().make_directory(path.parent)
         except OSError as error:
             raise DiskError(f"{path}: {error.strerror}", file=str(path)) from error
-        with _blame(path):
-            connection = _connect(path)
+        with blame(path):
+            connection = connect(path)
         opened = cls(path, connection)
         try:
-            with _blame(path):
+            with blame(path):
                 opened._begin()
             opened.checkpoint()
         except BaseException:
@@ -149,7 +120,7 @@ class Map:
         seqs = [record.seq for record in records]
         first = self.applied_seq + 1
         assert seqs == list(range(first, first + len(seqs))), f"{seqs} behind {first}"
-        with _blame(self._path):
+        with blame(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 facts = self._change(records)
@@ -168,7 +139,7 @@ class Map:
             CorruptionError: the row is not what was written.
             DiskError: it cannot be read.
         """
-        with _blame(self._path):
+        with blame(self._path):
             row = self._connection.execute(rows.GET, (key,)).fetchone()
         return None if row is None else self._entry(row)
 
@@ -178,7 +149,7 @@ class Map:
         Raises:
             CorruptionError, DiskError: it cannot be read.
         """
-        with _blame(self._path):
+        with blame(self._path):
             row = self._connection.execute(rows.HEAD, (key,)).fetchone()
         return None if row is None else _headed(row)
 
@@ -211,7 +182,7 @@ class Map:
         where, bounds = _range(prefix, after)
         query = f"SELECT {columns} FROM entries {where} ORDER BY key LIMIT ?"  # noqa: S608
         found: list[Entry] = []
-        with _blame(self._path), closing(self._connection.cursor()) as cursor:
+        with blame(self._path), closing(self._connection.cursor()) as cursor:
             for row in cursor.execute(query, (*bounds, limit)):
                 entry = self._entry(row) if values else _headed(row)
                 max_bytes -= len(entry.key) + (entry.size if values else 0)
@@ -227,7 +198,7 @@ class Map:
             now_ns: the clock (Unix, nanoseconds); up is what expires at it or before.
             limit: at most so many.
         """
-        with _blame(self._path):
+        with blame(self._path):
             return self._connection.execute(rows.DUE, (now_ns, limit)).fetchall()
 
     def answered(self, key: str) -> Answered | None:
@@ -236,7 +207,7 @@ class Map:
         Raises:
             CorruptionError, DiskError: it cannot be read.
         """
-        with _blame(self._path):
+        with blame(self._path):
             row = self._connection.execute(rows.ANSWERED, (key,)).fetchone()
         if row is None:
             return None
@@ -252,8 +223,8 @@ class Map:
         """Make durable what was applied before; on another thread, it waits for fsync.
 
         It goes over a connection of its own, so that the reactor's reads and writes go
-        on beside it.  Only where the WAL passes `WAL_BYTES_MAX` does it keep a write
-        waiting, while it copies the last pages and syncs.
+        on beside it.  Only where the WAL has grown large does it keep a write waiting,
+        while it copies the last pages and syncs.
 
         Returns:
             ``durable_seq``, after it.
@@ -261,18 +232,16 @@ class Map:
         Raises:
             CorruptionError, DiskError, DiskFullError: it failed.
         """
-        with _blame(self._path), closing(_connect(self._path)) as connection:
+        with blame(self._path), closing(connect(self._path)) as connection:
             applied = connection.execute(rows.FACTS).fetchone()[0]
-            done, frames = _checkpoint(connection, "PASSIVE")
-            if frames * _PAGE_BYTES > WAL_BYTES_MAX:
-                _begin_wal_anew(connection, frames)
+            done = copy_wal(connection)
         if done:
             self._durable_seq = max(self._durable_seq, applied)
         return self._durable_seq
 
     def close(self) -> None:
         """Let go of the database; what was applied is then durable."""
-        with _blame(self._path):
+        with blame(self._path):
             self._connection.close()
 
     def _begin(self) -> None:
@@ -426,62 +395,6 @@ class _Change:
         )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open a database the way every connection to it must."""
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        for pragma in (
-            f"page_size={_PAGE_BYTES}",
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "wal_autocheckpoint=0",
-            f"journal_size_limit={WAL_BYTES_MAX}",
-            f"cache_size=-{_CACHE_KIB}",
-            "secure_delete=OFF",
-            "cell_size_check=ON",
-            "trusted_schema=OFF",
-        ):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _checkpoint(connection: sqlite3.Connection, mode: str) -> tuple[bool, int]:
-    """Copy the WAL's frames into the database.
-
-    Args:
-        connection: not the one that writes.
-        mode: SQLite's.
-
-    Returns:
-        Whether all that were there were copied, and are durable; and how many.
-    """
-    row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-    busy, frames, copied = row
-    return not busy and frames == copied, frames
-
-
-def _begin_wal_anew(connection: sqlite3.Connection, frames: int) -> None:
-    """Let the next write begin the WAL at its front; under load it never would.
-
-    What is written meanwhile is copied first, so that the last part, for which writes
-    wait, is short.
-
-    Args:
-        connection: not the one that writes.
-        frames: how many were copied already.
-    """
-    for _ in range(_ROUNDS_MAX):
-        copied, (_, frames) = frames, _checkpoint(connection, "PASSIVE")
-        if (frames - copied) * _PAGE_BYTES <= _WAIT_BYTES_MAX:
-            break
-    _checkpoint(connection, "RESTART")
-
-
 def _headed(row: tuple[bytes, int, int, str, int | None]) -> Entry:
     """Make an entry without its value."""
     key, version, size, content_type, expires_ns = row
@@ -498,26 +411,3 @@ def _range(prefix: bytes, after: bytes) -> tuple[str, list[bytes]]:
         where += " AND key < ?"
         bounds.append(stem[:-1] + bytes([stem[-1] + 1]))
     return where, bounds
-
-
-@contextmanager
-def _blame(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into what they mean for whoever must act."""
-    try:
-        yield
-    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
-        raise
-    except UnicodeDecodeError as error:
-        raise CorruptionError(f"{path} is damaged: {error}", file=str(path)) from error
-    except sqlite3.Error as error:
-        _raise(error, path)
-
-
-def _raise(error: sqlite3.Error, path: Path) -> NoReturn:
-    """Raise the error of ours that one of SQLite's means."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    if code & 0xFF == sqlite3.SQLITE_FULL:
-        raise DiskFullError(f"{path}: no room left", file=str(path)) from error
-    if code & 0xFF in _DISK_CODES and code not in _DAMAGE_CODES:
-        raise DiskError(f"{path}: {error}", file=str(path)) from error
-    raise CorruptionError(f"{path} is damaged: {error}", file=str(path)) from error
