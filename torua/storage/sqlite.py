@@ -43,7 +43,13 @@ _DAMAGE_CODES = frozenset(
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a database the way every connection to it must."""
+    """Open a database the way every connection to it must be.
+
+    Any thread may use it, one at a time; who does is the caller's business.
+
+    Raises:
+        sqlite3.Error: it cannot be opened; `blame` tells what that means.
+    """
     connection = sqlite3.connect(
         path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
