@@ -288,14 +288,14 @@ class Node(Service):
     def _begin(self) -> None:
         """Serve HTTP, gossip, and tell scripts where."""
         config, kept = self._config, self._identity
-        port = _listen(self._reactor, config.http, self._site)
-        self._ports.append(port)
+        self._http_port = _listen(self._reactor, config.http, self._site)
         shown = config.http.host
         shown = self.cluster.host if shown in ("0.0.0.0", "::") else shown  # noqa: S104
-        self.http = Address(shown, _number(port))
-        self._reactor.adoptDatagramPort(
+        self.http = Address(shown, _number(self._http_port))
+        gossip = self._reactor.adoptDatagramPort(
             self._udp.fileno(), self._udp.family, self._membership.gossip
         )
+        self._ports.append(gossip)
         self._udp.close()
         self._belong(self._coordinator.state)
         self._membership.update_meta(http=str(self.http))
@@ -355,12 +355,13 @@ class Node(Service):
 
     async def _stop(self) -> None:
         """Close all parts, those first that take requests."""
-        await gatherResults([_stopped(port) for port in self._ports])
+        await _stopped(self._http_port)
         await self._site.drain()
         await self._shards.stop()
         await self._membership.leave()
         await self._coordinator.stop()
         self._membership.stop()
+        await gatherResults([_stopped(port) for port in self._ports])
         await self._peers.stop()
         self._log_thread.stop()
         self._disk_thread.stop()

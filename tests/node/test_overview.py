@@ -12,7 +12,7 @@ from tests.node.fakes import ONE, TWO, Holdings, States, Wire, member, state_of
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
-from torua.core.state import ClusterState
+from torua.core.state import ClusterState, CopyState
 from torua.errors import NotFoundError
 from torua.node.overview import Cluster
 
@@ -107,7 +107,20 @@ class OverviewTests(SynchronousTestCase):
     def test_a_copy_that_is_still_opening_keeps_its_node_from_being_ready(self) -> None:
         """Ready means that all copies assigned here serve, or have failed."""
         del self.held[ONE].held[1]
-        self.assertEqual(self.one.unready(), "shard copies still open: [1]")
+        self.assertEqual(self.one.unready(), "shard copies not open yet: [1]")
+
+    def test_a_copy_that_no_state_calls_started_keeps_its_node_from_being_ready(
+        self,
+    ) -> None:
+        """An open copy serves for good only once that is committed."""
+        state = self.states.state
+        shard = state.shards[ShardId(0)]
+        copies = (structs.replace(shard.copies[0], state=CopyState.INIT),)
+        begun = structs.replace(shard, copies=copies, in_sync=())
+        shards = state.shards | {ShardId(0): begun}
+        self.states.apply(structs.replace(state, shards=shards))
+        self.assertEqual(self.one.unready(), "shard copies not open yet: [0]")
+        self.assertEqual(self.one.health().status, "yellow")
 
     def test_a_node_outside_the_cluster_says_what_it_lacks(self) -> None:
         """Each step of joining has its own reason."""

@@ -156,11 +156,12 @@ class Cluster:
             shard.shard
             for shard in state.shards.values()
             for copy in shard.copies
-            if copy.node == self._me and copy.alloc_id not in started
+            if copy.node == self._me
+            and (copy.alloc_id not in started or copy.state is CopyState.INIT)
         ]
         failed = self._holdings.failures()
         waiting = [shard for shard in waiting if shard not in failed]
-        return f"shard copies still open: {sorted(waiting)}" if waiting else None
+        return f"shard copies not open yet: {sorted(waiting)}" if waiting else None
 
     def info(self) -> views.ClusterInfo:
         """Describe the cluster in a few numbers.

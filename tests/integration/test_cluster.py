@@ -1,0 +1,228 @@
+"""Three whole nodes in one reactor, over real UDP, TCP and HTTP on loopback.
+
+What is injected here is what a network does: connections that are cut, peers that fall
+silent, datagrams that are lost.  Processes that are killed are behave's.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import treq
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from torua.config import read_config
+from torua.service import Node
+
+pytestmark = pytest.mark.integration
+
+NAMES = ("n1", "n2", "n3")
+PATIENCE_S = 20.0
+STEP_S = 0.02
+
+
+class ClusterTests(TestCase):
+    """What clients and operators see of a cluster whose network misbehaves."""
+
+    timeout = 60
+
+    def setUp(self) -> "Deferred[None]":  # type: ignore[override]
+        """Start three nodes that find each other, and wait until all serve."""
+        self.reactor: Any = importlib.import_module("twisted.internet.reactor")
+        self.directory = Path(self.mktemp())
+        self.nodes: dict[str, Node] = {}
+        return Deferred.fromCoroutine(self.start_all())
+
+    async def start_all(self) -> None:
+        """Start the nodes; the first is the seed of the others."""
+        for name in NAMES:
+            self.start(name)
+        for name in NAMES:
+            await self.until(partial(self.says, name, "/ready", 200))
+
+    def start(self, name: str) -> None:
+        """Start a node, on free ports, or again in its data dir."""
+        seeds = ",".join(str(node.cluster) for node in self.nodes.values())
+        given = {
+            "name": name,
+            "data-dir": str(self.directory / name),
+            "http": "127.0.0.1:0",
+            "cluster": "127.0.0.1:0",
+            "bootstrap-expect": "3",
+            "preset": "local",
+            "join": seeds,
+        }
+        node = Node(read_config(given, {}), self.reactor)
+        self.nodes[name] = node
+        node.startService()
+        self.addCleanup(self.stop, node)
+
+    def stop(self, node: Node) -> "Deferred[None] | None":
+        """Stop a node, if it runs."""
+        return node.stopService() if node.running else None
+
+    async def until(
+        self, condition: Callable[[], Coroutine[Deferred[Any], Any, bool]]
+    ) -> None:
+        """Wait, a bounded time, until a condition holds.
+
+        Args:
+            condition: asked again and again.
+        """
+        deadline = self.reactor.seconds() + PATIENCE_S
+        while not await condition():
+            assert self.reactor.seconds() < deadline, "waited in vain"
+            await deferLater(self.reactor, STEP_S)
+
+    async def ask(
+        self, name: str, method: str, path: str, body: bytes = b""
+    ) -> tuple[int, bytes]:
+        """Send a request to a node, each on a connection of its own.
+
+        Args:
+            name: the node.
+            method: of HTTP.
+            path: with query.
+            body: of the request.
+        """
+        url = f"http://{self.nodes[name].http}{path}"
+        response = await treq.request(
+            method, url, data=body or None, persistent=False, timeout=10
+        )
+        return response.code, await response.content()
+
+    async def told(self, name: str, path: str) -> Any:
+        """Return what a node answers as JSON."""
+        return json.loads((await self.ask(name, "GET", path))[1])
+
+    async def says(self, name: str, path: str, status: int) -> bool:
+        """Tell whether a node answers with a status.
+
+        Args:
+            name: the node.
+            path: what is asked for.
+            status: what is hoped for.
+        """
+        return (await self.ask(name, "GET", path))[0] == status
+
+    def sync(self, test: Coroutine[Deferred[Any], Any, None]) -> "Deferred[None]":
+        """Have trial run a coroutine."""
+        return Deferred.fromCoroutine(test)
+
+    def test_any_node_serves_any_key(self) -> "Deferred[None]":
+        """What is put through one node is got, listed and deleted through others."""
+
+        async def test() -> None:
+            """Do it."""
+            keys = [f"/kv/key-{number}" for number in range(30)]
+            for index, key in enumerate(keys):
+                name = NAMES[index % 3]
+                self.assertEqual((await self.ask(name, "PUT", key, b"v"))[0], 204)
+            for key in keys:
+                for name in NAMES:
+                    self.assertEqual(await self.ask(name, "GET", key), (200, b"v"))
+            listing = await self.told("n3", "/kv?limit=100")
+            self.assertEqual(len(listing["items"]), 30)
+            for key in keys:
+                self.assertEqual((await self.ask("n2", "DELETE", key))[0], 204)
+            self.assertEqual((await self.told("n1", "/kv"))["items"], [])
+
+        return self.sync(test())
+
+    def test_shards_are_shared_evenly_and_described_alike(self) -> "Deferred[None]":
+        """Four shards on three nodes are 1/1/2, whoever is asked."""
+
+        async def test() -> None:
+            """Do it."""
+            for name in NAMES:
+                nodes = await self.told(name, "/nodes")
+                counts = sorted(node["shard_count"] for node in nodes)
+                self.assertEqual(counts, [1, 1, 2])
+                await self.until(partial(self.is_green, name))
+            infos = [await self.told(name, "/cluster/info") for name in NAMES]
+            self.assertEqual(len({info["cluster_id"] for info in infos}), 1)
+            self.assertEqual(len({info["coordinator"] for info in infos}), 1)
+
+        return self.sync(test())
+
+    def test_cut_connections_are_dialled_again(self) -> "Deferred[None]":
+        """After every peer connection was cut, requests pass again, without help."""
+
+        async def test() -> None:
+            """Do it."""
+            await self.put_all()
+            for node in self.nodes.values():
+                for connection in list(node._peers._peer_of):
+                    transport: Any = connection.transport
+                    transport.abortConnection()
+            await self.until(self.all_readable)
+
+        return self.sync(test())
+
+    def test_lost_datagrams_alone_kill_nobody(self) -> "Deferred[None]":
+        """With all UDP lost, TCP shows that everybody lives, and requests pass."""
+
+        async def test() -> None:
+            """Do it."""
+            await self.put_all()
+            for node in self.nodes.values():
+                gossip = node._membership.gossip
+                self.patch(gossip, "datagramReceived", lambda data, addr: None)
+            await deferLater(self.reactor, 3.0)
+            for name in NAMES:
+                nodes = await self.told(name, "/nodes")
+                statuses = {node["status"] for node in nodes}
+                self.assertLessEqual(statuses, {"healthy", "suspect"})
+            await self.until(self.all_readable)
+
+        return self.sync(test())
+
+    def test_a_node_that_stops_is_left_and_comes_back_itself(self) -> "Deferred[None]":
+        """Stopped, its shards wait; started again, it is the same, with its data."""
+
+        async def test() -> None:
+            """Do it."""
+            await self.put_all()
+            before = await self.told("n1", "/nodes/n2/info")
+            await self.nodes["n2"].stopService()
+
+            async def gone() -> bool:
+                """Tell whether the others know."""
+                nodes = await self.told("n1", "/nodes")
+                return [n["status"] for n in nodes if n["name"] == "n2"] == ["left"]
+
+            await self.until(gone)
+            self.assertEqual((await self.told("n1", "/health"))["status"], "red")
+            self.start("n2")
+            await self.until(self.all_readable)
+            after = await self.told("n1", "/nodes/n2/info")
+            self.assertEqual(before["node_id"], after["node_id"])
+            self.assertEqual(len(before["copies"]), len(after["copies"]))
+
+        return self.sync(test())
+
+    async def is_green(self, name: str) -> bool:
+        """Tell whether a node finds nothing amiss."""
+        health = await self.told(name, "/health")
+        return bool(health["status"] == "green")
+
+    async def put_all(self) -> None:
+        """Put a key into every shard, and more."""
+        puts = [self.ask("n1", "PUT", f"/kv/{n}", b"%d" % n) for n in range(20)]
+        answers = await gatherResults([Deferred.fromCoroutine(put) for put in puts])
+        self.assertEqual({status for status, _ in answers}, {204})
+
+    async def all_readable(self) -> bool:
+        """Tell whether every key of `put_all` is read through every node."""
+        for name in NAMES:
+            for number in range(20):
+                answer = await self.ask(name, "GET", f"/kv/{number}")
+                if answer != (200, b"%d" % number):
+                    return False
+        return True
