@@ -137,6 +137,10 @@ class Node:
         except urllib3.exceptions.HTTPError:
             return False
 
+    def green(self) -> bool:
+        """Tell whether it serves, and sees every shard served."""
+        return self.ready() and self.json("/health")["status"] == "green"
+
     def drops(self) -> Counter:
         """Return how much it dropped of what strangers sent, by reason."""
         text = self.ask("GET", "/metrics").data.decode()
@@ -216,9 +220,9 @@ class Cluster:
             each.wait_until_listening()
 
     def wait_until_ready(self) -> None:
-        """Wait until every node that runs serves."""
+        """Wait until every node that runs serves, and sees every shard served."""
         for each in self.running():
-            eventually(each.ready, START_S, f"{each.name} is ready")
+            eventually(each.green, START_S, f"{each.name} is ready, its health green")
 
     def running(self) -> list[Node]:
         """Return the nodes that run."""

@@ -260,7 +260,7 @@ def another_cluster(context):
     context.stranger = cluster.node("stranger")
     context.stranger.spawn("--bootstrap-expect", "1")
     context.stranger.wait_until_listening()
-    eventually(context.stranger.ready, START_S, "the other cluster is ready")
+    eventually(context.stranger.green, START_S, "the other cluster is ready")
     context.theirs = context.stranger.json("/cluster/info")["cluster_id"]
     assert context.ours != context.theirs
 
@@ -275,7 +275,7 @@ def join_other_cluster(context):
     }
     stranger.spawn("--join", seed.about["cluster"])
     stranger.wait_until_listening()
-    eventually(stranger.ready, START_S, "the other cluster is ready again")
+    eventually(stranger.green, START_S, "the other cluster is ready again")
 
 
 @then("both clusters keep their ids and their members, and a log says why")

@@ -24,9 +24,11 @@ DAEMON = """
 import http.server, sys
 class Api(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        body = b'{"status": "green"}'
         self.send_response(200)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 print("serving", flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Api).serve_forever()
 """

@@ -34,6 +34,9 @@ POLL_S = 0.2
 STOP_TIMEOUT_S = 15.0
 """A node that was asked to stop has this long, as the contract says."""
 
+SETTLE_S = 5.0
+"""Shards are opened within this long after a start, unless something is wrong."""
+
 LAST_LINES = 8
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MAX_S = 30.0
@@ -188,6 +191,7 @@ class Supervisor:
                 node.start()
             self._write_file()
             if self._wait_until_ready(began + self._ready_timeout_s):
+                self._wait_for_shards(self._clock() + SETTLE_S)
                 when_ready(self._clock() - began)
             while not self._stop.wait(POLL_S):
                 self._look_after()
@@ -221,6 +225,18 @@ class Supervisor:
                     break
                 del waiting[name]
         return True
+
+    def _wait_for_shards(self, deadline: float) -> None:
+        """Wait until no node sees a shard without a primary; say so if one stays so.
+
+        A shard that cannot be served keeps nobody from using, and mending, the rest.
+        """
+        for node in self._nodes:
+            while (trouble := _red(node.plan.url)) and self._clock() < deadline:
+                if self._stop.wait(POLL_S):
+                    return
+            if trouble:
+                click.echo(f"{node.plan.name}: health is red: {trouble}", err=True)
 
     def _look_after(self) -> None:
         """Report what went wrong since the last look; start again what is due."""
@@ -289,6 +305,16 @@ def _unready(url: str) -> str:
     except Failure as failure:
         return failure.message
     return ""
+
+
+def _red(url: str) -> str:
+    """Ask a node for the cluster's health; returns why it is red, or nothing."""
+    try:
+        health = Client([url], timeout_s=2.0).ask("GET", "/health").json()
+    except Failure as failure:
+        return failure.message
+    reasons = "; ".join(health.get("reasons") or ["no reason given"])
+    return reasons if health.get("status") == "red" else ""
 
 
 def node_command(options: Sequence[str]) -> tuple[str, ...]:
