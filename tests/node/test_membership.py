@@ -245,7 +245,7 @@ class MembershipServiceTests(SynchronousTestCase):
     def test_a_subscriber_may_change_metadata_twice(
         self,
     ) -> None:
-        """The machine takes both in later, and neither loses what was changed before."""
+        """The machine takes both in later; neither loses what was changed before."""
         a = self.node("a")
 
         def follow(member: Member) -> None:
