@@ -46,7 +46,6 @@ class HandWorker:
     def __init__(self) -> None:
         """Begin with nothing to do."""
         self.jobs: deque[Callable[[], None]] = deque()
-        self.stopped = False
 
     def run(self, job: Callable[[], T]) -> "Deferred[T]":
         """Take a job.
@@ -73,10 +72,6 @@ class HandWorker:
             return False
         self.jobs.popleft()()
         return True
-
-    def stop(self) -> None:
-        """Take no more."""
-        self.stopped = True
 
 
 class OneCoordinator:

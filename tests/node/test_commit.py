@@ -200,19 +200,3 @@ def test_a_copy_that_is_detached_is_told_nothing() -> None:
     assert bench.b.told == [1]
     assert bench.log.last(A) == 1
     assert bench.commit.queued_bytes == 0
-
-
-def test_a_stop_lets_the_commit_under_way_end() -> None:
-    """And does not try a full disk again."""
-    bench = Bench()
-    bench.append(A, 1)
-    bench.fail_next(errno.ENOSPC)
-    bench.worker.step()
-    bench.append(A, 1)
-    stopped = bench.commit.stop()
-    bench.worker.step()
-    assert bench.a.told == ["full", 1]
-    bench.worker.step()
-    assert stopped.called
-    assert bench.worker.stopped
-    assert bench.clock.getDelayedCalls() == []

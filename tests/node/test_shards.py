@@ -232,10 +232,7 @@ def test_a_stop_finishes_what_is_in_flight(tmp_path: Path) -> None:
     node.pass_time(0.5)
     assert result(write)[0].version == 2
     assert stopped.called
-    closed = node.commit.stop()
-    node.settle()
-    assert closed.called
-    assert node.log_worker.stopped
+    node.close()
     again = LoneNode(tmp_path, state_of(STARTED, 2, 2), 2).settle()
     assert again.get(b"k") == b"v"
     again.close()

@@ -184,15 +184,6 @@ class GroupCommit:
         """
         return self._worker.run(lambda: job(self._log))
 
-    def stop(self) -> "Deferred[None]":
-        """Finish the commit that is under way, and close the log."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        done = self.run(lambda store: store.close())
-        done.addCallback(lambda _: self._worker.stop())
-        return done
-
     def _next(self) -> None:
         """Begin a commit with all that waits, unless one is under way."""
         if self._busy or not self._queue:

@@ -5,6 +5,7 @@ name look-up in the reactor's pool) stand before a client's write.
 """
 
 from collections.abc import Callable
+from threading import Thread
 from typing import Any, Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred
@@ -20,8 +21,25 @@ class Worker(Protocol):
     def run(self, job: Callable[[], T]) -> "Deferred[T]":
         """Do a job elsewhere; its end fires the result, on the reactor's thread."""
 
-    def stop(self) -> None:
-        """Return when all jobs are done; none may come after."""
+
+class _Daemon(Thread):
+    """A thread that does not keep a process alive that wants to end.
+
+    Invariants: those of `Thread`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Make one, as `Thread` does."""
+        super().__init__(**options, daemon=True)
+
+
+class _Pool(ThreadPool):
+    """A pool of such threads.
+
+    Invariants: those of `ThreadPool`.
+    """
+
+    threadFactory = _Daemon  # noqa: N815
 
 
 class WorkerThread:
@@ -40,7 +58,7 @@ class WorkerThread:
             name: what the thread is called in a debugger.
         """
         self._reactor = reactor
-        self._pool = ThreadPool(1, 1, name)
+        self._pool = _Pool(1, 1, name)
         self._pool.start()
 
     def run(self, job: Callable[[], T]) -> "Deferred[T]":
@@ -48,6 +66,6 @@ class WorkerThread:
         return cast("Deferred[T]", deferToThreadPool(self._reactor, self._pool, job))
 
     def stop(self) -> None:
-        """See `Worker.stop`.  Safe to call twice."""
+        """Return when all jobs are done; none may come after.  Safe to call twice."""
         if not self._pool.joined:
             self._pool.stop()
