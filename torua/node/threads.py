@@ -39,7 +39,7 @@ class _Pool(ThreadPool):
     Invariants: those of `ThreadPool`.
     """
 
-    threadFactory = _Daemon  # noqa: N815
+    threadFactory = _Daemon  # type: ignore[assignment]  # noqa: N815
 
 
 class WorkerThread:
