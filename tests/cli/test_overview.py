@@ -151,6 +151,8 @@ def test_nodes_lists_each_on_a_line() -> None:
         "primaries",
     ]
     assert lines[2].split()[:5] == ["node-2", "healthy", "yes", "2", "2"]
+    assert lines[2].split()[7:9] == ["data,voter", "-"]
+    assert [line.rstrip() for line in lines] == lines
 
 
 def test_one_node_is_described_with_its_copies() -> None:

@@ -7,6 +7,7 @@ uncut and without either.
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from io import StringIO
 
 import click
 from rich import box
@@ -60,7 +61,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         )
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    _console(terminal).print(table)
+    _print(table, terminal)
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -75,24 +76,27 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     table.add_column(overflow="fold")
     for name, value in facts:
         table.add_row(Text(name), _cell(value))
-    _console(terminal).print(table)
+    _print(table, terminal)
 
 
 def _cell(value: object) -> Text:
     """Spell a value for people; words of health have their colour."""
-    if value is None:
+    if value is None or value == "":
         return Text("-")
     if isinstance(value, bool):
         value = "yes" if value else "no"
     if isinstance(value, list | tuple):
-        value = ", ".join(map(str, value))
+        value = ",".join(map(str, value))
     return Text(str(value), style=_STYLES.get(str(value), ""))
 
 
-def _console(terminal: bool) -> Console:
-    """Return where tables are printed."""
+def _print(table: Table, terminal: bool) -> None:
+    """Print a table; in a pipe without colours and without blanks at line ends."""
     if terminal:
-        return Console(file=sys.stdout)
-    return Console(
-        file=sys.stdout, width=PIPE_WIDTH, no_color=True, force_terminal=False
-    )
+        Console(file=sys.stdout).print(table)
+        return
+    plain = Console(file=StringIO(), width=PIPE_WIDTH, no_color=True)
+    with plain.capture() as capture:
+        plain.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())

@@ -113,6 +113,8 @@ def _one_node(client: Client, node: str, form: str) -> None:
         print_json(detail)
         return
     copies = detail.pop("copies", [])
+    if detail.get("uptime") is not None:
+        detail["uptime"] = _duration(detail["uptime"])
     print_facts(detail.items())
     if copies:
         click.echo()
