@@ -44,7 +44,11 @@ class Node:
         )
 
     async def listen(self, port: int = 0) -> None:
-        """Bind TCP, then UDP to the same number."""
+        """Bind TCP, then UDP to the same number, and make the member that is there.
+
+        Args:
+            port: the number; 0 for any.
+        """
         endpoint = TCP4ServerEndpoint(self.reactor, port, interface="127.0.0.1")
         listening = await endpoint.listen(self.peers.factory())
         host = listening.getHost()

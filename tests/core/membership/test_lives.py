@@ -167,6 +167,16 @@ def test_leaving_is_told_and_then_done() -> None:
     assert sent(m.Ping, lone.pass_time(1.0)) == []
 
 
+def test_who_asks_a_leaver_hears_that_it_leaves() -> None:
+    """For as long as it still answers, whatever gossip got through."""
+    lone = Lone()
+    (a,) = lone.know("a")
+    lone.tell(m.Leave())
+    lone.pass_time(LOCAL.leave_s)
+    (ack,) = sent(m.Ack, lone.hear(a, message=m.Ping(1)))
+    assert [r.member.status for r in ack.packet.rumours] == [Status.LEFT]
+
+
 def test_who_leaves_alone_is_done_at_once() -> None:
     """There is nobody to tell, and a doubt does not call it back."""
     lone = Lone()

@@ -152,6 +152,16 @@ def test_the_accused_hears_it_first() -> None:
     assert lone.status(a) is Status.ALIVE
 
 
+def test_a_suspect_is_asked_again_in_every_period() -> None:
+    """So that the refutation comes even where no gossip brought it."""
+    lone = Lone()
+    (a,) = lone.know("a")
+    lone.hear(member("b"), rumour(as_(a, Status.SUSPECT), "b"))
+    pings = sent(m.Ping, lone.pass_time(LOCAL.period_s))
+    assert len(pings) == 2
+    assert {ping.packet.rumours[0].member for ping in pings} == {as_(a, Status.SUSPECT)}
+
+
 @pytest.mark.parametrize("status", [Status.SUSPECT, Status.DEAD])
 def test_a_doubt_about_itself_is_refuted(status: Status) -> None:
     """A later incarnation, said aloud, and worse health: the fault may be here."""

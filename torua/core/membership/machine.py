@@ -54,6 +54,13 @@ from torua.core.membership.timing import Timing
 INCARNATION_MAX = 1 << 53
 """No node refutes that often; a rumour that says so is made up."""
 
+LEAVE_FANOUT = 8
+"""So many are told of a leave at once; in a small cluster that is everybody."""
+
+WARNERS = 4
+"""In each period so many of all members tell a suspect of it, and hear its answer: one
+whom no gossip told of the refutation asks for it so, but they are no crowd."""
+
 
 class Membership:
     """The membership of one node, as a machine (`torua.core.machine`).
@@ -406,6 +413,8 @@ class Membership:
         self._leave_by = now + self._timing.leave_s
         self._gossip_at = max(self._gossip_at, now)
         self._change_me(status=Status.LEFT)
+        for node_id in self._table.order.sample(LEAVE_FANOUT):
+            self._outbox.post(self._outbox.to(node_id), None, now)
         self._end_leave(now)
 
     def _end_leave(self, now: float) -> None:
@@ -458,10 +467,13 @@ class Membership:
                 self._outbox.post(self._outbox.to(node_id), None, now)
 
     def _tick(self, now: float) -> None:
-        """Once a period: tell a dead one, publish the health, forget, remember."""
+        """Once a period: tell the doubted, publish the health, forget, remember."""
         self._tick_at = now + self._timing.period_s
         for node_id in self._table.long_gone(now):
             self._forget(node_id)
+        for node_id in self._table.suspicions.suspects():
+            if self._rng.random() * self._table.live < WARNERS:
+                self._prober.warn(node_id, now)
         dead = self._table.dead(now, self._timing.dead_gossip_s)
         if dead:
             node_id = self._rng.choice(dead).node_id

@@ -76,7 +76,8 @@ class Outbox:
     def post(self, to: To, message: Message | None, now: float) -> None:
         """Send a datagram, with what news fits beside its message.
 
-        What the receiver should know of itself, that it is suspect or dead, goes first.
+        What the receiver should know of itself, that it is suspect or dead, goes first;
+        so does that this node leaves.
 
         Args:
             to: the receiver.
@@ -84,9 +85,12 @@ class Outbox:
             now: the time.
         """
         told = self.accusation(to.node_id, now)
+        if self._table.me.status is Status.LEFT:
+            told += (self._about(self._table.me.node_id, now),)
         left = self._sizes.room - sum(map(self._sizes.rumour, told))
-        told += tuple(self.rumours.take(left, self.limit))
-        self.emit(Send(to.address, self._packet(to, message, told)))
+        news = self.rumours.take(left, self.limit)
+        more = tuple(rumour for rumour in news if rumour not in told)
+        self.emit(Send(to.address, self._packet(to, message, told + more)))
 
     def tell(self, to: To, node_id: NodeId, now: float) -> None:
         """Send one datagram with what is believed of one member.

@@ -127,6 +127,16 @@ class Prober:
             self._probe.direct_due += seconds
             self._probe.end_due += seconds
 
+    def warn(self, node_id: NodeId, now: float) -> None:
+        """Ping a suspect out of turn: the doubt rides there, the refutation back.
+
+        Args:
+            node_id: the suspect.
+            now: the time.
+        """
+        ping = Ping(self._rng.getrandbits(NONCE_BITS))
+        self._outbox.post(self._outbox.to(node_id), ping, now)
+
     def pinged(self, packet: Packet, ping: Ping, source: Address, now: float) -> None:
         """Answer a ping, to where the sender is known to be.
 

@@ -76,6 +76,10 @@ class Suspicions:
         """Suspect a member no more."""
         self._suspicions.pop(node_id, None)
 
+    def suspects(self) -> list[NodeId]:
+        """Tell who is suspect."""
+        return list(self._suspicions)
+
     def ripe(self, now: float) -> list[NodeId]:
         """Tell whose time is up."""
         return [
