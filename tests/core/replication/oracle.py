@@ -6,7 +6,8 @@ from itertools import chain
 from tests.core.replication.desk import Desk, MsgpackAnswers
 from torua.core.kv import Condition, Delete, Get, Operation, Outcome, Put
 from torua.core.records import Effect, KvDelete, KvPut, Record
-from torua.core.replication.primary import Primary
+from torua.core.replication.messages import DiskFull, RoomAgain
+from torua.core.replication.primary import Primary, State
 
 KEYS = (b"a", b"b", b"c")
 
@@ -120,12 +121,14 @@ class Trial:
         self.keys: dict[str, tuple[Operation, ...]] = {}
         self.given: dict[str, tuple[Outcome, ...]] = {}
         self.key_of: dict[int, str] = {}
+        self.first: dict[int, int] = {}
+        self.begun: dict[str | None, int] = {}
         self.judged: dict[str | None, int] = {}
         self.checked = 0
 
     def run(self, steps: int) -> None:
         """Take so many steps."""
-        kinds = [self.write] * 8 + [self.sync] * 4 + [self.wait, self.crash]
+        kinds = [self.write] * 8 + [self.sync] * 4 + [self.wait, self.crash, self.full]
         for _ in range(steps):
             self.random.choice(kinds)()
             self.check()
@@ -155,11 +158,13 @@ class Trial:
         records = self.desk.unsynced[before:]
         attached = key is not None and self.in_flight(key, before)
         if not attached:
+            self.begun[key] = records[0].seq if records else 1 << 62
             rest = self.oracle.expect(operations[len(known) :], records)
             self.expected[request] = [essence(each) for each in known] + rest
             whole = len(known) == len(operations)
             self.judged[key] = 0 if whole else len(self.oracle.states) - 1
         assert not attached or not records
+        self.first[request] = self.begun[key]
         self.rests_on[request] = self.judged[key]
 
     def known(self, key: str | None) -> list[Outcome]:
@@ -248,6 +253,20 @@ class Trial:
         self.desk.crash(survive)
         self.oracle.replay(self.desk.unsynced[0])
         assert self.essence_of_map() == self.oracle.states[len(self.desk.log)]
+
+    def full(self) -> None:
+        """Fill the disk, lose what was not synced, and make room again."""
+        recovering = self.desk.state() is State.RECOVERING
+        self.oracle.lose(len(self.desk.log))
+        self.desk.unsynced = []
+        before = len(self.desk.refusals)
+        self.desk.tell(DiskFull())
+        for request, refusal in list(self.desk.refusals.items())[before:]:
+            undone = self.first[request] > len(self.desk.log)
+            assert (refusal.error == "disk-full") is undone, "R12"
+        self.desk.tell(RoomAgain(self.desk.now_ns))
+        if recovering:
+            self.oracle.replay(self.desk.unsynced[0])
 
     def check(self) -> None:
         """Compare the map and the new replies with what was expected.

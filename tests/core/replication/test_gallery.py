@@ -74,6 +74,26 @@ class ClockedReads(Primary):
         yield
 
 
+class KeepsWhatWasNotWritten(Primary):
+    """Goes on from records for which the disk had no room."""
+
+    def _full(self) -> Iterator[Output]:
+        """Answer, and forget nothing."""
+        drop, self._tip.drop = self._tip.drop, lambda: None  # type: ignore[method-assign]
+        yield from super()._full()
+        self._tip.drop = drop  # type: ignore[method-assign]
+
+
+class SaysNothingWasDone(Primary):
+    """Calls a full disk what was a part of a batch done."""
+
+    def _full(self) -> Iterator[Output]:
+        """Answer all alike."""
+        for waiting in self._waiting:
+            waiting.first = self._tip.seq + 1
+        yield from super()._full()
+
+
 class RunsPartsAgain(Primary):
     """Looks up the answer of a batch's first part only."""
 
@@ -90,6 +110,8 @@ GALLERY: list[type[Primary]] = [
     BlindSweep,
     ClockedReads,
     RunsPartsAgain,
+    KeepsWhatWasNotWritten,
+    SaysNothingWasDone,
 ]
 
 
