@@ -60,6 +60,10 @@ STOP_TIMEOUT_S = 12.0
 PEERS_FILE = "peers"
 """Addresses of the other members, so that a restart needs no ``--join``."""
 
+THREADS = ("log", "maps", "votes")
+"""Threads that wait for the disk, each for one kind of file, so that none waits for
+another."""
+
 log = Logger()
 
 
@@ -181,8 +185,8 @@ class Node(Service):
         self._remembered = StableStore(config.data_dir / PEERS_FILE, files)
         self._votes = StableStore(config.data_dir / VOTES_FILE, files)
         self._log = Log.open(config.data_dir / "log", files)
-        self._log_thread = WorkerThread(self._reactor, "log")
-        self._disk_thread = WorkerThread(self._reactor, "maps")
+        threads = [WorkerThread(self._reactor, name) for name in THREADS]
+        self._log_thread, self._maps_thread, self._votes_thread = threads
 
     def _listen(self) -> None:
         """Take one number for UDP gossip and TCP peers."""
@@ -202,6 +206,11 @@ class Node(Service):
 
     def _assemble(self) -> None:
         """Make the parts, and let them meet."""
+        self._assemble_cluster()
+        self._assemble_data()
+
+    def _assemble_cluster(self) -> None:
+        """Make what knows the other nodes, and decides with them."""
         config, kept, reactor = self._config, self._identity, self._reactor
         self._membership = MembershipService(
             reactor,
@@ -230,8 +239,13 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
             on_fatal=self._fail,
+            worker=self._votes_thread,
         )
         self._coordinator.subscribe(self._belong)
+
+    def _assemble_data(self) -> None:
+        """Make what keeps and serves keys and values."""
+        config, kept, reactor = self._config, self._identity, self._reactor
         commit = GroupCommit(
             reactor,
             self._log,
@@ -246,7 +260,7 @@ class Node(Service):
             Shelf(config.data_dir / "shards", self._files),
             commit,
             self._coordinator,
-            worker=self._disk_thread,
+            worker=self._maps_thread,
             wall_ns=time.time_ns,
             registry=self._registry,
         )
@@ -363,8 +377,8 @@ class Node(Service):
         self._membership.stop()
         await gatherResults([_stopped(port) for port in self._ports])
         await self._peers.stop()
-        self._log_thread.stop()
-        self._disk_thread.stop()
+        for thread in (self._log_thread, self._maps_thread, self._votes_thread):
+            thread.stop()
         self._log.close()
         _file(self._config).unlink(missing_ok=True)
         self._lock.release()

@@ -6,6 +6,8 @@ silent, datagrams that are lost.  Processes that are killed are behave's.
 
 import importlib
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
@@ -35,7 +37,8 @@ class ClusterTests(TestCase):
     def setUp(self) -> "Deferred[None]":  # type: ignore[override]
         """Start three nodes that find each other, and wait until all serve."""
         self.reactor: Any = importlib.import_module("twisted.internet.reactor")
-        self.directory = Path(self.mktemp())
+        self.directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.directory)
         self.nodes: dict[str, Node] = {}
         return Deferred.fromCoroutine(self.start_all())
 
@@ -47,7 +50,10 @@ class ClusterTests(TestCase):
             await self.until(partial(self.says, name, "/ready", 200))
 
     def start(self, name: str) -> None:
-        """Start a node, on free ports, or again in its data dir."""
+        """Start a node, on free ports, or again in its data dir.
+
+        Whoever was started before it is its seed.
+        """
         seeds = ",".join(str(node.cluster) for node in self.nodes.values())
         given = {
             "name": name,
@@ -98,7 +104,12 @@ class ClusterTests(TestCase):
         return response.code, await response.content()
 
     async def told(self, name: str, path: str) -> Any:
-        """Return what a node answers as JSON."""
+        """Return what a node answers as JSON.
+
+        Args:
+            name: the node.
+            path: what is asked for.
+        """
         return json.loads((await self.ask(name, "GET", path))[1])
 
     async def says(self, name: str, path: str, status: int) -> bool:
@@ -185,27 +196,29 @@ class ClusterTests(TestCase):
 
     def test_a_node_that_stops_is_left_and_comes_back_itself(self) -> "Deferred[None]":
         """Stopped, its shards wait; started again, it is the same, with its data."""
+        return self.sync(self.stop_and_start())
 
-        async def test() -> None:
-            """Do it."""
-            await self.put_all()
-            before = await self.told("n1", "/nodes/n2/info")
-            await self.nodes["n2"].stopService()
+    async def stop_and_start(self) -> None:
+        """Stop one of three nodes, and start it again in its data dir.
 
-            async def gone() -> bool:
-                """Tell whether the others know."""
-                nodes = await self.told("n1", "/nodes")
-                return [n["status"] for n in nodes if n["name"] == "n2"] == ["left"]
+        It is gone for the others at once, for it said goodbye.
+        """
+        await self.put_all()
+        before = await self.told("n1", "/nodes/n2/info")
+        await self.nodes["n2"].stopService()
 
-            await self.until(gone)
-            self.assertEqual((await self.told("n1", "/health"))["status"], "red")
-            self.start("n2")
-            await self.until(self.all_readable)
-            after = await self.told("n1", "/nodes/n2/info")
-            self.assertEqual(before["node_id"], after["node_id"])
-            self.assertEqual(len(before["copies"]), len(after["copies"]))
+        async def gone() -> bool:
+            """Tell whether the others know."""
+            nodes = await self.told("n1", "/nodes")
+            return [n["status"] for n in nodes if n["name"] == "n2"] == ["left"]
 
-        return self.sync(test())
+        await self.until(gone)
+        self.assertEqual((await self.told("n1", "/health"))["status"], "red")
+        self.start("n2")
+        await self.until(self.all_readable)
+        after = await self.told("n1", "/nodes/n2/info")
+        self.assertEqual(before["node_id"], after["node_id"])
+        self.assertEqual(len(before["copies"]), len(after["copies"]))
 
     async def is_green(self, name: str) -> bool:
         """Tell whether a node finds nothing amiss."""

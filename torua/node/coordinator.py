@@ -51,7 +51,7 @@ from torua.errors import (
 )
 from torua.net.peers import Inbound, Lane
 from torua.node.driver import Driver
-from torua.node.threads import Worker, WorkerThread
+from torua.node.threads import Worker
 from torua.storage.stable import StableStore
 
 KIND = "coord"
@@ -173,7 +173,7 @@ class CoordinatorService:
         random: Random,
         registry: CollectorRegistry,
         on_fatal: Callable[[str], None],
-        worker: Worker | None = None,
+        worker: Worker,
     ) -> None:
         """Read what was kept; nothing is sent before `start`.
 
@@ -188,7 +188,7 @@ class CoordinatorService:
             random: for jitter and ids.
             registry: for the metrics ``torua_coordination_*``.
             on_fatal: stops the node, for it can no longer keep its votes.
-            worker: saves the votes; a thread of its own where there is none.
+            worker: saves the votes.
 
         Raises:
             CorruptionError: the votes are another node's, or no votes.
@@ -204,7 +204,7 @@ class CoordinatorService:
         self._driver: Driver[Input, Output] = Driver(
             self._machine, reactor, self._perform
         )
-        self._worker = worker or WorkerThread(reactor, "votes")
+        self._worker = worker
         self._wanted: Persist | None = None
         self._saves = False
         self._saving: Deferred[None] | None = None
@@ -266,7 +266,6 @@ class CoordinatorService:
             self._answer(Answer(request, Verdict.UNKNOWN))
         if self._saving is not None:
             await self._saving
-        self._worker.stop()
 
     async def submit(self, command: Command, timeout_s: float) -> None:
         """Have the coordinator, wherever it is, execute a command and commit it.
