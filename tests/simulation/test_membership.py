@@ -11,7 +11,7 @@ import pytest
 
 from tests.simulation.membership_cluster import Cluster, Node
 from torua.codec.datagrams import Kind, PacketCodec
-from torua.core.members import Member, Status
+from torua.core.members import Member, Meta, Status
 from torua.core.membership import beliefs, machine
 from torua.core.membership import messages as m
 from torua.core.membership.machine import Membership
@@ -255,6 +255,41 @@ def test_a_partition_heals(seed: int) -> None:
     cluster.network.heal()
     cluster.run_until(lambda: all(node.live() == 6 for node in nodes), 4.0)
     assert {node.machine.me.incarnation > 0 for node in nodes} == {True}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_two_clusters_that_meet_stay_apart_and_say_so(seed: int) -> None:
+    """Each refuses the other's members, on every node that meets one, and loudly."""
+    cluster = Cluster(seed)
+    ours = cluster.form(3)
+    theirs = [cluster.add(f"m{index}", "m0") for index in range(3)]
+    for node in ours:
+        node.tell(m.UpdateMeta(Meta(cluster_uuid="ours")))
+    cluster.run(2.0)
+    for node in theirs:
+        node.tell(m.UpdateMeta(Meta(cluster_uuid="theirs")))
+    cluster.run(1.0)
+    theirs[2].tell(m.Start((ours[0].machine.me.address,)))
+    cluster.run(10.0)
+    assert [node.live() for node in [*ours, *theirs]] == [3] * 6
+    said = [len(node.when(m.ForeignCluster)) for node in [*ours, *theirs]]
+    assert said[0] == said[5] == 1 and max(said) == 1
+    assert deaths([*ours, *theirs]) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_groups_that_met_before_they_had_a_cluster_part(seed: int) -> None:
+    """Where two groups form clusters of their own, each lets the other's members go."""
+    cluster = Cluster(seed)
+    nodes = cluster.form(6)
+    for index, node in enumerate(nodes):
+        uuid = "ours" if index < 3 else "theirs"
+        node.tell(m.UpdateMeta(Meta(cluster_uuid=uuid)))
+    cluster.run_until(lambda: all(node.live() == 3 for node in nodes), 60.0)
+    cluster.run(10.0)
+    assert [node.live() for node in nodes] == [3] * 6
+    sides = [{"n0", "n1", "n2"}, {"n3", "n4", "n5"}]
+    assert not any({by, dead} <= side for by, dead in deaths(nodes) for side in sides)
 
 
 def test_a_long_partition_heals_by_seeds_and_push_pull() -> None:

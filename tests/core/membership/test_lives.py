@@ -127,6 +127,9 @@ def test_members_of_another_cluster_are_refused_loudly_once() -> None:
     assert list(lone.machine.members.values()) == [lone.machine.me, joiner]
     (drop,) = only(m.Dropped, lone.hear(theirs[0], message=m.Ping(1)))
     assert drop.reason == "foreign-cluster"
+    stale = replace(theirs[0], meta=Meta(), incarnation=9)
+    lone.hear(joiner, rumour(stale))
+    assert lone.status(stale) is None
 
 
 def test_a_foreign_push_pull_learns_only_who_we_are() -> None:

@@ -58,8 +58,7 @@ LEAVE_FANOUT = 8
 """So many are told of a leave at once; in a small cluster that is everybody."""
 
 WARNERS = 4
-"""In each period so many of all members tell a suspect of it, and hear its answer: one
-whom no gossip told of the refutation asks for it so, but they are no crowd."""
+"""In each period so many of all members ask a suspect, lest they miss its answer."""
 
 
 class Membership:
@@ -120,9 +119,7 @@ class Membership:
     def receive(self, message: Input, now: float) -> list[Output]:
         """Take one input.
 
-        Args:
-            message: what happened, here or elsewhere.
-            now: the time, which never goes back.
+        Nothing follows once this life is over.
         """
         if not self._is_over:
             self._forgive(now)
@@ -232,15 +229,18 @@ class Membership:
         return reason
 
     def _correct(self, reason: str, received: Received, now: float) -> None:
-        """Tell one who means an earlier life, or who lives one, what is so."""
+        """Tell who means an earlier life, lives one, or is of another cluster, so.
+
+        Only where there is a message, so that no two correct each other for ever.
+        """
         packet = received.packet
-        if self._table.other(packet.sender) is None:
+        if packet.message is None:
             return
         to = To(received.source, packet.sender, packet.sender_epoch)
-        if reason == "stale-target":
-            self._outbox.tell(to, self._table.me.node_id, now)
-        elif reason == "old-life":
+        if reason == "old-life":
             self._outbox.tell(to, packet.sender, now)
+        elif reason in ("stale-target", "foreign-cluster"):
+            self._outbox.tell(to, self._table.me.node_id, now)
 
     def _asked(self, asked: Asked, now: float) -> Packet | None:
         """Answer a TCP exchange."""
@@ -375,7 +375,12 @@ class Membership:
     # Other clusters, other nodes of the same name
 
     def _refuse(self, member: Member) -> bool:
-        """Tell whether a member is of another cluster; if so, say so and let it go."""
+        """Tell whether a member is of another cluster; if so, say so and let it go.
+
+        A life once refused stays so, whatever others still believe of it.
+        """
+        if (member.node_id, member.boot_epoch) in self._foreign:
+            return True
         if not is_foreign(self._table.me.meta, member.meta):
             return False
         if self._foreign.add(member):
