@@ -119,17 +119,19 @@ class Network:
     a blocked direction holds its messages until `heal` or until `cut` drops them.
 
     Invariants: a TCP message is delivered after all that were sent before it in its
-    direction, or never; nothing is delivered to a station that was detached after it
-    was sent.
+    direction, or never; but for ghosts, nothing is delivered to a station that was
+    detached after it was sent.
 
     Attributes:
         delay: least and greatest travelling time, in seconds.
         loss: the chance that a datagram is lost.
         duplication: the chance that a datagram comes twice.
         reordering: the chance that a datagram takes up to ten times the longest time.
+        ghosts: whether a datagram reaches a later life of its target, as it does where
+            that has the same port.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         world: World,
         delay: tuple[float, float] = (0.0005, 0.01),
@@ -137,6 +139,7 @@ class Network:
         loss: float = 0.0,
         duplication: float = 0.0,
         reordering: float = 0.0,
+        ghosts: bool = False,
     ) -> None:
         """Lay a network without stations; the arguments are the attributes."""
         self.world = world
@@ -144,6 +147,7 @@ class Network:
         self.loss = loss
         self.duplication = duplication
         self.reordering = reordering
+        self.ghosts = ghosts
         self._stations: dict[str, Station] = {}
         self._lives: dict[str, int] = {}
         self._blocked: set[tuple[str, str, Channel]] = set()
@@ -258,7 +262,8 @@ class Network:
     ) -> None:
         """Hand over a datagram, if the target lives the life it was sent to."""
         station = self._stations.get(target)
-        if station is not None and self._lives.get(target) == life:
+        same = self._lives.get(target) == life
+        if station is not None and (same or self.ghosts):
             station.deliver(source, message, "udp")
 
     def _stream(self, source: str, target: str, message: object) -> None:

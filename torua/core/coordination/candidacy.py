@@ -28,12 +28,15 @@ class Candidacy:
     def __init__(self, timing: Timing, random: Random) -> None:
         """Have tried nothing yet.
 
+        Attempts are counted from a random number, so that a late reply to an earlier
+        life is none to this one.
+
         Args:
             timing: how long to wait.
-            random: for jitter.
+            random: for that, and for jitter.
         """
         self.stand_at: float | None = None
-        self.attempt = 0
+        self.attempt = random.getrandbits(48)
         self.grants: set[NodeId] = set()
         self.founders: Voters = ()
         self._timing = timing

@@ -18,16 +18,15 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from torua.core.allocation import execute, reconcile
 from torua.core.coordination.candidacy import Candidacy, rank
-from torua.core.coordination.circle import Circle, is_foreign
-from torua.core.coordination.commands import Commands
+from torua.core.coordination.circle import is_foreign
 from torua.core.coordination.founding import (
     Founding,
     blank_state,
     founders,
     may_found,
 )
+from torua.core.coordination.leading import Leading
 from torua.core.coordination.messages import (
     Accepted,
     Ack,
@@ -45,7 +44,6 @@ from torua.core.coordination.messages import (
     Message,
     Output,
     Persisted,
-    Position,
     PreVote,
     PreVoted,
     Publish,
@@ -57,15 +55,9 @@ from torua.core.coordination.messages import (
     Voters,
     Wanted,
 )
-from torua.core.coordination.outbox import Outbox
-from torua.core.coordination.publisher import Publisher
-from torua.core.coordination.pulse import Pulse
-from torua.core.coordination.register import Register
 from torua.core.coordination.timing import Timing
-from torua.core.coordination.voters import has_majority, next_voters
 from torua.core.ids import NodeId
 from torua.core.members import Member, Status
-from torua.core.state import ClusterState
 
 __all__ = ["Coordination", "Founding", "Mode"]
 
@@ -78,7 +70,7 @@ class Mode(Enum):
     COORDINATOR = "coordinator"
 
 
-class Coordination:
+class Coordination(Leading):
     """One node's part in choosing a coordinator and committing the cluster state.
 
     Invariants: a message leaves only when all facts that were changed before it are on
@@ -88,7 +80,6 @@ class Coordination:
     Performance: a message costs O(members); a publication O(size of the state).
 
     Attributes:
-        register: the facts and the votes.  To read, not to write.
         mode: what part this node plays.
         coordinator: who coordinates, as far as this node knows.
         applied: the last value known to be committed.
@@ -105,26 +96,16 @@ class Coordination:
             timing: how long to wait.
             random: for jitter and ids.
         """
-        self.me = facts.node_id
-        self.register = Register(facts)
+        super().__init__(facts, timing, random)
         self.mode = Mode.CANDIDATE
         self.coordinator: NodeId | None = None
         self.applied = facts.accepted if facts.committed else Accepted()
         self._founding = founding
-        self._timing = timing
-        self._random = random
-        self._outbox = Outbox(facts)
-        self._pulse = Pulse()
-        self._commands = Commands()
-        self._circle = Circle(facts.accepted.state)
         self._candidacy = Candidacy(timing, random)
-        self._publisher = Publisher()
-        self._positions = self._publisher.positions
         self._highest_term = facts.term
         self._check_at = 0.0
         self._lost_at = 0.0
         self._led_since = 0.0
-        self._publish_by = 0.0
 
     @property
     def term(self) -> int:
@@ -459,6 +440,7 @@ class Coordination:
             self._step_down("a publication takes too long", now)
         else:
             self._send_checks(now)
+            self._advance(now)
 
     def _step_down(self, why: str, now: float) -> None:
         """Coordinate no longer; what was asked for is undone, or nobody knows."""
@@ -476,77 +458,6 @@ class Coordination:
             if node != self.me:
                 self._send_check(node, leads=True, nonce=nonce)
         self._check_at = now + self._timing.check_interval_s
-
-    def _send_check(self, node: NodeId, *, leads: bool, nonce: int) -> None:
-        """Send one heartbeat."""
-        self._post(node, Check(self.term, leads, nonce))
-
-    def _targets(self) -> list[NodeId]:
-        """Return whom this node leads: itself first, the voters, and all who live."""
-        others = {member.node_id for member in self._circle.live()}
-        others |= set(self.register.electorate(()))
-        return [self.me, *sorted(others - {self.me})]
-
-    def _advance(self, now: float) -> None:
-        """Propose what should be, where this node may and anything should change."""
-        if self.mode is not Mode.COORDINATOR or not self.register.is_idle:
-            return
-        old = self.register.facts.accepted
-        state = old.state
-        for command in self._commands.publish():
-            state = execute(state, command)
-        state = reconcile(state, self._circle.members.values(), self._random)
-        voters = self._next_voters(old.voters, now)
-        if state is old.state and voters == old.voters:
-            self._outbox.add(self._commands.done())
-        else:
-            self._propose(state, voters, now=now)
-
-    def _next_voters(self, voters: Voters, now: float) -> Voters:
-        """Return the voters that one step leads to, if they would join this node."""
-        heard_of = self._pulse.heard(now - self._timing.quorum_timeout_s)
-        heard_of |= {each.node_id for each in self._circle.live()}
-        answering = self._pulse.answering(now - 2 * self._timing.check_interval_s)
-        live = [
-            node
-            for node, entry in sorted(self.register.facts.accepted.state.nodes.items())
-            if "voter" in entry.roles
-            and (
-                node == self.me
-                or node in answering
-                or (node in voters and node in heard_of)
-            )
-        ]
-        chosen = next_voters(voters, live)
-        return chosen if has_majority(chosen, self.register.joins) else voters
-
-    def _propose(self, state: ClusterState, voters: Voters, *, now: float) -> None:
-        """Publish the next value to all, this node among them."""
-        parent = self.register.facts.accepted
-        self._publisher.begin(self.register.propose(state, voters), parent)
-        self._publish_by = now + self._timing.publish_timeout_s
-        self._outbox.notice(Event.PUBLISHED, self.me)
-        for node in self._targets():
-            self._send_publication(node)
-
-    def _send_publication(self, node: NodeId) -> None:
-        """Send the last publication, where this node still coordinates."""
-        if self.register.published is not None:
-            message = self._publisher.message(node, has_parent=node == self.me)
-            self._post(node, message)
-
-    def _ack(self, source: NodeId, message: Ack) -> None:
-        """Count an acceptance; the one that decides commits for all."""
-        position = Position(message.term, message.version)
-        if self.mode is not Mode.COORDINATOR or message.term != self.term:
-            return
-        self._positions[source] = position
-        if self.register.ack(source, message):
-            self._outbox.notice(Event.COMMITTED, self.me)
-            for node in self._targets():
-                self._post(node, Commit(*position))
-        elif self.register.is_published(position) and self.register.committed:
-            self._post(source, Commit(*position))
 
     # The state
 
@@ -574,10 +485,6 @@ class Coordination:
 
     # What goes out
 
-    def _post(self, target: NodeId, message: Message) -> None:
-        """Send, once all that the message may rest on is on the disk."""
-        self._outbox.post(target, message, self.register.facts)
-
     def _flush(self, now: float) -> list[Output]:
         """Let go what may go, to this node itself at once; return all outputs."""
         self._outbox.keep(self.register.facts)
@@ -589,8 +496,3 @@ class Coordination:
             else:
                 self._outbox.send(target, message)
         return self._outbox.drain()
-
-    def _report(self, foreign: list[tuple[NodeId, str]]) -> None:
-        """Say that nodes of another cluster are met."""
-        for node, uuid in foreign:
-            self._outbox.notice(Event.FOREIGN, node, uuid)

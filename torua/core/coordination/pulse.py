@@ -16,9 +16,14 @@ class Pulse:
     Invariants: times only rise; no time lies in the future.
     """
 
-    def __init__(self) -> None:
-        """Have heard of nobody."""
-        self._nonce = 0
+    def __init__(self, nonce: int) -> None:
+        """Have heard of nobody.
+
+        Args:
+            nonce: where to count from; random, so that a late answer to an earlier life
+                is none to this one.
+        """
+        self._nonce = nonce
         self._asked: dict[int, float] = {}
         self._answered: dict[NodeId, float] = {}
         self._heard: dict[NodeId, float] = {}
