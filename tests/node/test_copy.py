@@ -12,6 +12,7 @@ from tests.node.lone_node import ALLOC, SHARD, LoneNode, result, state_of
 from torua.core.kv import Delete, Get, Put
 from torua.core.state import CopyState
 from torua.errors import (
+    CorruptionError,
     DiskError,
     DiskFullError,
     OutcomeUnknownError,
@@ -254,4 +255,46 @@ def test_an_invariant_that_breaks_ends_the_copy(
         patch.setattr(Map, "version", failing(AssertionError("impossible")))
         with pytest.raises(OutcomeUnknownError):
             node.write(Delete(b"k"))
+    node.close()
+
+
+def test_a_read_that_comes_upon_damage_ends_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader is told at once, the operator as long as it lasts."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    monkeypatch.setattr(Map, "get", failing(CorruptionError("a flipped bit")))
+    with pytest.raises(UnavailableError, match="flipped"):
+        node.get(b"k")
+    node.pass_time(REOPEN_AFTER_S + 1)
+    assert "flipped" in node.shards.failures()[SHARD]
+    node.close()
+
+
+def test_nothing_is_read_before_the_no_op_is_stored(tmp_path: Path) -> None:
+    """The last term's records are not known to be committed until then."""
+    node = LoneNode(tmp_path, state_of())
+    while node.shards.positions()[0].role != "primary":
+        assert node.worker.step() or node.log_worker.step()
+    with pytest.raises(UnavailableError, match="not yet served"):
+        node.get(b"k")
+    with pytest.raises(UnavailableError) as caught:
+        node.write(Put(b"k", b"v"))
+    assert caught.value.members == {"shard": 0, "retry_after": 1}
+    node.settle()
+    assert node.get(b"k") is None
+    node.close()
+
+
+def test_a_map_that_does_not_close_holds_up_no_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log has it all."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    node.write(Put(b"k", b"v"))
+    monkeypatch.setattr(Map, "close", failing(DiskError("gone")))
+    stopped = node.shards.stop()
+    node.settle()
+    assert stopped.called
+    assert node.clock.getDelayedCalls() == []
     node.close()
