@@ -159,7 +159,9 @@ def test_leaving_is_told_and_then_done() -> None:
     lone = Lone()
     lone.know("a", "b")
     lone.pass_time(LOCAL.period_s)
-    outputs = lone.tell(m.Leave()) + lone.pass_time(LOCAL.leave_s)
+    outputs = lone.tell(m.Leave())
+    assert only(m.LeaveDone, outputs) == []
+    outputs += lone.pass_time(LOCAL.leave_s)
     assert len(only(m.LeaveDone, outputs)) == 1
     told = [
         send.packet.target
