@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -144,11 +145,42 @@ def test_a_killed_daemon_stays_down_if_told_so(tmp_path: Path) -> None:
 def test_a_daemon_that_cannot_start_ends_it_all(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It is not tried again: its last lines say why."""
-    program = "import sys; sys.exit('the disk is on fire')"
+    """It is not tried again: its last lines say why, those of this start only."""
+    log = tmp_path / "node-1" / "output.log"
+    log.parent.mkdir()
+    log.write_text("long ago\n")
+    program = "print('hot'); import sys; sys.exit('the disk is on fire')"
     with pytest.raises(Failure, match="node-1 ended with exit status 1"):
         supervisor(tmp_path, program).run(lambda _: None)
-    assert "node-1 | the disk is on fire" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "node-1 | the disk is on fire" in said
+    assert "long ago" not in said
+
+
+def test_the_one_line_of_a_daemon_is_passed_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Who gave a wrong option reads about it, and about nothing else."""
+    program = "import sys; sys.exit('no such option')"
+    with pytest.raises(Failure, match=r"^node-1 did not start: no such option$"):
+        supervisor(tmp_path, program).run(lambda _: None)
+    assert capfd.readouterr().err == ""
+
+
+def test_daemons_that_lost_their_supervisor_are_named(tmp_path: Path) -> None:
+    """They hold the data; another process with that id is not taken for one."""
+    words = ["-c", "input()", "torua-node", "--name", "node-1"]
+    command = [sys.executable, *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:  # noqa: S603
+        nodes = tuple(
+            cluster_file.LocalNode(name, "a:1", "a:2", process.pid, "d", "l")
+            for name in ("node-1", "node-2")
+        )
+        cluster_file.write(tmp_path, cluster_file.ClusterFile((), nodes, None))
+        result = CliRunner().invoke(main, ["up", "--data-dir", str(tmp_path)])
+        process.kill()
+    assert result.exit_code == 5
+    assert result.stderr.endswith(f"kill {process.pid}\n")
 
 
 def test_a_second_up_in_the_same_directory_is_refused(tmp_path: Path) -> None:

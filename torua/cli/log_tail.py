@@ -24,7 +24,11 @@ class LogTail:
         if size > _ROTATE_BYTES:
             path.replace(path.with_name(path.name + ".1"))
             size = 0
-        self._offset = size
+        self._offset = self._begin = size
+
+    def mark(self) -> None:
+        """Begin anew: `last_lines` gives none from before this moment."""
+        self._begin = self.path.stat().st_size if self.path.exists() else 0
 
     def troubles(self) -> list[str]:
         """Return the new lines that report an error.
@@ -46,11 +50,11 @@ class LogTail:
         ]
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines of the file, at most ``count``."""
+        """Return the last lines since `mark`, at most ``count``."""
         try:
             with self.path.open("rb") as file:
                 end = file.seek(0, 2)
-                file.seek(max(0, end - _LAST_BYTES))
+                file.seek(max(self._begin, end - _LAST_BYTES))
                 return file.read().decode(errors="replace").splitlines()[-count:]
         except FileNotFoundError:
             return []

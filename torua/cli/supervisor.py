@@ -96,6 +96,7 @@ class NodeProcess:
         """Start the daemon, its output appended to its log."""
         self._restart_at = None
         self._started = self._clock()
+        self.log.mark()
         with self.plan.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 self.plan.command,
@@ -213,7 +214,7 @@ class Supervisor:
                 return False
             for node in self._nodes:
                 if (status := node.ended()) is not None:
-                    raise Failure(self._obituary(node, status))
+                    raise Failure(self._stillborn(node, status))
             if self._clock() > deadline:
                 raise Failure(
                     f"{', '.join(waiting)} not ready after"
@@ -253,6 +254,14 @@ class Supervisor:
                 node.start()
                 self._write_file()
                 click.echo(f"{node.plan.name}: started again (pid {node.pid})")
+
+    def _stillborn(self, node: NodeProcess, status: int) -> str:
+        """Say why a node did not start: its one line, if it left just one."""
+        match node.log.last_lines(2):
+            case [line]:
+                return f"{node.plan.name} did not start: {line}"
+            case _:
+                return self._obituary(node, status)
 
     def _obituary(self, node: NodeProcess, status: int) -> str:
         """Say how a node ended, with its last log lines, on standard error."""

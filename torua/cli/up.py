@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import psutil
 
 import torua
 from torua.cli import cluster_file, ports
@@ -70,6 +71,7 @@ def up(  # noqa: PLR0913 - click hands in each option
     with _locked(data_dir):
         before = cluster_file.read(data_dir)
         known = before.nodes if before else ()
+        _refuse_survivors(known)
         plans = plan(_node_count(nodes, len(known)), data_dir, known, shared)
         click.echo(f"Torua {torua.__version__}: {len(plans)} nodes in {data_dir}")
         for each in plans:
@@ -125,6 +127,25 @@ def _node_count(asked: int | None, known: int) -> int:
             ExitCode.USAGE,
         )
     return asked or known or DEFAULT_NODES
+
+
+def _refuse_survivors(known: Sequence[LocalNode]) -> None:
+    """Refuse where daemons of the last start still run, without their supervisor."""
+    pids = [str(node.pid) for node in known if node.pid and _is_daemon(node)]
+    if pids:
+        raise Failure(
+            f"nodes of the last start still run, for their supervisor was killed; end"
+            f" them first: kill {' '.join(pids)}"
+        )
+
+
+def _is_daemon(node: LocalNode) -> bool:
+    """Tell whether the process of a node is still that node, not another program."""
+    try:
+        words = psutil.Process(node.pid).cmdline()
+    except psutil.Error:
+        return False
+    return "torua-node" in words and node.name in words
 
 
 def _option(name: str, value: object) -> list[str]:
