@@ -154,6 +154,7 @@ def test_a_daemon_that_cannot_start_ends_it_all(
         supervisor(tmp_path, program).run(lambda _: None)
     said = capfd.readouterr().err
     assert "node-1 | the disk is on fire" in said
+    assert cluster_file.read(tmp_path) is None
     assert "long ago" not in said
 
 

@@ -148,7 +148,8 @@ class NodeProcess:
 class Supervisor:
     """All daemons of a local cluster, and the file that tells of them.
 
-    Invariants: the file names the processes that run; when `run` is over, none does.
+    Invariants: once the cluster was ready the file names the processes that run; a
+    start that failed leaves the file as it was; when `run` is over, no process runs.
     """
 
     def __init__(
@@ -175,6 +176,7 @@ class Supervisor:
         self._ready_timeout_s = ready_timeout_s
         self._clock = clock
         self._stop = threading.Event()
+        self._was_ready = False
 
     def run(self, when_ready: Callable[[float], None]) -> None:
         """Run the cluster until a signal to stop comes.
@@ -190,8 +192,9 @@ class Supervisor:
         try:
             for node in self._nodes:
                 node.start()
-            self._write_file()
             if self._wait_until_ready(began + self._ready_timeout_s):
+                self._was_ready = True
+                self._write_file()
                 self._wait_for_shards(self._clock() + SETTLE_S)
                 when_ready(self._clock() - began)
             while not self._stop.wait(POLL_S):
@@ -284,7 +287,8 @@ class Supervisor:
                 click.echo(f"{node.plan.name} did not stop in time: killed", err=True)
                 node.signal(signal.SIGKILL)
                 node.wait(STOP_TIMEOUT_S)
-        self._write_file(supervised=False)
+        if self._was_ready:
+            self._write_file(supervised=False)
 
     def _write_file(self, *, supervised: bool = True) -> None:
         """Write where the nodes are and which processes they are."""
