@@ -39,7 +39,6 @@ from torua.core.replication.messages import (
     Apply,
     Begin,
     DiskFull,
-    Event,
     Expire,
     Input,
     Limits,
@@ -193,7 +192,7 @@ class Primary:
         """Tell when keys may be due; None while none expires."""
         return self._sweep_at
 
-    def _proceed(self, message: Event, now: float) -> Iterator[Output]:
+    def _proceed(self, message: Input, now: float) -> Iterator[Output]:
         """Take an input that matters only while the term lasts."""
         match message:
             case Stored():
