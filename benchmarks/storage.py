@@ -81,7 +81,7 @@ def measure_log(directory: Path) -> Log:
 
     def commit(first: int, count: int) -> None:
         """Commit entries in one group."""
-        log.commit([LogEntry(ALLOC, first + i, payload) for i in range(count)])
+        log.commit([LogEntry(ALLOC, first + i, 1, payload) for i in range(count)])
 
     each("log: commit of 1", 2_000, lambda number: commit(number, 1))
     with timed("log: entry in commits of 100", 98_000):
@@ -90,7 +90,7 @@ def measure_log(directory: Path) -> Log:
     with timed("log: read an entry", COUNT):
         assert len(log.read(ALLOC, 0, 1 << 40)) == COUNT
     with timed("log: commit of 16 MiB"):
-        log.commit([LogEntry(ALLOC, COUNT + 1, BIG)])
+        log.commit([LogEntry(ALLOC, COUNT + 1, 1, BIG)])
     log.close()
     with timed("log: open, an entry", COUNT):
         log = Log.open(directory, DiskFiles())
@@ -136,7 +136,9 @@ def measure_replay(directory: Path) -> None:
     """Replay a log of small records into an empty map."""
     log = Log.open(directory / "log", DiskFiles())
     records = [put(seq) for seq in range(1, COUNT + 1)]
-    log.commit([LogEntry(ALLOC, each.seq, spell_record(each)) for each in records])
+    log.commit(
+        [LogEntry(ALLOC, each.seq, each.term, spell_record(each)) for each in records]
+    )
     view = Map.open(directory / "map.db")
     with timed("replay: a record", COUNT):
         replay(log, ALLOC, view)

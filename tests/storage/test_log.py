@@ -13,7 +13,7 @@ from tests.storage.lives import ALLOCS, DIRECTORY, Lives
 from torua.core.ids import AllocId
 from torua.errors import CorruptionError, DiskError, DiskFullError
 from torua.storage.files import DiskFiles
-from torua.storage.log import Log, LogEntry
+from torua.storage.log import Log, LogEntry, Truncation
 
 A, B, C = ALLOCS
 
@@ -26,7 +26,7 @@ def entries(alloc: AllocId, *seqs: int, size: int = 10) -> list[LogEntry]:
         seqs: which.
         size: of each payload.
     """
-    return [LogEntry(alloc, seq, bytes([seq % 256]) * size) for seq in seqs]
+    return [LogEntry(alloc, seq, 1, bytes([seq % 256]) * size) for seq in seqs]
 
 
 def a_log(files: FaultyFiles, segment_bytes: int = 400) -> Log:
@@ -36,7 +36,7 @@ def a_log(files: FaultyFiles, segment_bytes: int = 400) -> Log:
         files: the disk.
         segment_bytes: how small.
     """
-    return Log.open(DIRECTORY, files, segment_bytes)
+    return Log.open(DIRECTORY, files, segment_bytes, retention_bytes=0)
 
 
 def segments(files: FaultyFiles) -> list[Path]:
@@ -54,6 +54,7 @@ def test_every_acknowledged_entry_survives_crashes_and_faults(seed: int) -> None
 def test_copies_are_kept_apart_in_one_log(tmp_path: Path) -> None:
     """On a real disk each copy's entries come back in order, after a restart too."""
     log = Log.open(tmp_path / "log", DiskFiles(), 300)
+    log.set_start(B, 100, 1)
     for turn in range(1, 30):
         log.commit(entries(A, turn) + entries(B, 2 * turn + 99, 2 * turn + 100))
     log.close()
@@ -102,7 +103,66 @@ def test_room_is_made_when_no_copy_needs_a_segment() -> None:
     assert 1 < len(segments(files)) < before
     log.cut(B, 40)
     assert len(segments(files)) == 1
-    assert (log.first(A), log.last(A), log.read(A, 40, 1)) == (41, 40, [])
+    assert (log.last(A), log.read(A, 40, 1)) == (40, [])
+    assert log.first(A) > 35
+
+
+def test_what_no_view_needs_is_retained_for_copies_elsewhere() -> None:
+    """Up to so many bytes; the oldest goes first, and can be read until then."""
+    files = FaultyFiles()
+    log = Log.open(DIRECTORY, files, 400, retention_bytes=2000)
+    for turn in range(1, 101):
+        log.commit(entries(A, turn))
+        log.cut(A, turn)
+    assert 1500 < log.size_bytes <= 2400
+    first = log.first(A)
+    assert log.read(A, first - 1, 1 << 20) == entries(A, *range(first, 101))
+
+
+def test_void_entries_stay_void() -> None:
+    """After a restart too, and also where all that was left of them is gone."""
+    files = FaultyFiles()
+    log = a_log(files)
+    log.commit(entries(A, *range(1, 9)) + entries(B, 1))
+    log.cut(A, 4)
+    log.commit([Truncation(A, 6, 1), LogEntry(A, 7, 3, b"seven"), Truncation(B, 0, 0)])
+    assert log.read(A, 6, 100) == [LogEntry(A, 7, 3, b"seven")]
+    log.truncate_after(A, 4)
+    for turn in range(1, 40):
+        log.commit(entries(B, turn))
+    log.cut(B, 39)
+    assert segments(files)[0].name > "0000000000000003"
+    for each in (log, a_log(files.crash(Random(1)))):
+        assert (each.last(A), each.term_at(A, 4)) == (4, 1)
+        assert each.term_at(A, 5) is None
+    log = each
+    log.commit([LogEntry(A, 5, 4, b"five")])
+    assert log.read(A, 4, 100) == [LogEntry(A, 5, 4, b"five")]
+
+
+def test_what_a_view_has_applied_cannot_be_voided() -> None:
+    """It was committed, so nobody may ask for that."""
+    log = a_log(FaultyFiles())
+    log.commit(entries(A, *range(1, 9)))
+    log.cut(A, 5)
+    for wrong in (4, 9):
+        with pytest.raises(AssertionError):
+            log.truncate_after(A, wrong)
+    assert log.last(A) == 8
+
+
+def test_a_copy_begins_anew_behind_a_snapshot() -> None:
+    """What it had is gone, and the term of the snapshot's last record is known."""
+    files = FaultyFiles()
+    log = a_log(files)
+    log.commit(entries(A, *range(1, 9)))
+    log.set_start(A, 100, 7)
+    for each in (log, a_log(files.crash(Random(1)))):
+        assert (each.first(A), each.last(A)) == (101, 100)
+        assert (each.term_at(A, 100), each.term_at(A, 8)) == (7, None)
+    with pytest.raises(AssertionError):
+        log.commit([LogEntry(A, 101, 6, b"of an older term")])
+    log.commit([LogEntry(A, 101, 7, b"x")])
 
 
 def test_a_copy_whose_entries_are_gone_is_still_known() -> None:
@@ -115,7 +175,7 @@ def test_a_copy_whose_entries_are_gone_is_still_known() -> None:
         log.commit(entries(B, turn))
     log.cut(B, 39)
     log = a_log(files.crash(Random(1)))
-    assert (log.first(A), log.last(A)) == (4, 3)
+    assert (log.first(A), log.last(A), log.term_at(A, 3)) == (4, 3, 1)
     log.commit(entries(A, 4))
     assert log.read(A, 3, 100) == entries(A, 4)
 
@@ -196,7 +256,7 @@ def test_an_error_of_the_disk_ends_the_log(call: int, name: str) -> None:
 def some_segments() -> tuple[FaultyFiles, int]:
     """Write a log of three segments; return also how many entries A has."""
     files = FaultyFiles()
-    log = a_log(files, 460)
+    log = a_log(files, 540)
     for turn in range(1, 9):
         log.commit(entries(A, turn) + entries(B, turn))
     assert len(segments(files)) == 3
@@ -245,7 +305,7 @@ def test_a_missing_segment_is_found() -> None:
 def test_an_emptied_only_segment_is_no_new_log() -> None:
     """A log never shrinks to nothing, so one that is numbered and empty lost it."""
     files, last = some_segments()
-    log = a_log(files, 460)
+    log = a_log(files, 540)
     for alloc in (A, B):
         log.cut(alloc, last)
     files.put(segments(files)[0], b"")

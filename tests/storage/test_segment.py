@@ -9,6 +9,7 @@ from torua.errors import CorruptionError
 from torua.storage.segment import (
     HEADER_BYTES,
     OVERHEAD_BYTES,
+    Item,
     Kind,
     Packer,
     scan,
@@ -25,7 +26,7 @@ def a_segment(*payloads: bytes) -> tuple[bytes, list[int]]:
     """Spell a segment, and tell where its entries begin."""
     packer = Packer(seed_of(HEADER), HEADER_BYTES)
     places = [
-        packer.pack(Kind.RECORD, A, seq, payload)
+        packer.pack(Item(Kind.RECORD, A, seq, 1, payload))
         for seq, payload in enumerate(payloads, 1)
     ]
     return HEADER + packer.spelled(), places

@@ -201,7 +201,8 @@ class GroupCommit:
     def _commit(self, batch: Sequence[tuple[AllocId, Record]]) -> tuple[float, int]:
         """Spell, write and sync, on the log's thread; return seconds and log size."""
         entries = [
-            LogEntry(alloc, record.seq, spell_record(record)) for alloc, record in batch
+            LogEntry(alloc, record.seq, record.term, spell_record(record))
+            for alloc, record in batch
         ]
         begun = time.perf_counter()
         self._log.commit(entries)

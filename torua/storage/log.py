@@ -4,14 +4,14 @@ Segments ``<number>.log`` follow each other; only the newest grows.  A `commit` 
 write and one fdatasync, whatever it holds; nothing counts before it returned.  In
 memory each copy has an index of its entries, 12 bytes an entry.
 
-Each new segment begins with the last seq of every copy, so that it stays known when the
-segments that held a copy's entries are gone.  A copy needs its entries until it `cut`s
-them; the oldest segment goes when no copy needs anything in it, then the next.
+Each new segment begins with the last seq of every copy and its term, so that they stay
+known when the segments that held a copy's entries are gone.  A copy needs its entries
+until it `cut`s them.  The oldest segment goes when no copy needs anything in it and the
+log is larger than what is retained for the copies of other nodes; then the next.
 """
 
 import os
 import re
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,11 +19,13 @@ from typing import NamedTuple
 from torua.core.ids import AllocId
 from torua.errors import DiskError, DiskFullError
 from torua.storage.files import File, Files, blame, is_full
+from torua.storage.index import CopyIndex, take
 from torua.storage.segment import (
     HEADER_BYTES,
     OVERHEAD_BYTES,
     SALT_BYTES,
     Found,
+    Item,
     Kind,
     Packer,
     damaged,
@@ -34,53 +36,47 @@ from torua.storage.segment import (
     spell_header,
     unpack,
 )
+from torua.storage.terms import Terms
 
 SEGMENT_BYTES = 64 << 20
 """A new segment is begun where a commit would pass this: the grain of making room."""
 
+RETENTION_BYTES = 256 << 20
+"""So much is kept that no view here needs, for copies elsewhere that were away."""
+
 _NAME = re.compile(r"[0-9a-f]{16}\.log")
-_OFFSET_BITS = 40
 
 
 class LogEntry(NamedTuple):
-    """One entry: ``seq`` of a copy's log, 1, 2, 3 …, and what it holds."""
+    """One entry: ``seq`` of a copy's log, 1, 2, 3 …, its term, and what it holds."""
 
     alloc: AllocId
     seq: int
+    term: int
     payload: bytes
 
+    def item(self) -> Item:
+        """Return it as a segment holds it."""
+        return Item(Kind.RECORD, *self)
 
-class _Copy:
-    """Where one copy's entries are.
 
-    Invariants: entry ``first + i`` stands at ``places[i]`` (segment and offset) with a
-    payload of ``sizes[i]`` bytes; ``last`` is ``first + len(places) - 1``.
-    """
+class Truncation(NamedTuple):
+    """A copy's entries behind ``after``, whose term is ``term``, are void."""
 
-    def __init__(self, first: int) -> None:
-        """Begin without an entry; the first one will be ``first``."""
-        self.first = first
-        self.places = array("Q")
-        self.sizes = array("I")
+    alloc: AllocId
+    after: int
+    term: int
 
-    @property
-    def last(self) -> int:
-        """The newest entry's seq; ``first`` less one where there is none."""
-        return self.first + len(self.places) - 1
-
-    def cut(self, through: int) -> None:
-        """Drop the index of entries up to ``through``."""
-        count = max(0, min(through, self.last) - self.first + 1)
-        del self.places[:count]
-        del self.sizes[:count]
-        self.first += count
+    def item(self) -> Item:
+        """Return it as a segment holds it."""
+        return Item(Kind.TRUNCATE, *self)
 
 
 class _Segment:
     """One open segment.
 
-    Invariants: ``size`` is the end of the last true entry; ``newest`` maps each copy
-    with records in here to the newest of them.
+    Invariants: ``size`` is the end of the last true entry; ``used`` says whether any
+    entry but positions stands here.
     """
 
     def __init__(self, number: int, path: Path, file: File, seed: int) -> None:
@@ -97,7 +93,7 @@ class _Segment:
         self.file = file
         self.seed = seed
         self.size = 0
-        self.newest: dict[AllocId, int] = {}
+        self.used = False
 
 
 class Log:
@@ -114,7 +110,11 @@ class Log:
     """
 
     def __init__(
-        self, directory: Path, files: Files, segment_bytes: int = SEGMENT_BYTES
+        self,
+        directory: Path,
+        files: Files,
+        segment_bytes: int = SEGMENT_BYTES,
+        retention_bytes: int = RETENTION_BYTES,
     ) -> None:
         """Make an empty log; `open` is how to come by one.
 
@@ -122,17 +122,23 @@ class Log:
             directory: where the segments are; nobody else writes there.
             files: the file layer.
             segment_bytes: about how large a segment grows.
+            retention_bytes: how large the log is kept though no view needs it.
         """
         self._directory = directory
         self._files = files
         self._segment_bytes = segment_bytes
+        self._retention_bytes = retention_bytes
         self._segments: list[_Segment] = []
-        self._copies: dict[AllocId, _Copy] = {}
+        self._copies: dict[AllocId, CopyIndex] = {}
         self._failure: str | None = None
 
     @classmethod
     def open(
-        cls, directory: Path, files: Files, segment_bytes: int = SEGMENT_BYTES
+        cls,
+        directory: Path,
+        files: Files,
+        segment_bytes: int = SEGMENT_BYTES,
+        retention_bytes: int = RETENTION_BYTES,
     ) -> "Log":
         """Read what is there, cut a torn tail, and be ready to go on.
 
@@ -143,13 +149,14 @@ class Log:
             directory: where the segments are; made if missing.
             files: the file layer.
             segment_bytes: about how large a segment grows.
+            retention_bytes: how large the log is kept though no view needs it.
 
         Raises:
             CorruptionError: naming file and offset, where anything but a torn tail is
                 wrong.
             DiskError: it cannot be read, or a tail not be cut.
         """
-        log = cls(directory, files, segment_bytes)
+        log = cls(directory, files, segment_bytes, retention_bytes)
         try:
             files.make_directory(directory)
             log._recover()
@@ -161,24 +168,59 @@ class Log:
             raise
         return log
 
-    def commit(self, entries: Sequence[LogEntry]) -> None:
-        """Append entries, and return once they are on the disk.
+    def commit(self, entries: Sequence[LogEntry | Truncation]) -> None:
+        """Append entries, void others, and return once that is on the disk.
 
         Args:
-            entries: of any copies, each copy's in order and without a gap; the first of
-                a copy that the log does not know may have any seq.
+            entries: of any copies, each copy's in order and without a gap, from 1 in a
+                new one; behind a truncation it goes on where that left it.
 
         Raises:
             DiskFullError: no room; nothing was kept, and the log can be used on.
             DiskError: the disk failed, now or before; whether the entries are kept is
                 unknown, and the log will never write again.
         """
-        newest: dict[AllocId, int] = {}
-        for alloc, seq, _ in entries:
-            before = newest.get(alloc) or self.last(alloc)
-            assert before in (0, seq - 1), f"{alloc}: {seq} after {before}"
-            newest[alloc] = seq
-        self._write([(Kind.RECORD, *entry) for entry in entries])
+        self._refuse_if_failed()
+        lasts: dict[AllocId, int] = {}
+        for entry in entries:
+            last = lasts.get(entry.alloc, self.last(entry.alloc))
+            if isinstance(entry, Truncation):
+                copy = self._copies.get(entry.alloc)
+                least = 0 if copy is None else copy.needed - 1
+                assert least <= entry.after <= last, f"{entry} of {least} to {last}"
+                lasts[entry.alloc] = entry.after
+            else:
+                assert entry.seq == last + 1, f"{entry.alloc}: {entry.seq} after {last}"
+                lasts[entry.alloc] = entry.seq
+        self._write([entry.item() for entry in entries])
+
+    def truncate_after(self, alloc: AllocId, seq: int) -> None:
+        """Void a copy's entries behind one, durably.
+
+        Args:
+            alloc: whose; it is known.
+            seq: the last that stays; no view has applied more.
+
+        Raises:
+            DiskFullError, DiskError: as `commit`.
+        """
+        term = self.term_at(alloc, seq)
+        assert term is not None, f"{alloc}: nothing is known of {seq}"
+        self.commit([Truncation(alloc, seq, term)])
+
+    def set_start(self, alloc: AllocId, seq: int, term: int) -> None:
+        """Void all entries of a copy, and begin behind ``seq``, durably.
+
+        Args:
+            alloc: whose; it may be new.
+            seq: the last record that its new view holds; the next is one more.
+            term: of that record.
+
+        Raises:
+            DiskFullError, DiskError: as `commit`.
+        """
+        self._write([Item(Kind.START, alloc, seq, term)])
+        self._drop_segments()
 
     def forget(self, alloc: AllocId) -> None:
         """Give up all entries of a copy, durably; no error where there are none.
@@ -188,13 +230,15 @@ class Log:
         """
         copy = self._copies.get(alloc)
         if copy is not None:
-            self._write([(Kind.FORGET, alloc, copy.last, b"")])
+            term = copy.terms.at(copy.last) or 0
+            self._write([Item(Kind.FORGET, alloc, copy.last, term)])
             self._drop_segments()
 
     def cut(self, alloc: AllocId, through: int) -> None:
-        """Let go of a copy's entries up to one; segments nobody needs are removed.
+        """Note that a copy no longer needs its entries up to one.
 
-        After a restart some of them may be there again.
+        They can be read for as long as they are there: segments that nobody needs are
+        removed where the log is larger than what is retained.
 
         Args:
             alloc: whose.
@@ -205,7 +249,7 @@ class Log:
         """
         copy = self._copies.get(alloc)
         if copy is not None:
-            copy.cut(through)
+            copy.release(through)
             self._drop_segments()
 
     def read(self, alloc: AllocId, after: int, max_bytes: int) -> list[LogEntry]:
@@ -225,12 +269,11 @@ class Log:
             return []
         assert after >= copy.first - 1
         entries: list[LogEntry] = []
-        for index in range(after + 1 - copy.first, len(copy.places)):
-            max_bytes -= copy.sizes[index]
+        for seq in range(after + 1, copy.last + 1):
+            max_bytes -= copy.size(seq)
             if entries and max_bytes < 0:
                 break
-            payload = self._payload(alloc, copy, index)
-            entries.append(LogEntry(alloc, copy.first + index, payload))
+            entries.append(self._read(alloc, copy, seq))
         return entries
 
     def first(self, alloc: AllocId) -> int:
@@ -242,6 +285,20 @@ class Log:
         """Tell a copy's newest entry's seq, also when it was cut; 0 if unknown."""
         copy = self._copies.get(alloc)
         return 0 if copy is None else copy.last
+
+    def term_at(self, alloc: AllocId, seq: int) -> int | None:
+        """Tell the term of one of a copy's records; None where it is not known.
+
+        Args:
+            alloc: whose.
+            seq: known from the one before `first` to `last`; 0 has the term 0.
+        """
+        return self.terms(alloc).at(seq)
+
+    def terms(self, alloc: AllocId) -> Terms:
+        """Return a copy of what is known of the terms of a copy's records."""
+        copy = self._copies.get(alloc)
+        return Terms() if copy is None else copy.terms.copy()
 
     @property
     def allocs(self) -> list[AllocId]:
@@ -298,46 +355,29 @@ class Log:
 
     def _take(self, segment: _Segment, entry: Found) -> bool:
         """Note an entry that is on the disk; False where it cannot stand there."""
-        kind, alloc, seq, offset, size = entry
-        copy = self._copies.get(alloc)
-        if kind == Kind.RECORD:
-            if copy is None:
-                copy = self._copies[alloc] = _Copy(seq)
-            if seq != copy.last + 1:
-                return False
-            copy.places.append(segment.number << _OFFSET_BITS | offset)
-            copy.sizes.append(size)
-            segment.newest[alloc] = seq
-            return True
-        if kind == Kind.POSITION and copy is None:
-            self._copies[alloc] = _Copy(seq + 1)
-            return True
-        if copy is None or seq != copy.last:
-            return False
-        if kind == Kind.FORGET:
-            del self._copies[alloc]
-        return kind in (Kind.FORGET, Kind.POSITION)
+        segment.used = segment.used or entry.kind != Kind.POSITION
+        return take(self._copies, segment.number, entry)
 
-    def _write(self, items: Sequence[tuple[Kind, AllocId, int, bytes]]) -> None:
+    def _write(self, items: Sequence[Item]) -> None:
         """Write entries at the end, in one piece, and sync them."""
         self._refuse_if_failed()
-        size = sum(OVERHEAD_BYTES + len(item[3]) for item in items)
+        size = sum(OVERHEAD_BYTES + len(item.payload) for item in items)
         segment = self._segments[-1] if self._segments else None
         if segment is None or (
-            segment.newest and segment.size + size > self._segment_bytes
+            segment.used and segment.size + size > self._segment_bytes
         ):
             self._write_new(items)
         else:
             self._write_to(segment, b"", items, lambda: None)
 
-    def _write_new(self, items: Sequence[tuple[Kind, AllocId, int, bytes]]) -> None:
+    def _write_new(self, items: Sequence[Item]) -> None:
         """Write entries into a new segment, behind the positions of all copies."""
         number = self._segments[-1].number + 1 if self._segments else 1
         path = self._path(number)
         previous = self._segments[-1].size if self._segments else 0
         header = spell_header(number, previous, os.urandom(SALT_BYTES))
         positions = [
-            (Kind.POSITION, alloc, copy.last, b"")
+            Item(Kind.POSITION, alloc, copy.last, copy.terms.at(copy.last) or 0)
             for alloc, copy in sorted(self._copies.items())
         ]
         try:
@@ -357,14 +397,14 @@ class Log:
         self,
         segment: _Segment,
         header: bytes,
-        items: Iterable[tuple[Kind, AllocId, int, bytes]],
+        items: Iterable[Item],
         sync_name: Callable[[], None],
     ) -> None:
         """Write entries to a segment, sync them and its name, and note them."""
         packer = Packer(segment.seed, segment.size + len(header))
         found = [
-            Found(kind, alloc, seq, packer.pack(kind, alloc, seq, data), len(data))
-            for kind, alloc, seq, data in items
+            Found(*item[:4], offset=packer.pack(item), size=len(item.payload))
+            for item in items
         ]
         self._append(segment, header + packer.spelled())
         try:
@@ -419,10 +459,16 @@ class Log:
             raise DiskError(self._failure, file=str(self._directory))
 
     def _drop_segments(self) -> None:
-        """Remove the oldest segments, as long as nobody needs them."""
+        """Remove the oldest segments that nobody needs, but for what is retained."""
         self._refuse_if_failed()
-        while len(self._segments) > 1 and not self._needed(self._segments[0]):
-            segment = self._segments.pop(0)
+        while len(self._segments) > 1 and self.size_bytes > self._retention_bytes:
+            segment = self._segments[0]
+            copies = self._copies.values()
+            if any(copy.holds_back(segment.number) for copy in copies):
+                return
+            for copy in copies:
+                copy.drop_segment(segment.number)
+            del self._segments[0]
             segment.file.close()
             try:
                 self._files.remove(segment.path)
@@ -430,27 +476,19 @@ class Log:
             except OSError as error:
                 self._fail(error, segment.path)
 
-    def _needed(self, segment: _Segment) -> bool:
-        """Tell whether any copy needs an entry in a segment."""
-        return any(
-            alloc in self._copies and self._copies[alloc].first <= newest
-            for alloc, newest in segment.newest.items()
-        )
-
-    def _payload(self, alloc: AllocId, copy: _Copy, index: int) -> bytes:
+    def _read(self, alloc: AllocId, copy: CopyIndex, seq: int) -> LogEntry:
         """Read and check one entry."""
-        place, size = copy.places[index], copy.sizes[index]
-        offset = place & ((1 << _OFFSET_BITS) - 1)
-        segment = self._segments[(place >> _OFFSET_BITS) - self._segments[0].number]
+        (number, offset), size = copy.place(seq), copy.size(seq)
+        segment = self._segments[number - self._segments[0].number]
         try:
             data = segment.file.read(offset, OVERHEAD_BYTES + size)
         except OSError as error:
             blame(error, segment.path)
         found = unpack(data, offset, segment.seed)
-        expected = (alloc, copy.first + index, size)
-        if found is None or (found.alloc, found.seq, found.size) != expected:
+        term = copy.terms.at(seq)
+        if found is None or found[1:4] != (alloc, seq, term) or found.size != size:
             raise damaged(segment.path, offset)
-        return payload_of(data, found)
+        return LogEntry(alloc, seq, found.term, payload_of(data, found))
 
     def _path(self, number: int) -> Path:
         """Return a segment's file."""

@@ -3,7 +3,7 @@
 A segment is a header and entries without a gap, little-endian:
 
     header  magic(8) number(8) previous(8) salt(8) crc(4)
-    entry   mark(4) length(4) kind(1) alloc(16) seq(8) head_crc(4) body_crc(4)
+    entry   mark(4) length(4) kind(1) alloc(16) seq(8) term(8) head_crc(4) body_crc(4)
             payload(length) end(1)
 
 ``previous`` is the size of the segment before, so that none of its end can go missing
@@ -37,8 +37,8 @@ _HEADER = struct.Struct("<8sQQ8s")
 _CRC = struct.Struct("<I")
 _MARK = b"\xf5TE\xa7"
 _END = b"\xa5"
-_FIELDS = struct.Struct("<4sIB16sQ")
-_HEAD = struct.Struct("<4sIB16sQII")
+_FIELDS = struct.Struct("<4sIB16sQQ")
+_HEAD = struct.Struct("<4sIB16sQQII")
 _OFFSET = struct.Struct("<Q")
 
 HEADER_BYTES = _HEADER.size + _CRC.size
@@ -46,16 +46,30 @@ OVERHEAD_BYTES = _HEAD.size + len(_END)
 
 
 class Kind(IntEnum):
-    """What an entry is.
+    """What an entry is; its term is always that of the record at ``seq``.
 
     RECORD: ``seq`` of the copy, with its payload.
     POSITION: stands at a segment's beginning; ``seq`` is the copy's last so far.
     FORGET: nobody needs the copy's entries any more.
+    TRUNCATE: the copy's entries behind ``seq`` were never committed, and are void.
+    START: the copy begins anew behind ``seq``, for a snapshot holds all up to there.
     """
 
     RECORD = 1
     POSITION = 2
     FORGET = 3
+    TRUNCATE = 4
+    START = 5
+
+
+class Item(NamedTuple):
+    """One entry to be written; the payload is at most `PAYLOAD_BYTES_MAX`."""
+
+    kind: Kind
+    alloc: AllocId
+    seq: int
+    term: int
+    payload: bytes = b""
 
 
 class Found(NamedTuple):
@@ -64,6 +78,7 @@ class Found(NamedTuple):
     kind: int
     alloc: AllocId
     seq: int
+    term: int
     offset: int
     size: int
 
@@ -109,19 +124,13 @@ class Packer:
         self._parts: list[bytes] = []
         self.end = offset
 
-    def pack(self, kind: Kind, alloc: AllocId, seq: int, payload: bytes) -> int:
-        """Add one entry, and return its offset.
-
-        Args:
-            kind: what it is.
-            alloc: whose.
-            seq: its place in that copy's log.
-            payload: at most `PAYLOAD_BYTES_MAX`.
-        """
+    def pack(self, item: Item) -> int:
+        """Add one entry, and return its offset."""
+        kind, alloc, seq, term, payload = item
         assert len(payload) <= PAYLOAD_BYTES_MAX
         offset = self.end
         copy = bytes.fromhex(alloc)
-        fields = _FIELDS.pack(_MARK, len(payload), kind, copy, seq)
+        fields = _FIELDS.pack(_MARK, len(payload), kind, copy, seq, term)
         head = extend(self._seed, fields + _OFFSET.pack(offset))
         crcs = _CRC.pack(head) + _CRC.pack(extend(head, payload))
         self._parts += (fields, crcs, payload, _END)
@@ -147,7 +156,7 @@ def unpack(data: bytes, offset: int, seed: int, at: int = 0) -> Found | None:
         return None
     begin = at + _HEAD.size
     end = begin + found.size
-    head_crc, body_crc = _HEAD.unpack_from(data, at)[5:]
+    head_crc, body_crc = _HEAD.unpack_from(data, at)[6:]
     if data[end : end + 1] != _END or extend(head_crc, data[begin:end]) != body_crc:
         return None
     return found
@@ -168,13 +177,13 @@ def _unpack_head(data: bytes, offset: int, seed: int, at: int) -> Found | None:
     """Read an entry's fields; None where they are not all there and true."""
     if len(data) < at + _HEAD.size:
         return None
-    mark, size, kind, copy, seq, head_crc, _ = _HEAD.unpack_from(data, at)
+    mark, size, kind, copy, seq, term, head_crc, _ = _HEAD.unpack_from(data, at)
     if mark != _MARK:
         return None
     fields = data[at : at + _FIELDS.size]
     if extend(seed, fields + _OFFSET.pack(offset)) != head_crc:
         return None
-    return Found(kind, AllocId(copy.hex()), seq, offset, size)
+    return Found(kind, AllocId(copy.hex()), seq, term, offset, size)
 
 
 def scan(data: bytes, number: int, path: Path, newest: bool) -> tuple[list[Found], int]:
