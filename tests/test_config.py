@@ -17,6 +17,8 @@ def test_no_option_at_all_is_a_single_node_on_loopback() -> None:
     assert config.data_dir == Path("torua-data/node")
     assert config.bootstrap_expect == 1
     assert config.settings.shards == 4
+    assert config.settings.replicas == 2
+    assert config.settings.min_copies is None
 
 
 def test_option_goes_before_environment_before_file_before_default(
@@ -54,8 +56,10 @@ def test_every_fault_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("given", "part"),
     [
-        ({"replicas": "2"}, "replication comes with the next"),
-        ({"min-copies": "2"}, "more than --replicas"),
+        ({"replicas": "8"}, "not from 1 to 7"),
+        ({"replicas": "0"}, "not from 1 to 7"),
+        ({"min-copies": "3"}, "more than --replicas 2"),
+        ({"replicas": "3", "min-copies": "4"}, "more than --replicas 3"),
         ({"cluster": "0.0.0.0:7441"}, "--advertise"),
         ({"config": "/nowhere/torua.toml"}, "No such file"),
         ({"cluster-secret": "/nowhere/secret"}, "No such file"),

@@ -24,8 +24,8 @@ PRESETS = ("local", "lan", "wan")
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
 SECRET_BYTES_MIN = 16
 """A shorter secret could be guessed by whoever records a datagram."""
-REPLICAS_MAX = 1
-"""Each shard has one copy until replication lands."""
+REPLICAS_MAX = 7
+"""A write waits for the slowest copy; more of them cost more than they save."""
 FIXED = ("shards", "replicas", "min_copies", "engine")
 """Fields of `Settings` that are options; the rest is known when a cluster forms."""
 WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -168,8 +168,18 @@ OPTIONS = (
         "first start only: so many nodes form the cluster; 1, or none with --join",
     ),
     Option("shards", "4", _whole(1, SLOTS), "first start only: number of shards"),
-    Option("replicas", "1", _whole(1, 7), "copies of each shard, the primary included"),
-    Option("min-copies", None, _whole(1, 7), "copies that must hold a write"),
+    Option(
+        "replicas",
+        "2",
+        _whole(1, REPLICAS_MAX),
+        "first start only: copies of each shard, the primary included",
+    ),
+    Option(
+        "min-copies",
+        None,
+        _whole(1, REPLICAS_MAX),
+        "first start only: copies that must hold a write; 1 of 2, else a majority",
+    ),
     Option("role", "data,voter", _roles, "data, voter or both"),
     Option("zone", "", lambda text: text and _word(text), "failure domain"),
     Option("max-shards", None, _whole(0, SLOTS), "how many shard copies it takes"),
@@ -249,11 +259,6 @@ def _contradictions(values: Mapping[str, object]) -> list[str]:
     match values["replicas"], values["min-copies"]:
         case int(replicas), int(least) if least > replicas:
             faults.append(f"--min-copies {least} is more than --replicas {replicas}")
-        case int(replicas), _ if replicas > REPLICAS_MAX:
-            faults.append(
-                f"--replicas {replicas}: this release keeps one copy of each shard; "
-                "replication comes with the next one"
-            )
     match values["cluster"], values["advertise"]:
         case Address(host), None if host in ("0.0.0.0", "::"):  # noqa: S104
             faults.append(

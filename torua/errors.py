@@ -64,6 +64,12 @@ class UnprocessableError(ToruaError):
     code = "unprocessable"
 
 
+class GoneError(ToruaError):
+    """It was there once; go on from ``earliest``, which still is."""
+
+    code = "gone"
+
+
 class OverloadedError(ToruaError):
     """A queue is full; nothing was done; the caller may retry after ``retry_after``."""
 

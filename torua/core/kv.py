@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from torua.core.reading import LINEARIZABLE, Reading
+
 KEY_BYTES_MAX = 1024
 """A key is looked up, compared and logged whole; longer ones belong in values."""
 
@@ -118,12 +120,14 @@ class Call(Struct, frozen=True):
         timeout_s: how long the caller waits from now on, in seconds.
         idempotency: the caller's promise, if it made one.
         traceparent: W3C trace context, passed on as it came.
+        reading: how fresh a read must be.
     """
 
     request_id: str
     timeout_s: float = 30.0
     idempotency: IdempotencyKey | None = None
     traceparent: str = ""
+    reading: Reading = LINEARIZABLE
 
 
 class Served(Struct, frozen=True):
