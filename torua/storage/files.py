@@ -178,6 +178,22 @@ class DiskFiles:
         path.unlink(missing_ok=True)
 
 
+def sync_file(path: Path) -> None:
+    """Return once a file that something else wrote is on the disk.
+
+    Raises:
+        DiskError: it is not.
+    """
+    try:
+        file = DiskFile(path)
+        try:
+            file.sync()
+        finally:
+            file.close()
+    except OSError as error:
+        blame(error, path)
+
+
 def is_full(error: OSError) -> bool:
     """Tell whether an error means that no room is left."""
     return error.errno in _FULL

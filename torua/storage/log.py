@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from torua.core.ids import AllocId
 from torua.errors import DiskError, DiskFullError
-from torua.storage.files import File, Files, blame, is_full
+from torua.storage.files import Files, blame, is_full
 from torua.storage.index import CopyIndex, take
 from torua.storage.segment import (
     HEADER_BYTES,
@@ -27,6 +27,7 @@ from torua.storage.segment import (
     Found,
     Item,
     Kind,
+    OpenSegment,
     Packer,
     damaged,
     payload_of,
@@ -72,30 +73,6 @@ class Truncation(NamedTuple):
         return Item(Kind.TRUNCATE, *self)
 
 
-class _Segment:
-    """One open segment.
-
-    Invariants: ``size`` is the end of the last true entry; ``used`` says whether any
-    entry but positions stands here.
-    """
-
-    def __init__(self, number: int, path: Path, file: File, seed: int) -> None:
-        """Hold a segment that was found, or that is being made.
-
-        Args:
-            number: which one.
-            path: its file.
-            file: the same, open.
-            seed: what its checksums start from.
-        """
-        self.number = number
-        self.path = path
-        self.file = file
-        self.seed = seed
-        self.size = 0
-        self.used = False
-
-
 class Log:
     """All entries of all copies of this node.
 
@@ -128,7 +105,7 @@ class Log:
         self._files = files
         self._segment_bytes = segment_bytes
         self._retention_bytes = retention_bytes
-        self._segments: list[_Segment] = []
+        self._segments: list[OpenSegment] = []
         self._copies: dict[AllocId, CopyIndex] = {}
         self._failure: str | None = None
 
@@ -286,6 +263,12 @@ class Log:
         copy = self._copies.get(alloc)
         return 0 if copy is None else copy.last
 
+    def start(self, alloc: AllocId) -> tuple[int, int]:
+        """Tell seq and term that a copy begins behind, while nothing else is there."""
+        terms = self.terms(alloc)
+        empty = terms.last == terms.base
+        return (terms.base, terms.at(terms.base) or 0) if empty else (0, 0)
+
     def term_at(self, alloc: AllocId, seq: int) -> int | None:
         """Tell the term of one of a copy's records; None where it is not known.
 
@@ -332,11 +315,11 @@ class Log:
         if number != numbers[0] + len(self._segments):
             raise damaged(self._path(number - 1), 0, "the file is missing")
         file = self._files.open(path)
-        segment = _Segment(number, path, file, 0)
+        segment = OpenSegment(number, path, file, 0)
         self._segments.append(segment)
         data = file.read(0, file.size())
         found, segment.size = scan(data, number, path, number == numbers[-1])
-        if segment.size == 0:
+        if number == numbers[-1] and not any(_counts(entry) for entry in found):
             if numbers == [number] and number > 1:
                 raise damaged(path, 0, "everything is missing")
             self._segments.pop()
@@ -353,9 +336,9 @@ class Log:
             if not self._take(segment, entry):
                 raise damaged(path, entry.offset, f"no place for seq {entry.seq}")
 
-    def _take(self, segment: _Segment, entry: Found) -> bool:
+    def _take(self, segment: OpenSegment, entry: Found) -> bool:
         """Note an entry that is on the disk; False where it cannot stand there."""
-        segment.used = segment.used or entry.kind != Kind.POSITION
+        segment.used = segment.used or _counts(entry)
         return take(self._copies, segment.number, entry)
 
     def _write(self, items: Sequence[Item]) -> None:
@@ -384,7 +367,7 @@ class Log:
             file = self._files.open(path)
         except OSError as error:
             self._refuse(error, path)
-        segment = _Segment(number, path, file, seed_of(header))
+        segment = OpenSegment(number, path, file, seed_of(header))
         self._segments.append(segment)
         self._write_to(
             segment,
@@ -395,7 +378,7 @@ class Log:
 
     def _write_to(
         self,
-        segment: _Segment,
+        segment: OpenSegment,
         header: bytes,
         items: Iterable[Item],
         sync_name: Callable[[], None],
@@ -417,7 +400,7 @@ class Log:
             placed = self._take(segment, entry)
             assert placed, f"{entry.alloc}: no place for seq {entry.seq}"
 
-    def _append(self, segment: _Segment, data: bytes) -> None:
+    def _append(self, segment: OpenSegment, data: bytes) -> None:
         """Write at a segment's end; where the disk is full, undo what was written."""
         try:
             segment.file.append(data)
@@ -427,7 +410,7 @@ class Log:
             self._undo(segment)
             self._refuse(error, segment.path)
 
-    def _undo(self, segment: _Segment) -> None:
+    def _undo(self, segment: OpenSegment) -> None:
         """Make a segment again what it was before a write that failed.
 
         It is synced, for a crash must not bring back what was refused.
@@ -493,3 +476,11 @@ class Log:
     def _path(self, number: int) -> Path:
         """Return a segment's file."""
         return self._directory / f"{number:016x}.log"
+
+
+def _counts(entry: Found) -> bool:
+    """Tell whether a segment that ends with an entry was begun in earnest.
+
+    Where only positions came to the disk, some may be missing.
+    """
+    return entry.kind != Kind.POSITION

@@ -16,7 +16,7 @@ from torua.core.kv import Entry
 from torua.core.records import Answered, Effect, KvPut, Record
 from torua.errors import CorruptionError, DiskError
 from torua.storage import rows
-from torua.storage.files import DiskFiles
+from torua.storage.files import DiskFiles, sync_file
 from torua.storage.rows import Facts
 from torua.storage.sqlite import blame, connect, copy_wal
 
@@ -216,8 +216,7 @@ class Map:
 
     def digest(self) -> bytes:
         """Return 16 bytes that are equal where ``applied_seq`` and all content are."""
-        parts = (self.applied_seq, self._facts.sum)
-        return b"".join(part.to_bytes(8, "big", signed=True) for part in parts)
+        return rows.digest_of(self._facts)
 
     def checkpoint(self) -> int:
         """Make durable what was applied before; on another thread, it waits for fsync.
@@ -239,6 +238,44 @@ class Map:
             self._durable_seq = max(self._durable_seq, applied)
         return self._durable_seq
 
+    def snapshot(self, target: Path) -> Facts:
+        """Copy all of it, as it is at one moment, into a new file, durably.
+
+        Where `checkpoint` runs: a WAL that is being read cannot be begun anew.
+
+        Args:
+            target: a database that does not exist; its directory does.
+
+        Returns:
+            What the copy knows of itself.
+
+        Raises:
+            CorruptionError, DiskError, DiskFullError: there is none, or a broken one.
+        """
+        with (
+            blame(self._path),
+            closing(connect(self._path)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            copy.execute("PRAGMA synchronous=OFF")
+            source.backup(copy)
+            facts = rows.facts_of(copy.execute(rows.FACTS).fetchone())
+        if facts is None:
+            raise self._damaged("facts")
+        sync_file(target)
+        return facts
+
+    def scrub(self) -> None:
+        """Read every row again, where `checkpoint` runs, beside reads and writes.
+
+        Raises:
+            CorruptionError: something is no longer what was written.
+            DiskError: it cannot be read.
+        """
+        with blame(self._path), closing(connect(self._path)) as connection:
+            connection.execute("BEGIN")
+            self._verify(connection)
+
     def close(self) -> None:
         """Let go of the database; what was applied is then durable."""
         with blame(self._path):
@@ -251,7 +288,7 @@ class Map:
             "SELECT count(*) FROM sqlite_master"
         ).fetchone()
         if pages > 1 or tables:
-            self._verify()
+            self._facts = self._verify(self._connection)
             return
         self._connection.execute("BEGIN IMMEDIATE")
         for table in rows.TABLES:
@@ -260,29 +297,28 @@ class Map:
         self._connection.execute("COMMIT")
         DiskFiles().sync_directory(self._path.parent)
 
-    def _verify(self) -> None:
+    def _verify(self, connection: sqlite3.Connection) -> Facts:
         """Check the database's structure, every row, and the facts against them."""
-        verdict = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != ("ok",):
             raise self._damaged(str(verdict[0]))
-        found = self._connection.execute(rows.FACTS).fetchall()
+        found = connection.execute(rows.FACTS).fetchall()
         facts = rows.facts_of(found[0]) if len(found) == 1 else None
         if facts is None:
             raise self._damaged("facts")
-        self._facts = facts
-        keys, size, total = self._sums()
-        if (keys, size, total) != self._facts.columns()[3:]:
+        if self._sums(connection) != facts.columns()[3:]:
             raise self._damaged("entries are missing or doubled")
+        return facts
 
-    def _sums(self) -> tuple[int, int, int]:
+    def _sums(self, connection: sqlite3.Connection) -> tuple[int, int, int]:
         """Read every row; count the entries, their bytes, and sum the checksums."""
         keys = size = total = 0
-        for row in self._connection.execute(rows.ALL_ENTRIES):
+        for row in connection.execute(rows.ALL_ENTRIES):
             entry = self._entry(row)
             keys += 1
             size += len(entry.key) + entry.size
             total = rows.add(total, row[-1])
-        for row in self._connection.execute(rows.ALL_ANSWERS):
+        for row in connection.execute(rows.ALL_ANSWERS):
             self._answer(row)
             total = rows.add(total, row[-1])
         return keys, size, total

@@ -96,6 +96,12 @@ class Facts(Struct, frozen=True):
         )
 
 
+def digest_of(facts: Facts) -> bytes:
+    """Return 16 bytes that are equal where ``applied_seq`` and all content are."""
+    parts = (facts.applied_seq, facts.sum)
+    return b"".join(part.to_bytes(8, "big", signed=True) for part in parts)
+
+
 def entry_checksum(
     key: bytes, version: int, expires_ns: int | None, content_type: str, value: bytes
 ) -> int:

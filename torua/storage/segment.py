@@ -23,6 +23,7 @@ from google_crc32c import extend, value
 
 from torua.core.ids import AllocId
 from torua.errors import CorruptionError
+from torua.storage.files import File
 
 SECTOR_BYTES = 512
 """A disk writes whole sectors; after a crash one is as it was before or as after."""
@@ -81,6 +82,30 @@ class Found(NamedTuple):
     term: int
     offset: int
     size: int
+
+
+class OpenSegment:
+    """One open segment.
+
+    Invariants: ``size`` is the end of the last true entry; ``used`` says whether any
+    entry but positions stands here.
+    """
+
+    def __init__(self, number: int, path: Path, file: File, seed: int) -> None:
+        """Hold a segment that was found, or that is being made.
+
+        Args:
+            number: which one.
+            path: its file.
+            file: the same, open.
+            seed: what its checksums start from.
+        """
+        self.number = number
+        self.path = path
+        self.file = file
+        self.seed = seed
+        self.size = 0
+        self.used = False
 
 
 def spell_header(number: int, previous: int, salt: bytes) -> bytes:
