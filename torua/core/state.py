@@ -17,7 +17,11 @@ SLOTS = 4096
 
 
 class CopyState(StrEnum):
-    """What a shard copy is doing, as the coordinator knows."""
+    """What a shard copy is doing, as the coordinator knows.
+
+    INIT catches up and is to be made in-sync; STARTED is in sync; RELOCATING is on its
+    way off its node, and is not to be caught up where it is out of sync.
+    """
 
     INIT = "init"
     STARTED = "started"
@@ -47,13 +51,15 @@ class Shard(Struct, frozen=True):
         shard: which one.
         shard_version: rises with every change of this struct; what CAS compares.
         primary_term: rises with every new primary or new life of one.
-        primary: who orders writes; None while the shard is red.
+        primary: who orders writes; it stays named while its node is lost and no other
+            in-sync copy lives, and is None where its copy was lost.
         in_sync: the copies that hold every acknowledged write; never empty once set.
         copies: all copies, in sync or not.
         history_uuid: changes when data loss was accepted; positions of different
             histories do not compare.
         rf: how many copies there should be.
         min_copies: how many must hold a write before it is acknowledged.
+        successor: the in-sync copy that the primary shall hand over to; None: it stays.
     """
 
     shard: ShardId
@@ -65,10 +71,14 @@ class Shard(Struct, frozen=True):
     history_uuid: str
     rf: int
     min_copies: int
+    successor: AllocId | None = None
 
 
 class NodeEntry(Struct, frozen=True):
-    """A node that belongs to the cluster, as its last known life said of itself."""
+    """A node that belongs to the cluster, as its last known life said of itself.
+
+    ``leaving`` is true from when that life said that it is about to end.
+    """
 
     node_id: NodeId
     name: str
@@ -79,6 +89,7 @@ class NodeEntry(Struct, frozen=True):
     zone: str = ""
     version: str = ""
     max_shards: int | None = None
+    leaving: bool = False
 
 
 class SlotRange(Struct, frozen=True):
@@ -93,6 +104,7 @@ class Settings(Struct, frozen=True):
     """What was fixed for the whole cluster when it was formed.
 
     ``expected_nodes`` must be there before shards are shared out for the first time.
+    The copies of a node that is lost for ``rebuild_after_s`` are rebuilt on others.
     """
 
     shards: int = 4
@@ -100,6 +112,7 @@ class Settings(Struct, frozen=True):
     min_copies: int | None = None
     engine: str = "ladybug"
     expected_nodes: int = 1
+    rebuild_after_s: float = 60.0
 
 
 class ClusterState(Struct, frozen=True):

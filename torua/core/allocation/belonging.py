@@ -1,0 +1,43 @@
+"""Which nodes belong, and in which life."""
+
+from msgspec.structs import replace
+
+from torua.core.members import Member, Status
+from torua.core.state import ClusterState, NodeEntry
+
+
+def admit(state: ClusterState, members: list[Member]) -> ClusterState:
+    """Take in the live as they now are; let go of those that left and hold nothing.
+
+    Args:
+        state: the committed state.
+        members: what membership believes, in any order.
+    """
+    nodes = dict(state.nodes)
+    holders = {copy.node for shard in state.shards.values() for copy in shard.copies}
+    for member in members:
+        held = nodes.get(member.node_id)
+        if held is not None and held.boot_epoch > member.boot_epoch:
+            continue
+        if member.is_live:
+            nodes[member.node_id] = _entry(member, held)
+        elif member.status is Status.LEFT and member.node_id not in holders:
+            nodes.pop(member.node_id, None)
+    return state if nodes == state.nodes else replace(state, nodes=nodes)
+
+
+def _entry(member: Member, held: NodeEntry | None) -> NodeEntry:
+    """Describe a member as the cluster state does; a leave holds for its life."""
+    same = held is not None and held.boot_epoch == member.boot_epoch
+    return NodeEntry(
+        node_id=member.node_id,
+        name=member.name,
+        boot_epoch=member.boot_epoch,
+        address=member.address,
+        http=member.meta.http,
+        roles=member.meta.roles,
+        zone=member.meta.zone,
+        version=member.meta.version,
+        max_shards=member.meta.max_shards,
+        leaving=same and held is not None and held.leaving,
+    )

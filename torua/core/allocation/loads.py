@@ -1,0 +1,99 @@
+"""How many copies each node has, and which node should get the next."""
+
+from collections.abc import Collection, Iterable
+from random import Random
+
+from torua.core.ids import AllocId, NodeId
+from torua.core.state import ClusterState, NodeEntry
+
+UNBOUNDED = 1 << 32
+"""As much room as a node has that set no limit."""
+
+
+class Loads:
+    """The copies on nodes that take some, as they are decided upon.
+
+    Invariants: no node gets more than it takes.
+
+    Performance: `least` is O(nodes).
+
+    Attributes:
+        counts: how many copies each node has, or is about to get.
+    """
+
+    def __init__(self, state: ClusterState, nodes: Iterable[NodeId]) -> None:
+        """Begin with nodes that have nothing.
+
+        Args:
+            state: describes the nodes.
+            nodes: who may get copies; among equals the first comes first.
+        """
+        self._entries = {node: state.nodes[node] for node in nodes}
+        self.counts = dict.fromkeys(self._entries, 0)
+
+    def add(self, node: NodeId, copies: int = 1) -> None:
+        """Count copies on a node; one that takes none is not counted.
+
+        Args:
+            node: which.
+            copies: how many more, or fewer.
+        """
+        if node in self.counts:
+            self.counts[node] += copies
+
+    def has_room(self, node: NodeId) -> bool:
+        """Tell whether a node takes another copy."""
+        limit = self._entries[node].max_shards
+        return limit is None or self.counts[node] < limit
+
+    def room(self) -> int:
+        """Return how many copies all nodes take together."""
+        limits = [entry.max_shards for entry in self._entries.values()]
+        return sum(UNBOUNDED if limit is None else limit for limit in limits)
+
+    def least(
+        self, beside: Collection[NodeId], barred: Collection[NodeId] = ()
+    ) -> NodeId | None:
+        """Choose the node for a copy: fewest copies, another zone, another host.
+
+        Args:
+            beside: which nodes have copies of the shard; none of them is chosen.
+            barred: which nodes get nothing now.
+
+        Returns:
+            The node; None where there is none with room.
+        """
+        able = [
+            node
+            for node in self.counts
+            if node not in beside and node not in barred and self.has_room(node)
+        ]
+        return min(
+            able,
+            key=lambda node: (self.counts[node], *self.crowding(node, beside)),
+            default=None,
+        )
+
+    def crowding(self, node: NodeId, beside: Collection[NodeId]) -> tuple[int, int]:
+        """Count copies of a shard in a node's zone, and on its host.
+
+        Args:
+            node: the node.
+            beside: which nodes have the shard's other copies.
+        """
+        mine = self._entries[node]
+        others = [self._entries[each] for each in beside if each in self._entries]
+        return (
+            sum(bool(mine.zone) and each.zone == mine.zone for each in others),
+            sum(_host(each) == _host(mine) for each in others),
+        )
+
+
+def _host(entry: NodeEntry) -> str:
+    """Return which machine a node is on, as far as its address tells."""
+    return entry.address.host
+
+
+def new_alloc_id(random: Random) -> AllocId:
+    """Name a new copy."""
+    return AllocId(f"{random.getrandbits(128):032x}")

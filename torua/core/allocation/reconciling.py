@@ -1,0 +1,41 @@
+"""The state that should follow from what is known now."""
+
+from collections.abc import Collection, Iterable
+from random import Random
+
+from torua.core.allocation.belonging import admit
+from torua.core.allocation.delays import Delays
+from torua.core.allocation.failover import fail_over
+from torua.core.allocation.first import assign
+from torua.core.allocation.site import Site
+from torua.core.ids import NodeId
+from torua.core.members import Member
+from torua.core.state import ClusterState
+
+
+def reconcile(  # noqa: PLR0913
+    state: ClusterState,
+    members: Iterable[Member],
+    random: Random,
+    *,
+    lost: Collection[NodeId] = (),
+    delays: Delays | None = None,
+    now: float = 0.0,
+) -> ClusterState:
+    """Return the state that should follow; the same object where it is right.
+
+    Args:
+        state: the committed state of a formed cluster.
+        members: what membership believes of the nodes of this cluster, in any order.
+        random: breaks ties, makes ids.
+        lost: whom the coordinator lost: nodes that answer no checks.
+        delays: what this coordinator remembers from call to call; new where none.
+        now: the coordinator's monotonic clock, in seconds.
+    """
+    known = sorted(members, key=lambda member: member.node_id)
+    state = admit(state, known)
+    site = Site(state, known, lost, delays or Delays(), now)
+    if not state.shards:
+        live = sum(each.is_live and each.node_id in state.nodes for each in known)
+        return assign(state, site, live, random)
+    return fail_over(state, site)
