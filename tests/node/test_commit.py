@@ -10,6 +10,7 @@ from tests.node.lone_node import HandWorker
 from tests.storage.faulty import FaultyFiles
 from torua.core.ids import AllocId, ShardId
 from torua.core.records import KvPut, Record
+from torua.core.replication.messages import Truncate
 from torua.node.commit import (
     BATCH_BYTES_MAX,
     FULL_RETRY_S,
@@ -31,7 +32,7 @@ class Witness:
         """Begin with nothing told."""
         self.told: list[int | str] = []
 
-    def stored(self, seq: int) -> None:
+    def stored(self, seq: int, term: int) -> None:
         """Note it."""
         self.told.append(seq)
 
@@ -200,3 +201,32 @@ def test_a_copy_that_is_detached_is_told_nothing() -> None:
     assert bench.b.told == [1]
     assert bench.log.last(A) == 1
     assert bench.commit.queued_bytes == 0
+
+
+def test_what_voids_records_stays_in_order_with_them() -> None:
+    """What comes after it may give the same seqs again."""
+    bench = Bench()
+    bench.append(A, 1, 2, 3)
+    bench.append(A, 4)
+    bench.commit.truncate(A, Truncate(1, 1))
+    bench.append(A, 2)
+    while bench.worker.step():
+        pass
+    assert bench.a.told == [3, 2]
+    assert bench.log.last(A) == 2
+    bench.commit.truncate(A, Truncate(0, 0))
+    bench.worker.step()
+    assert (bench.a.told[-1], bench.log.last(A)) == (0, 0)
+
+
+def test_a_copy_that_begins_anew_drops_what_it_has_waiting() -> None:
+    """Else it would leave a gap behind the snapshot."""
+    bench = Bench()
+    bench.append(A, 1)
+    bench.append(A, 2)
+    begun = bench.commit.begin_anew(A, 70, 3)
+    while bench.worker.step():
+        pass
+    assert begun.called
+    assert (bench.log.start(A), bench.log.last(A)) == ((70, 3), 70)
+    assert bench.fatal == []

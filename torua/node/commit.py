@@ -23,10 +23,11 @@ from twisted.python.failure import Failure
 from torua.codec.records import spell_record
 from torua.core.ids import AllocId
 from torua.core.records import Record
-from torua.core.replication.tip import cost_of
+from torua.core.replication.messages import Truncate
+from torua.core.replication.tip import RECORD_COST, cost_of
 from torua.errors import DiskError, DiskFullError
 from torua.node.threads import Worker
-from torua.storage.log import Log, LogEntry
+from torua.storage.log import Log, LogEntry, Truncation
 
 T = TypeVar("T")
 
@@ -45,6 +46,10 @@ SYNC_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
 log = Logger()
 
 
+Item = Record | Truncate
+"""What a copy has written: its next record, or that the last ones are void."""
+
+
 class State(Enum):
     """What the log of the node takes."""
 
@@ -56,8 +61,13 @@ class State(Enum):
 class Listener(Protocol):
     """A copy that appends, and is told what became of it, in order."""
 
-    def stored(self, seq: int) -> None:
-        """All its records up to ``seq`` are durable."""
+    def stored(self, seq: int, term: int) -> None:
+        """Its log ends durably with the record at ``seq``.
+
+        Args:
+            seq: of that record.
+            term: of that record.
+        """
 
     def full(self) -> None:
         """None of its records that were not reported as stored was written."""
@@ -97,7 +107,8 @@ class GroupCommit:
 
     Invariants: at most one commit is under way; a copy's records are written, and
     reported, in the order of `append`; a record is reported as stored only after its
-    fdatasync; after FAILED nothing is ever reported as stored.
+    fdatasync; after FAILED nothing is ever reported as stored; what voids records stays
+    in order with them.
 
     Threading: the reactor's thread; the log belongs to the worker's.
 
@@ -136,7 +147,7 @@ class GroupCommit:
         self._state = State.OPEN
         self._busy = False
         self._retry: IDelayedCall | None = None
-        self._queue: deque[tuple[AllocId, Record]] = deque()
+        self._queue: deque[tuple[AllocId, Item]] = deque()
         self._listeners: dict[AllocId, Listener] = {}
 
     @property
@@ -157,9 +168,27 @@ class GroupCommit:
     def detach(self, alloc: AllocId) -> None:
         """Report to a copy no more, and drop what it has waiting."""
         self._listeners.pop(alloc, None)
+        self._discard(alloc)
+
+    def begin_anew(self, alloc: AllocId, seq: int, term: int) -> "Deferred[None]":
+        """Void a copy's log, and what it has waiting, and begin behind a snapshot.
+
+        Args:
+            alloc: whose.
+            seq: the last record that the snapshot holds.
+            term: of that record.
+
+        Returns:
+            Fires when that is durable, or with what went wrong.
+        """
+        self._discard(alloc)
+        return self.run(lambda store: store.set_start(alloc, seq, term))
+
+    def _discard(self, alloc: AllocId) -> None:
+        """Drop what a copy has waiting."""
         kept = deque(item for item in self._queue if item[0] != alloc)
-        dropped = [record for each, record in self._queue if each == alloc]
-        self.queued_bytes -= sum(cost_of(record) for record in dropped)
+        dropped = [item for each, item in self._queue if each == alloc]
+        self.queued_bytes -= sum(_cost(item) for item in dropped)
         self._queue = kept
 
     def append(self, alloc: AllocId, records: Sequence[Record]) -> None:
@@ -170,10 +199,24 @@ class GroupCommit:
             records: next in its order.
         """
         assert alloc in self._listeners, "nobody to report to"
+        self._enqueue(alloc, records)
+
+    def truncate(self, alloc: AllocId, truncate: Truncate) -> None:
+        """Void a copy's records behind one, as soon as the disk is free.
+
+        Args:
+            alloc: an attached copy.
+            truncate: behind which.
+        """
+        assert alloc in self._listeners, "nobody to report to"
+        self._enqueue(alloc, [truncate])
+
+    def _enqueue(self, alloc: AllocId, items: Sequence[Item]) -> None:
+        """Put items of a copy at the end of the queue."""
         if self._state is State.FAILED:
             return
-        self._queue.extend((alloc, record) for record in records)
-        self.queued_bytes += sum(cost_of(record) for record in records)
+        self._queue.extend((alloc, item) for item in items)
+        self.queued_bytes += sum(_cost(item) for item in items)
         self._next()
 
     def run(self, job: Callable[[Log], T]) -> "Deferred[T]":
@@ -189,21 +232,18 @@ class GroupCommit:
         if self._busy or not self._queue:
             return
         self._busy = True
-        batch: list[tuple[AllocId, Record]] = []
+        batch: list[tuple[AllocId, Item]] = []
         size = 0
         while self._queue and (not batch or size < BATCH_BYTES_MAX):
             batch.append(self._queue.popleft())
-            size += cost_of(batch[-1][1])
+            size += _cost(batch[-1][1])
         done = self._worker.run(lambda: self._commit(batch))
         done.addCallback(self._stored, batch, size)
         done.addErrback(self._missed, size)
 
-    def _commit(self, batch: Sequence[tuple[AllocId, Record]]) -> tuple[float, int]:
+    def _commit(self, batch: Sequence[tuple[AllocId, Item]]) -> tuple[float, int]:
         """Spell, write and sync, on the log's thread; return seconds and log size."""
-        entries = [
-            LogEntry(alloc, record.seq, record.term, spell_record(record))
-            for alloc, record in batch
-        ]
+        entries = [_entry(alloc, item) for alloc, item in batch]
         begun = time.perf_counter()
         self._log.commit(entries)
         return time.perf_counter() - begun, self._log.size_bytes
@@ -211,7 +251,7 @@ class GroupCommit:
     def _stored(
         self,
         taken: tuple[float, int],
-        batch: Sequence[tuple[AllocId, Record]],
+        batch: Sequence[tuple[AllocId, Item]],
         size: int,
     ) -> None:
         """Report what is durable now, then go on."""
@@ -224,11 +264,11 @@ class GroupCommit:
         if self._state is State.FULL:
             self._state = State.OPEN
             log.info("there is room for the log again")
-        newest = {alloc: record.seq for alloc, record in batch}
-        for alloc, seq in newest.items():
+        for alloc, item in dict(batch).items():
             listener = self._listeners.get(alloc)
             if listener is not None:
-                listener.stored(seq)
+                seq = item.seq if isinstance(item, Record) else item.after
+                listener.stored(seq, item.term)
         self._busy = False
         self._next()
 
@@ -271,3 +311,15 @@ class GroupCommit:
         for listener in list(self._listeners.values()):
             listener.failed(detail)
         self._on_fatal(detail)
+
+
+def _cost(item: Item) -> int:
+    """Estimate what an item takes in memory, in bytes."""
+    return cost_of(item) if isinstance(item, Record) else RECORD_COST
+
+
+def _entry(alloc: AllocId, item: Item) -> LogEntry | Truncation:
+    """Spell an item for the log."""
+    if isinstance(item, Truncate):
+        return Truncation(alloc, item.after, item.term)
+    return LogEntry(alloc, item.seq, item.term, spell_record(item))
