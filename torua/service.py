@@ -29,7 +29,7 @@ from torua.codec import read, spell
 from torua.config import OPTIONS, Config, environment, read_config
 from torua.core.coordination.founding import Founding
 from torua.core.coordination.timing import TIMINGS
-from torua.core.ids import Address
+from torua.core.ids import Address, NodeId
 from torua.core.members import Member, Meta, Status
 from torua.core.membership.timing import PRESETS
 from torua.core.state import ClusterState
@@ -39,6 +39,7 @@ from torua.net.peers import Identity, Peers
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
 from torua.node.logs import make_observer
+from torua.node.looks import Looks
 from torua.node.membership import MembershipService, Settings
 from torua.node.overview import Cluster
 from torua.node.router import Router
@@ -264,8 +265,15 @@ class Node(Service):
             wall_ns=time.time_ns,
             registry=self._registry,
         )
+        looks = Looks(reactor, self._shards, commit)
         router = Router(
-            kept.node_id, self._coordinator, self._shards, self._peers, reactor
+            kept.node_id,
+            self._coordinator,
+            (self._shards, looks),
+            self._peers,
+            reactor,
+            is_live=self._is_live,
+            random=SystemRandom(),
         )
         overview = Cluster(
             kept.node_id,
@@ -279,6 +287,11 @@ class Node(Service):
         self._site = make_site(
             router, overview, self._registry, node_name=kept.name, reactor=reactor
         )
+
+    def _is_live(self, node_id: NodeId) -> bool:
+        """Tell whether membership believes a node alive."""
+        member = self._membership.members.get(node_id)
+        return member is not None and member.is_live
 
     def _member(self) -> Member:
         """Describe this node in this life, to the others."""

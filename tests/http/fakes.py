@@ -120,7 +120,7 @@ class FakeKeyValue:
 
     async def bulk(
         self, operations: Sequence[Operation], call: Call
-    ) -> tuple[Outcome, ...]:
+    ) -> tuple[tuple[Outcome, ...], str]:
         """Do many operations in order.
 
         Args:
@@ -128,7 +128,8 @@ class FakeKeyValue:
             call: who asks.
         """
         await self._enter(call)
-        return tuple(self._apply(operation) for operation in operations)
+        outcomes = tuple(self._apply(operation) for operation in operations)
+        return outcomes, f"t{self.version}"
 
     async def scan(
         self, prefix: bytes, after: bytes, limit: int, values: bool, call: Call

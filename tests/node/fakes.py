@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from msgspec import structs
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from torua.codec.plain import decode, encode
@@ -10,6 +11,7 @@ from torua.core import views
 from torua.core.ids import Address, AllocId, NodeId, ShardId
 from torua.core.kv import Call, Delete, Entry, Get, Operation, Outcome, Page, Put
 from torua.core.members import Member, Meta, Status
+from torua.core.reading import Position
 from torua.core.routing import even_slots
 from torua.core.state import (
     ClusterState,
@@ -22,7 +24,7 @@ from torua.core.state import (
 )
 from torua.errors import ToruaError, UnavailableError
 from torua.net.peers import Inbound, Lane
-from torua.node.router import Peers
+from torua.node.errands import Peers
 
 ONE, TWO = NodeId("1" * 32), NodeId("2" * 32)
 
@@ -32,12 +34,38 @@ def alloc(shard: int) -> AllocId:
     return AllocId(f"{shard:032x}")
 
 
-def state_of(primaries: dict[int, NodeId], version: int = 1) -> ClusterState:
+def replica(shard: int) -> AllocId:
+    """Name the second copy of a shard."""
+    return AllocId(f"{shard + 100:032x}")
+
+
+def with_replica(state: ClusterState, shard: int, node: NodeId) -> ClusterState:
+    """Give a shard a second copy, in sync.
+
+    Args:
+        state: to begin with.
+        shard: which.
+        node: where its second copy is.
+    """
+    held = state.shards[ShardId(shard)]
+    more = structs.replace(
+        held,
+        rf=2,
+        copies=(*held.copies, Copy(replica(shard), node, CopyState.STARTED)),
+        in_sync=(*held.in_sync, replica(shard)),
+    )
+    return structs.replace(state, shards=state.shards | {ShardId(shard): more})
+
+
+def state_of(
+    primaries: dict[int, NodeId], version: int = 1, term: int = 1
+) -> ClusterState:
     """Make a state in which each shard has one started copy, its primary.
 
     Args:
         primaries: the node of each shard's copy.
         version: the routing version.
+        term: of all primaries.
     """
     nodes = {
         node: NodeEntry(node, f"n{node[0]}", 1, Address("h", int(node[0])), "")
@@ -47,7 +75,7 @@ def state_of(primaries: dict[int, NodeId], version: int = 1) -> ClusterState:
         ShardId(shard): Shard(
             shard=ShardId(shard),
             shard_version=1,
-            primary_term=1,
+            primary_term=term,
             primary=Primary(alloc(shard), node, 1),
             in_sync=(alloc(shard),),
             copies=(Copy(alloc(shard), node, CopyState.STARTED),),
@@ -105,9 +133,15 @@ class Holdings:
         self.calls: list[Call] = []
         self.broken: dict[ShardId, str] = {}
         self.error: ToruaError | None = None
+        self.errors: list[ToruaError] = []
+        self.gate: Deferred[None] | None = None
+        self.applied: dict[int, int] = {}
+        self.history = "h"
 
     def _shard(self, shard: ShardId) -> dict[bytes, Entry]:
         """Return a shard, or refuse."""
+        if self.errors:
+            raise self.errors.pop(0)
         if self.error is not None:
             raise self.error
         if shard not in self.held:
@@ -125,7 +159,10 @@ class Holdings:
             call: who asks.
         """
         self.calls.append(call)
-        return tuple(self._do(self._shard(shard), each) for each in operations)
+        if self.gate is not None:
+            await self.gate
+        entries = self._shard(shard)
+        return tuple(self._do(entries, each) for each in operations)
 
     def _do(self, entries: dict[bytes, Entry], operation: Operation) -> Outcome:
         """Do one operation."""
@@ -154,9 +191,64 @@ class Holdings:
             call: who asks.
         """
         self.calls.append(call)
+        if self.gate is not None:
+            await self.gate
         return self._shard(shard).get(key)
 
+    def position(self, shard: ShardId) -> Position | None:
+        """Tell what a copy has applied: as set, or as many records as keys."""
+        if shard not in self.held:
+            return None
+        return Position(self.history, self.applied.get(shard, len(self.held[shard])))
+
+    async def reached(self, shard: ShardId, seq: int, timeout_s: float) -> None:
+        """Refuse: nothing is applied meanwhile.
+
+        Args:
+            shard: whose.
+            seq: which record.
+            timeout_s: how long it may take.
+        """
+        raise UnavailableError(f"shard {shard} lags")
+
+    def peek(self, shard: ShardId, key: bytes) -> Entry | None:
+        """Read one key at any copy.
+
+        Args:
+            shard: whose.
+            key: which.
+        """
+        return self._shard(shard).get(key)
+
+    def peek_page(
+        self, shard: ShardId, prefix: bytes, after: bytes, limit: int, values: bool
+    ) -> Page:
+        """List keys at any copy.
+
+        Args:
+            shard: whose.
+            prefix: what keys begin with.
+            after: the key to go on after.
+            limit: at most so many.
+            values: whether the values come too.
+        """
+        return self._page(shard, prefix, after, limit, values)
+
     async def scan(
+        self, shard: ShardId, prefix: bytes, after: bytes, limit: int, values: bool
+    ) -> Page:
+        """List keys.
+
+        Args:
+            shard: whose.
+            prefix: what keys begin with.
+            after: the key to go on after.
+            limit: at most so many.
+            values: whether the values come too.
+        """
+        return self._page(shard, prefix, after, limit, values)
+
+    def _page(
         self, shard: ShardId, prefix: bytes, after: bytes, limit: int, values: bool
     ) -> Page:
         """List keys.
@@ -200,6 +292,7 @@ class Wire:
         """Begin with nobody."""
         self.clock = clock
         self.ends: dict[NodeId, End] = {}
+        self.silent: set[NodeId] = set()
         self.asked: list[tuple[NodeId, str, Lane]] = []
 
     def end(self, node: NodeId) -> "End":
@@ -259,6 +352,8 @@ class End(Peers):
         other = self._wire.ends.get(node_id)
         if other is None:
             raise UnavailableError("no connection")
+        if node_id in self._wire.silent:
+            await Deferred[None]()
         inbound = Inbound(
             self._node,
             1,

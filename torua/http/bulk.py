@@ -81,11 +81,11 @@ class BulkHandler:
 
         ``errors`` in the answer counts the results of 400 and above.
         """
-        parameters.check_consistency(ask.query)
+        parameters.reading(ask)
         timeout_s = parameters.timeout_s(ask.query)
         call = ask.call(timeout_s, parameters.idempotency(ask))
         operations = read_operations(ask)
-        outcomes = await self._key_value.bulk(operations, call)
+        outcomes, token = await self._key_value.bulk(operations, call)
         assert len(outcomes) == len(operations)
         results = [
             _result(operation, outcome, raw=ask.wants_cbor)
@@ -93,7 +93,10 @@ class BulkHandler:
         ]
         spelled_results = [{"status": status} | facts for status, facts in results]
         errors = sum(status >= 400 for status, _ in results)
+        served: tuple[tuple[str, str], ...]
         served = (("Torua-Served-By", self._node_name),)
+        if token:
+            served = (*served, ("Torua-Token", token))
         return spelled(ask, {"errors": errors, "results": spelled_results}, served)
 
 

@@ -41,9 +41,9 @@ class KeyValueHandlers:
     async def get(self, ask: Ask) -> Answer:
         """Answer GET and HEAD of a key; 304 where the caller has it already."""
         key = parameters.key_bytes(ask.variables["key"])
-        parameters.check_consistency(ask.query)
         conditions = parameters.conditions(ask.headers)
-        call = ask.call(parameters.timeout_s(ask.query))
+        timeout_s = parameters.timeout_s(ask.query)
+        call = ask.call(timeout_s, reading=parameters.reading(ask))
         entry, served = await self._key_value.get(key, call)
         if entry is None:
             raise NotFoundError("no such key", shard=served.shard)
@@ -68,7 +68,8 @@ class KeyValueHandlers:
 
     async def list(self, ask: Ask) -> Answer:
         """Answer GET of a list of keys."""
-        parameters.check_consistency(ask.query)
+        timeout_s = parameters.timeout_s(ask.query)
+        call = ask.call(timeout_s, reading=parameters.reading(ask))
         bounds = range(1, LIST_MAX + 1)
         values = parameters.boolean(ask.query, "values")
         page = await self._key_value.scan(
@@ -76,7 +77,7 @@ class KeyValueHandlers:
             _key_or_nothing(ask, "after"),
             parameters.whole(ask.query, "limit", LIST_DEFAULT, bounds),
             values,
-            ask.call(parameters.timeout_s(ask.query)),
+            call,
         )
         served = (("Torua-Served-By", self._node_name),)
         return spelled(ask, _page(page, values=values, raw=ask.wants_cbor), served)

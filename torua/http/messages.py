@@ -6,6 +6,7 @@ from msgspec import Struct, json
 
 from torua import codec
 from torua.core.kv import Call, IdempotencyKey
+from torua.core.reading import LINEARIZABLE, Reading
 
 JSON = "application/json"
 CBOR = "application/cbor"
@@ -41,14 +42,20 @@ class Ask(Struct, frozen=True):
         kinds = [part.split(";")[0].strip().lower() for part in accepted.split(",")]
         return CBOR in kinds and JSON not in kinds[: kinds.index(CBOR)]
 
-    def call(self, timeout_s: float, idempotency: IdempotencyKey | None = None) -> Call:
+    def call(
+        self,
+        timeout_s: float,
+        idempotency: IdempotencyKey | None = None,
+        reading: Reading = LINEARIZABLE,
+    ) -> Call:
         """Make the circumstances that go with the request to other nodes.
 
         Args:
             timeout_s: how long the caller waits, in seconds.
             idempotency: the caller's promise, if it made one.
+            reading: how fresh what it reads must be.
         """
-        return Call(self.request_id, timeout_s, idempotency, self.traceparent)
+        return Call(self.request_id, timeout_s, idempotency, self.traceparent, reading)
 
 
 class Answer(Struct, frozen=True):

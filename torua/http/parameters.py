@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 
 from torua.core.kv import KEY_BYTES_MAX, Condition, IdempotencyKey
+from torua.core.reading import Level, Reading, read_tokens
 from torua.errors import MalformedError
 from torua.http.limits import TIMEOUT_MS_MAX
 from torua.http.messages import Ask
@@ -13,7 +14,8 @@ from torua.http.targets import decoded
 TTL_S_MAX = 100 * 365 * 86400
 """A hundred years: well within 64-bit nanoseconds since 1970."""
 
-CONSISTENCIES = ("linearizable", "session", "bounded", "any")
+STALENESS_MS_MAX = 86_400_000
+CONSISTENCIES = tuple(level.value for level in Level)
 _TIMEOUT_MS = 30_000
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 _WHOLE = re.compile(r"[0-9]{1,15}")
@@ -85,17 +87,19 @@ def checked_ttl_s(seconds: float) -> float:
     return seconds
 
 
-def check_consistency(query: Mapping[str, str]) -> None:
-    """Refuse a level of consistency that there is not.
+def reading(ask: Ask) -> Reading:
+    """Read how fresh the caller wants what it reads (``consistency``).
 
-    All levels are served by the primary for now, which is what the strongest asks.
+    A session passes back the tokens that it was given; it may have none yet.
     """
-    level = query.get("consistency", "linearizable")
+    level = ask.query.get("consistency", Level.LINEARIZABLE)
     if level not in CONSISTENCIES:
         raise MalformedError(f"consistency: one of {', '.join(CONSISTENCIES)}")
-    if level == "bounded" and "max_staleness" not in query:
+    if level == Level.BOUNDED and "max_staleness" not in ask.query:
         raise MalformedError("consistency=bounded: max_staleness is missing")
-    whole(query, "max_staleness", 0, range(0, 86_400_001))
+    staleness_ms = whole(ask.query, "max_staleness", 0, range(STALENESS_MS_MAX + 1))
+    tokens = ask.headers.get("torua-token", "") if level == Level.SESSION else ""
+    return Reading(Level(level), read_tokens(tokens), staleness_ms / 1000)
 
 
 def conditions(headers: Mapping[str, str]) -> tuple[Condition, ...]:

@@ -39,12 +39,15 @@ class KeyValue(Protocol):
 
     async def bulk(
         self, operations: Sequence[Operation], call: Call
-    ) -> tuple[Outcome, ...]:
-        """Do many operations; those on one key in order; one outcome each, in order.
+    ) -> tuple[tuple[Outcome, ...], str]:
+        """Do many operations; those on one key in order.
 
         Args:
             operations: up to `torua.core.kv.BULK_OPERATIONS_MAX`.
             call: who asks, and how long it waits.
+
+        Returns:
+            One outcome each, in order; and ``Torua-Token``, empty for none.
         """
 
     async def scan(

@@ -54,6 +54,7 @@ from torua.errors import (
 )
 from torua.node.commit import GroupCommit
 from torua.node.driver import Driver
+from torua.node.looks import Watch
 from torua.node.threads import Worker
 from torua.storage.map import Map
 
@@ -115,6 +116,7 @@ class OpenCopy:
         serving: whether its no-op is stored, so that it serves.
         failure: why it failed; empty where it did not.
         retry: whether opening it again may help.
+        applied: tells who waits for a record to be applied.
     """
 
     def __init__(  # noqa: PLR0913
@@ -148,6 +150,7 @@ class OpenCopy:
         self.serving = False
         self.failure = ""
         self.retry = False
+        self.applied = Watch()
         self._clock = clock
         self._view = view
         self._commit = commit
@@ -238,6 +241,21 @@ class OpenCopy:
             values: whether the values come too.
         """
         self._check_serving()
+        return self._guarded(lambda: self._page(prefix, after, limit, values))
+
+    def peek(self, key: bytes) -> Entry | None:
+        """Read a key as of what is applied, in whatever role."""
+        return self._guarded(lambda: self._view.get(key))
+
+    def peek_page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
+        """List keys as of what is applied, in whatever role.
+
+        Args:
+            prefix: what keys begin with; empty for all.
+            after: the key to go on after; empty from the first.
+            limit: at most so many.
+            values: whether the values come too.
+        """
         return self._guarded(lambda: self._page(prefix, after, limit, values))
 
     def stored(self, seq: int) -> None:
@@ -343,6 +361,7 @@ class OpenCopy:
         except ToruaError as error:
             self.fail(f"the map failed: {error.detail}", _is_passing(error))
             return
+        self.applied.advance(self._view.applied_seq)
         self._dirty += sum(cost_of(record) for record in records)
         if self._dirty >= CHECKPOINT_BYTES:
             self._begin_checkpoint()

@@ -20,7 +20,8 @@ from torua.core.members import Member, Status
 from torua.core.state import ClusterState, Copy, CopyState, Shard
 from torua.errors import NotFoundError, ToruaError
 from torua.net.peers import Inbound, Lane
-from torua.node.router import Peers, States
+from torua.node.dispatch import States
+from torua.node.errands import Peers
 
 KIND = "overview"
 """The kind of message by which nodes ask each other about themselves."""

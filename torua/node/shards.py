@@ -185,6 +185,15 @@ class Shards:
             if copy.alloc_id in self._slots
         )
 
+    def readable(self, shard: ShardId) -> tuple[str, OpenCopy] | None:
+        """Return a copy that can be read, and its history; None where there is none."""
+        held, is_open = self._state.shards.get(shard), (CopyIs.OPEN, CopyIs.LEADING)
+        for slot in self._each():
+            copy = slot.copy if slot.shard == shard else None
+            if held is not None and copy is not None and copy.state in is_open:
+                return held.history_uuid, copy
+        return None
+
     def failures(self) -> dict[ShardId, str]:
         """Tell which copies do not serve, and why."""
         return {slot.shard: slot.failure for slot in self._each() if slot.failure}

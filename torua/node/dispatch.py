@@ -1,0 +1,368 @@
+"""Who does an errand: this node or another, and who else where that fails.
+
+The slot table, the primaries and the copies are those of the last cluster state that
+this node applied.  Where the node that is asked knows better, it refuses with the
+routing version that it has, and that state is waited for (rule R17).  What certainly
+did nothing, or may be done twice, is tried again within the caller's deadline, so that
+a failover is a slow answer and not an error (`torua.core.retrying`).
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Protocol, TypeVar, cast
+
+from msgspec import structs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+
+from torua.codec.plain import plain, shape
+from torua.core.ids import NodeId, ShardId
+from torua.core.kv import Call
+from torua.core.retrying import PATIENCE_S, may_retry, pause_s
+from torua.core.state import ClusterState, CopyState
+from torua.errors import (
+    OutcomeUnknownError,
+    StaleRouteError,
+    ToruaError,
+    UnavailableError,
+    UnprocessableError,
+)
+from torua.net.peers import Inbound
+from torua.node.errands import (
+    KIND,
+    Apply,
+    Errand,
+    Peers,
+    is_repeatable,
+    is_write,
+    lane_of,
+    needs_primary,
+)
+from torua.node.serving import Serving
+
+T = TypeVar("T")
+
+ROUTE_WAIT_S = 2.0
+"""How long a request waits for a cluster state that another node already has."""
+
+RETRY_AFTER_S = 1
+"""What a client is told to wait where a shard has no primary: about a failover."""
+
+REPLICA_S = 2.0
+"""How long one copy may take over a read that another could do as well."""
+
+GRACE_S = 1.0
+"""How long an answer may still come from a primary that has been replaced."""
+
+
+class States(Protocol):
+    """Where the last applied cluster state is found."""
+
+    @property
+    def state(self) -> ClusterState:
+        """Return the last cluster state that this node applied."""
+
+    def subscribe(self, callback: Callable[[ClusterState], None]) -> None:
+        """Call back with each state that is applied from now on."""
+
+
+class Dispatch:
+    """Has errands done, here and elsewhere.
+
+    Invariants: what only a primary can do is done nowhere else; a write that is not
+    repeatable is sent again only where it certainly was not begun; whoever once heard
+    that an outcome is unknown is never told that nothing was done.
+
+    Threading: the reactor's thread only.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        me: NodeId,
+        states: States,
+        serving: Serving,
+        peers: Peers,
+        clock: IReactorTime,
+        *,
+        is_live: Callable[[NodeId], bool],
+        random: Random,
+    ) -> None:
+        """Begin to answer the errands of other nodes.
+
+        Args:
+            me: this node.
+            states: the applied cluster state.
+            serving: does errands here.
+            peers: the way to the other nodes.
+            clock: the reactor.
+            is_live: tells whether membership believes a node alive.
+            random: draws pauses.
+        """
+        self._me = me
+        self._states = states
+        self._serving = serving
+        self._peers = peers
+        self._clock = clock
+        self._is_live = is_live
+        self._random = random
+        self._turn = 0
+        self._waiting: list[tuple[Callable[[ClusterState], bool], Deferred[None]]] = []
+        states.subscribe(self._on_state)
+        peers.handle(KIND, self._answer)
+
+    @property
+    def version(self) -> int:
+        """Return the routing version that this node has applied."""
+        return self._states.state.routing_version
+
+    async def run(self, errand: Errand, call: Call, kind: type[T]) -> tuple[T, NodeId]:
+        """Have an errand done, again where that is safe and may help.
+
+        Args:
+            errand: what to do.
+            call: who asks, and how long it waits.
+            kind: what comes back.
+
+        Returns:
+            The answer, and who gave it.
+
+        Raises:
+            UnavailableError: nothing was done, within the time that there was.
+            OutcomeUnknownError: a write may or may not have been done.
+            ToruaError: as the node that did it refused it.
+        """
+        began = self._clock.seconds()
+        patient_until = began + min(call.timeout_s, PATIENCE_S)
+        unknown: ToruaError | None = None
+        self._turn += 1
+        attempt = 0
+        while True:
+            errand = structs.replace(errand, routing_version=self.version)
+            left_s = began + call.timeout_s - self._clock.seconds()
+            try:
+                node = self._target(errand, attempt)
+                return await self._attempt(node, errand, call, left_s, kind), node
+            except ToruaError as error:
+                if isinstance(error, OutcomeUnknownError):
+                    unknown = error
+                again = may_retry(error, is_repeatable(errand))
+                if not again or self._is_red(errand.shard):
+                    raise _final(error, unknown) from error
+                if not await self._pause(errand, attempt, error, patient_until):
+                    raise _final(error, unknown) from error
+            attempt += 1
+
+    def primary(self, shard: ShardId) -> NodeId:
+        """Return the primary's node of a shard; UnavailableError where it has none."""
+        held = self._states.state.shards.get(shard)
+        if held is None or held.primary is None:
+            raise _unavailable(shard, "has no primary")
+        return held.primary.node
+
+    def holders(self, shard: ShardId) -> list[NodeId]:
+        """List the live nodes with a copy to be read, this one first, then in turn."""
+        held = self._states.state.shards.get(shard)
+        copies = held.copies if held else ()
+        nodes = [
+            copy.node
+            for copy in copies
+            if copy.state is not CopyState.INIT and self._is_live(copy.node)
+        ]
+        turn = self._turn % len(nodes) if nodes else 0
+        nodes = nodes[turn:] + nodes[:turn]
+        return sorted(nodes, key=lambda node: node != self._me)
+
+    def _target(self, errand: Errand, attempt: int) -> NodeId:
+        """Choose who shall do an errand in one attempt of several."""
+        if needs_primary(errand):
+            return self.primary(errand.shard)
+        nodes = self.holders(errand.shard)
+        if not nodes:
+            raise _unavailable(errand.shard, "has no copy on a live node")
+        return nodes[attempt % len(nodes)]
+
+    def _is_red(self, shard: ShardId) -> bool:
+        """Tell whether only an operator, or a lost node's return, can help a shard."""
+        held = self._states.state.shards.get(shard)
+        if held is None or not held.in_sync:
+            return False
+        return not any(
+            self._is_live(copy.node)
+            for copy in held.copies
+            if copy.alloc_id in held.in_sync
+        )
+
+    async def _attempt(
+        self, node: NodeId, errand: Errand, call: Call, left_s: float, kind: type[T]
+    ) -> T:
+        """Have an errand done by one node, for as long as that makes sense."""
+        if not needs_primary(errand):
+            left_s = min(left_s, REPLICA_S)
+        if left_s <= 0:
+            raise _unavailable(errand.shard, "did not answer in time")
+        call = structs.replace(call, timeout_s=left_s)
+        if node == self._me:
+            doing = Deferred.fromCoroutine(self._serving.do(errand, call))
+            return cast(T, await self._bounded(doing, errand, left_s))
+        asking = Deferred.fromCoroutine(self._ask(node, errand, call))
+        return shape(await self._bounded(asking, errand, left_s), kind)
+
+    async def _ask(self, node: NodeId, errand: Errand, call: Call) -> object:
+        """Have another node do an errand."""
+        return await self._peers.request(
+            node,
+            KIND,
+            plain(errand),
+            lane=lane_of(errand),
+            timeout_s=call.timeout_s,
+            request_id=call.request_id,
+            traceparent=call.traceparent,
+        )
+
+    async def _bounded(
+        self, doing: "Deferred[T]", errand: Errand, left_s: float
+    ) -> object:
+        """Wait for an errand until the time is up, or another primary makes it vain."""
+        moved = self._when_replaced(errand, doing)
+        doing.addTimeout(left_s, self._clock)
+        try:
+            return await doing
+        except (DeferredTimeout, CancelledError) as error:
+            raise _no_answer(errand) from error
+        except OutcomeUnknownError as error:
+            raise error if is_write(errand) else _no_answer(errand) from error
+        finally:
+            moved.cancel()
+
+    def _when_replaced(self, errand: Errand, doing: "Deferred[T]") -> "Deferred[None]":
+        """Give an errand up once another node is primary, an unsafe one after a while.
+
+        Returns:
+            To be cancelled when the errand is done.
+        """
+        before = self._primary_of(self._states.state, errand.shard)
+        watching = self._when(
+            lambda state: (
+                self._primary_of(state, errand.shard) != before
+                and needs_primary(errand)
+            )
+        )
+
+        def give_up(_: None) -> None:
+            """Wait no longer."""
+            delay_s = 0.0 if is_repeatable(errand) else GRACE_S
+            if not doing.called:
+                doing.addTimeout(delay_s, self._clock)
+
+        watching.addCallbacks(give_up, lambda failure: failure.trap(CancelledError))
+        return watching
+
+    def _primary_of(self, state: ClusterState, shard: ShardId) -> object:
+        """Return who leads a shard, and in which term."""
+        held = state.shards.get(shard)
+        return held and (held.primary, held.primary_term)
+
+    async def _pause(
+        self, errand: Errand, attempt: int, error: ToruaError, until_s: float
+    ) -> bool:
+        """Wait before another attempt; False where there is no time for one.
+
+        It ends early when a state comes that may have a new primary.
+        """
+        waits_s = until_s - self._clock.seconds()
+        wanted = self.version + 1
+        delay_s = self._delay_s(errand, attempt)
+        told = int(error.members.get("version") or 0)
+        if isinstance(error, StaleRouteError) and told >= wanted:
+            wanted, delay_s = told, min(ROUTE_WAIT_S, waits_s - 1e-3)
+        if delay_s >= waits_s or waits_s <= 0:
+            return False
+        if delay_s > 0:
+            await self._sleep(delay_s, lambda state: state.routing_version >= wanted)
+        return True
+
+    def _delay_s(self, errand: Errand, attempt: int) -> float:
+        """Draw how long to wait; other copies are asked at once, each in its turn."""
+        if needs_primary(errand):
+            return pause_s(attempt, self._random)
+        copies = max(1, len(self.holders(errand.shard)))
+        if attempt % copies < copies - 1:
+            return 0.0
+        return pause_s(attempt // copies, self._random)
+
+    async def _sleep(
+        self, delay_s: float, until: Callable[[ClusterState], bool]
+    ) -> None:
+        """Wait for a state, or until the time is up."""
+        arrived = self._when(until)
+        arrived.addTimeout(delay_s, self._clock)
+        arrived.addErrback(
+            lambda failure: failure.trap(DeferredTimeout, CancelledError)
+        )
+        await arrived
+
+    async def _answer(self, inbound: Inbound) -> object:
+        """Do another router's errand, or refuse it where its route is stale."""
+        errand: Errand = shape(inbound.body, Errand)
+        left_s = inbound.deadline - self._clock.seconds()
+        if self.version < errand.routing_version:
+            wanted = errand.routing_version
+            await self._sleep(
+                max(0.0, min(left_s, ROUTE_WAIT_S)),
+                lambda state: state.routing_version >= wanted,
+            )
+            if self.version < wanted:
+                raise _unavailable(errand.shard, "is asked of a node behind the state")
+        if needs_primary(errand) and self.primary(errand.shard) != self._me:
+            raise StaleRouteError("its primary is elsewhere", version=self.version)
+        call = Call(
+            inbound.request_id,
+            inbound.deadline - self._clock.seconds(),
+            errand.idempotency if isinstance(errand, Apply) else None,
+            inbound.traceparent,
+        )
+        return plain(await self._serving.do(errand, call))
+
+    def _when(self, until: Callable[[ClusterState], bool]) -> "Deferred[None]":
+        """Return what fires at the first state that is as wanted, unless cancelled."""
+
+        def forget(fired: "Deferred[None]") -> None:
+            """Wait no longer."""
+            self._waiting = [each for each in self._waiting if each[1] is not fired]
+
+        arrived: Deferred[None] = Deferred(forget)
+        self._waiting.append((until, arrived))
+        return arrived
+
+    def _on_state(self, state: ClusterState) -> None:
+        """Let those go on who waited for this state."""
+        ripe = [each for each in self._waiting if each[0](state)]
+        self._waiting = [each for each in self._waiting if each not in ripe]
+        for _, arrived in ripe:
+            arrived.callback(None)
+
+
+def _final(error: ToruaError, unknown: ToruaError | None) -> ToruaError:
+    """Choose what the caller is told, where an outcome was unknown on the way."""
+    if unknown is None or isinstance(error, UnprocessableError):
+        return error
+    return unknown
+
+
+def _no_answer(errand: Errand) -> ToruaError:
+    """Make the error of an errand whose answer did not come."""
+    if is_write(errand):
+        return OutcomeUnknownError(
+            f"the primary of shard {errand.shard} did not answer in time: the write "
+            "may or may not be done",
+            shard=errand.shard,
+        )
+    return _unavailable(errand.shard, "did not answer in time")
+
+
+def _unavailable(shard: ShardId, why: str) -> UnavailableError:
+    """Make the error of a shard that nobody can serve now."""
+    return UnavailableError(
+        f"shard {shard} {why}", shard=shard, retry_after=RETRY_AFTER_S
+    )

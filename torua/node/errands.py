@@ -1,0 +1,145 @@
+"""What one node asks of another: errands for one shard, and their answers."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from torua.core.ids import NodeId, ShardId
+from torua.core.kv import Entry, Get, IdempotencyKey, Operation, Outcome, Page
+from torua.core.reading import LINEARIZABLE, Level, Position, Reading
+from torua.net.peers import Inbound, Lane
+
+KIND = "kv"
+"""The kind of message by which routers forward to each other."""
+
+
+class Apply(Struct, frozen=True, tag="apply"):
+    """Do operations on one shard, in order."""
+
+    shard: ShardId
+    routing_version: int
+    operations: tuple[Operation, ...]
+    idempotency: IdempotencyKey | None = None
+
+
+class Fetch(Struct, frozen=True, tag="fetch"):
+    """Read one key of one shard."""
+
+    shard: ShardId
+    routing_version: int
+    key: bytes
+    reading: Reading = LINEARIZABLE
+
+
+class Scan(Struct, frozen=True, tag="scan"):
+    """List keys of one shard."""
+
+    shard: ShardId
+    routing_version: int
+    prefix: bytes
+    after: bytes
+    limit: int
+    values: bool
+    reading: Reading = LINEARIZABLE
+
+
+class Mark(Struct, frozen=True, tag="mark"):
+    """Tell a place in the log behind all writes acknowledged before this was asked."""
+
+    shard: ShardId
+    routing_version: int
+
+
+Errand = Apply | Fetch | Scan | Mark
+
+
+class Done(Struct, frozen=True):
+    """The answer to an `Apply`; like all answers, ``at`` is behind what it shows."""
+
+    outcomes: tuple[Outcome, ...]
+    at: Position | None = None
+
+
+class Found(Struct, frozen=True):
+    """The answer to a `Fetch`; ``entry`` is None where the key is absent."""
+
+    entry: Entry | None
+    at: Position | None = None
+
+
+class Listed(Struct, frozen=True):
+    """The answer to a `Scan`."""
+
+    page: Page
+    at: Position | None = None
+
+
+class Marked(Struct, frozen=True):
+    """The answer to a `Mark`."""
+
+    at: Position | None
+
+
+def is_write(errand: Errand) -> bool:
+    """Tell whether an errand may change something."""
+    return isinstance(errand, Apply) and not all(
+        isinstance(operation, Get) for operation in errand.operations
+    )
+
+
+def is_repeatable(errand: Errand) -> bool:
+    """Tell whether doing an errand twice is as good as once."""
+    promised = isinstance(errand, Apply) and errand.idempotency is not None
+    return promised or not is_write(errand)
+
+
+def lane_of(errand: Errand) -> Lane:
+    """Tell by which lane an errand goes to another node."""
+    return Lane.WRITES if is_write(errand) else Lane.READS
+
+
+def needs_primary(errand: Errand) -> bool:
+    """Tell whether only the primary can do an errand."""
+    match errand:
+        case Fetch(reading=reading) | Scan(reading=reading):
+            return reading.level is Level.LINEARIZABLE
+        case _:
+            return True
+
+
+class Peers(Protocol):
+    """The connections to the other nodes."""
+
+    def handle(
+        self, kind: str, handler: Callable[[Inbound], Awaitable[object]]
+    ) -> None:
+        """Have requests of one kind answered.
+
+        Args:
+            kind: the kind of message.
+            handler: what answers it.
+        """
+
+    async def request(  # noqa: PLR0913
+        self,
+        node_id: NodeId,
+        kind: str,
+        body: object,
+        *,
+        lane: Lane,
+        timeout_s: float,
+        request_id: str = "",
+        traceparent: str = "",
+    ) -> object:
+        """Ask another node.
+
+        Args:
+            node_id: whom.
+            kind: the kind of message.
+            body: what, as plain values.
+            lane: its priority.
+            timeout_s: how long to wait.
+            request_id: stands in the log lines there.
+            traceparent: passed on.
+        """

@@ -1,0 +1,192 @@
+"""Errands done at this node: at its primaries, or at any copy that is fresh enough.
+
+A read that is not linearizable waits until the copy has applied what the session saw,
+and then reads what the copy has committed.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torua.core.ids import ShardId
+from torua.core.kv import Call, Entry, Operation, Outcome, Page
+from torua.core.reading import Level, Position, Reading
+from torua.errors import UnavailableError
+from torua.node.errands import (
+    Apply,
+    Done,
+    Errand,
+    Fetch,
+    Found,
+    Listed,
+    Mark,
+    Marked,
+    Scan,
+)
+
+CATCH_UP_S = 0.5
+"""How long a copy that lags is waited for before another one is asked."""
+
+PROBE_KEY = b"-"
+"""Read to have the primary confirmed; whether it is there does not matter."""
+
+
+class Shards(Protocol):
+    """The primaries that this node holds.  All raise `ToruaError`s."""
+
+    async def write(
+        self, shard: ShardId, operations: Sequence[Operation], call: Call
+    ) -> tuple[Outcome, ...]:
+        """Do operations in order, at the primary; one outcome each.
+
+        Args:
+            shard: whose primary is here.
+            operations: what to do.
+            call: who asks.
+        """
+
+    async def get(self, shard: ShardId, key: bytes, call: Call) -> Entry | None:
+        """Read one key at the primary, linearizable; None where it is absent.
+
+        Args:
+            shard: whose primary is here.
+            key: which key.
+            call: who asks.
+        """
+
+    async def scan(
+        self, shard: ShardId, prefix: bytes, after: bytes, limit: int, values: bool
+    ) -> Page:
+        """List keys in byte order at the primary, linearizable.
+
+        Args:
+            shard: whose primary is here.
+            prefix: what keys begin with.
+            after: the key to go on after.
+            limit: at most so many.
+            values: whether the values come too.
+        """
+
+
+class Looks(Protocol):
+    """Any copy that this node holds: see `torua.node.looks`."""
+
+    def position(self, shard: ShardId) -> Position | None:
+        """Tell what the copy here has applied; None where none can be read."""
+
+    async def reached(self, shard: ShardId, seq: int, timeout_s: float) -> None:
+        """Wait until the copy here has applied a record.
+
+        Args:
+            shard: whose copy.
+            seq: which record.
+            timeout_s: how long to wait at most.
+
+        Raises:
+            UnavailableError: it did not in time, or there is no copy to be read.
+        """
+
+    def peek(self, shard: ShardId, key: bytes) -> Entry | None:
+        """Read one key at the copy here, as of what it has applied.
+
+        Args:
+            shard: whose copy.
+            key: which key.
+        """
+
+    def peek_page(
+        self, shard: ShardId, prefix: bytes, after: bytes, limit: int, values: bool
+    ) -> Page:
+        """List keys at the copy here, as of what it has applied.
+
+        Args:
+            shard: whose copy.
+            prefix: what keys begin with.
+            after: the key to go on after.
+            limit: at most so many.
+            values: whether the values come too.
+        """
+
+
+class Serving:
+    """Does errands with the copies of this node.
+
+    Invariants: what an answer shows was committed, and is up to its ``at`` or before;
+    a session's read shows what the session saw.
+
+    Threading: the reactor's thread only.
+    """
+
+    def __init__(self, shards: Shards, looks: Looks) -> None:
+        """Serve from the copies here.
+
+        Args:
+            shards: as primaries.
+            looks: as any copies.
+        """
+        self._shards = shards
+        self._looks = looks
+
+    async def do(self, errand: Errand, call: Call) -> Done | Found | Listed | Marked:
+        """Do an errand here, or raise the `ToruaError` that says why not.
+
+        Args:
+            errand: what to do.
+            call: who asks, and how long it waits.
+        """
+        shards, shard = self._shards, errand.shard
+        match errand:
+            case Apply(operations=operations):
+                outcomes = await shards.write(shard, operations, call)
+                return Done(outcomes, self._looks.position(shard))
+            case Fetch(key=key, reading=reading):
+                entry = await self._get(shard, key, reading, call)
+                return Found(entry, self._looks.position(shard))
+            case Scan():
+                page = await self._scan(errand, call)
+                return Listed(page, self._looks.position(shard))
+            case Mark():
+                at = self._looks.position(shard)
+                await shards.get(shard, PROBE_KEY, call)
+                return Marked(at)
+
+    async def _get(
+        self, shard: ShardId, key: bytes, reading: Reading, call: Call
+    ) -> Entry | None:
+        """Read a key as fresh as it must be."""
+        if reading.level is Level.LINEARIZABLE:
+            return await self._shards.get(shard, key, call)
+        await self._catch_up(shard, reading, call)
+        return self._looks.peek(shard, key)
+
+    async def _scan(self, errand: Scan, call: Call) -> Page:
+        """List keys as fresh as they must be."""
+        shard, limit, values = errand.shard, errand.limit, errand.values
+        prefix, after = errand.prefix, errand.after
+        if errand.reading.level is Level.LINEARIZABLE:
+            return await self._shards.scan(shard, prefix, after, limit, values)
+        await self._catch_up(shard, errand.reading, call)
+        return self._looks.peek_page(shard, prefix, after, limit, values)
+
+    async def _catch_up(self, shard: ShardId, reading: Reading, call: Call) -> None:
+        """Wait until the copy here has applied what the session saw."""
+        for token in reading.of(shard).seen:
+            seen = token.position
+            if self._applied(shard, seen) < seen.seq:
+                left_s = min(call.timeout_s, CATCH_UP_S)
+                await self._looks.reached(shard, seen.seq, left_s)
+                self._applied(shard, seen)
+        if self._looks.position(shard) is None:
+            raise _no_copy(shard)
+
+    def _applied(self, shard: ShardId, seen: Position) -> int:
+        """Tell what the copy here has applied, in the history that was seen."""
+        at = self._looks.position(shard)
+        if at is None or at.history != seen.history:
+            raise _no_copy(shard)
+        return at.seq
+
+
+def _no_copy(shard: ShardId) -> UnavailableError:
+    """Make the error of a shard that cannot be read here."""
+    detail = f"this node has no copy of shard {shard} that shows it"
+    return UnavailableError(detail, shard=shard)
