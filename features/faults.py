@@ -96,17 +96,16 @@ class FaultyCluster(Cluster):
             self.nodes[name] = FaultyNode(self.root, name, self.proxy)
         return self.nodes[name]
 
-    def found(self, count: int, replicas: int, *options: str) -> None:
+    def found(self, count: int, replicas: int, *, preset: str = "local") -> None:
         """Start so many nodes with so many copies a shard; wait until all is green.
 
         Args:
             count: how many nodes.
             replicas: how many copies, the primary included.
-            options: more for each node.
+            preset: timings of membership.
         """
         self.replicas = replicas
-        copies = ("--replicas", str(replicas))
-        self.form(count, "--preset", "local", *copies, *options)
+        self.form(count, "--preset", preset, "--replicas", str(replicas))
 
     def join(self, name: str) -> FaultyNode:
         """Start one more node, and wait until it listens."""
