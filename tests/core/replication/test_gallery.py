@@ -8,8 +8,10 @@ from tests.core.replication.desk import DictMap
 from tests.core.replication.oracle import Trial
 from torua.core.kv import IdempotencyKey
 from torua.core.records import Answered, KvDelete
-from torua.core.replication.messages import Append, Output, Reply
-from torua.core.replication.primary import Primary, _Waiting
+from torua.core.replication.judge import Judge
+from torua.core.replication.messages import Append, Input, Output, Reply
+from torua.core.replication.primary import Primary
+from torua.core.replication.requests import Waiting
 
 SEEDS = 40
 STEPS = 60
@@ -18,17 +20,17 @@ STEPS = 60
 class EarlyRefusal(Primary):
     """Answers what changed nothing before the tip that it rests on is committed."""
 
-    def _admit(self, waiting: _Waiting) -> Iterator[Output]:
+    def _admit(self, waiting: Waiting, now: float) -> Iterator[Output]:
         """Answer too early."""
         if waiting.seq < waiting.first:
             waiting.seq = 0
-        yield from super()._admit(waiting)
+        yield from super()._admit(waiting, now)
 
 
 class ReplyBeforeStored(Primary):
     """Answers as soon as the records are on their way to the disk."""
 
-    def _admit(self, waiting: _Waiting) -> Iterator[Output]:
+    def _admit(self, waiting: Waiting, now: float) -> Iterator[Output]:
         """Answer too early."""
         records = self._tip.since(waiting.first)
         if records:
@@ -44,12 +46,21 @@ class ApplyAboveCheckpoint(Primary):
         return self._tip.seq
 
 
-class Forgetful(Primary):
-    """Knows only the idempotency keys that are in flight."""
+class ForgetfulJudge(Judge):
+    """Knows no idempotency key."""
 
     def _known(self, key: IdempotencyKey | None, part: int) -> Answered | None:
         """Look up too little."""
         return None
+
+
+class Forgetful(Primary):
+    """Knows only the idempotency keys that are in flight."""
+
+    def receive(self, message: Input, now: float) -> list[Output]:
+        """Take an input, with another judge."""
+        self._judge.__class__ = ForgetfulJudge
+        return super().receive(message, now)
 
 
 class BlindSweep(Primary):
@@ -89,17 +100,26 @@ class SaysNothingWasDone(Primary):
 
     def _full(self) -> Iterator[Output]:
         """Answer all alike."""
-        for waiting in self._waiting:
+        for waiting in self._requests._queue:
             waiting.first = self._tip.seq + 1
         yield from super()._full()
+
+
+class FirstPartJudge(Judge):
+    """Knows what the first part of a batch was answered."""
+
+    def _known(self, key: IdempotencyKey | None, part: int) -> Answered | None:
+        """Look up too little."""
+        return super()._known(key, part) if part == 0 else None
 
 
 class RunsPartsAgain(Primary):
     """Looks up the answer of a batch's first part only."""
 
-    def _known(self, key: IdempotencyKey | None, part: int) -> Answered | None:
-        """Look up too little."""
-        return super()._known(key, part) if part == 0 else None
+    def receive(self, message: Input, now: float) -> list[Output]:
+        """Take an input, with another judge."""
+        self._judge.__class__ = FirstPartJudge
+        return super().receive(message, now)
 
 
 GALLERY: list[type[Primary]] = [

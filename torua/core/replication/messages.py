@@ -1,7 +1,4 @@
-"""What a shard copy is told, and what it asks for: inputs and outputs, as values.
-
-What goes between copies is in `torua.core.replication.wire`.
-"""
+"""What a shard copy is told, and what it asks for; `wire` is what copies say."""
 
 from msgspec import Struct
 
@@ -21,6 +18,12 @@ class Reign(Struct, frozen=True):
         term: in which term.
         seq: the newest record applied to its view, the checkpoint; 0 for none.
         time_ns: that record's time; 0 for none.
+        node: where the copy is.
+        config: the state that made it primary; None for a shard of this one copy.
+        seq_term: the term of the record at ``seq``; 0 for none.
+        tail: the records of its log above ``seq``.
+        stored: up to where the log is durable; None for ``seq``.
+        suspects: copies to be failed at once, as that of a primary that was lost.
     """
 
     shard: ShardId
@@ -28,6 +31,12 @@ class Reign(Struct, frozen=True):
     term: int
     seq: int
     time_ns: int
+    node: NodeId = NodeId("")
+    config: Shard | None = None
+    seq_term: int = 0
+    tail: tuple[Record, ...] = ()
+    stored: int | None = None
+    suspects: tuple[AllocId, ...] = ()
 
 
 class Limits(Struct, frozen=True):
@@ -88,7 +97,7 @@ class Configure(Struct, frozen=True, tag=True):
     Attributes:
         shard: its configuration.
         now_ns: the wall clock (Unix, nanoseconds).
-        lost: nodes whose connections broke and that are not back.
+        lost: nodes whose connection broke and that the coordinator lost too.
     """
 
     shard: Shard
@@ -139,16 +148,9 @@ class BarrierDone(Struct, frozen=True, tag=True):
 
 
 class Stored(Struct, frozen=True, tag=True):
-    """The log of this node holds all records up to ``seq`` durably.
-
-    Attributes:
-        seq: the newest of them.
-        term: that record's term, for a seq may be given again after a truncation; None
-            where nothing is ever truncated.
-    """
+    """The log of this node holds all records up to ``seq`` durably."""
 
     seq: int
-    term: int | None = None
 
 
 class Kept(Struct, frozen=True, tag=True):
@@ -359,6 +361,24 @@ class AskFail(Struct, frozen=True, tag=True):
     detail: str
 
 
+class AskTerm(Struct, frozen=True, tag=True):
+    """Ask the coordinator to hand this copy over to itself, in a new term.
+
+    The state names it in a term that it led before; it can't know what it sent in it.
+
+    Attributes:
+        shard: of which shard.
+        term: the one that is over.
+        alloc_id: this copy.
+        expect: the ``shard_version`` that it must find.
+    """
+
+    shard: ShardId
+    term: int
+    alloc_id: AllocId
+    expect: int
+
+
 class NeedSnapshot(Struct, frozen=True, tag=True):
     """Send a snapshot of the view, as it is applied now or later, in this session.
 
@@ -465,6 +485,7 @@ Output = (
     | Barrier
     | AskInSync
     | AskFail
+    | AskTerm
     | NeedSnapshot
     | Install
     | Drop

@@ -5,41 +5,48 @@ the tip, and appended; each copy that is tracked keeps it and says so; the least
 they keep is the global checkpoint (gcp); up to there records are applied to the views,
 and only then are the requests answered that rest on them.
 
-    RECOVERING --no-op of this term stored--> ACTIVE <--room again-- FULL
-         |                                     |  '---disk is full---^ |
-         '----------- step down, or the log failed ------> STOPPED <---'
+                                  .--hand over--> DRAINING --time is up--.
+                                  |                                      v
+    RECOVERING --no-op committed--> ACTIVE <--room again-- FULL       ACTIVE
+         |                          |  '---disk is full---^ |            |
+         '------- step down, or the log failed ----> STOPPED <-----------'
 
+A term begins with what is in the log above the checkpoint, and a no-op on top of it.
 Requests wait in the order in which they were admitted, each for the tip that it was
-judged by, whether it changed anything or not (R8).  In FULL nothing of what was in
-flight was written, so the tip falls back to the checkpoint, and seqs are given again
-that nobody ever saw.
+judged by, whether it changed anything or not (R8); see `requests`.  Whom the records go
+to, and who counts, is in `group`.
+
+In FULL nothing of what was in flight was written here.  Where it went to nobody else,
+the tip falls back to the checkpoint, and seqs are given again that nobody ever saw;
+else the same records are appended once more when there is room.
 """
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from enum import Enum
-from typing import Protocol
 
-from msgspec import Struct, field
-
-from torua.core.kv import IdempotencyKey, Operation, Outcome, Put
-from torua.core.records import Answered, KvDelete, Record
+from torua.core.ids import AllocId
+from torua.core.kv import Put
+from torua.core.records import KvDelete, Record
 from torua.core.replication.batch import (
-    READ_BYTES_MAX,
     TIME_NS_MAX,
-    Answer,
-    Draft,
-    part_key,
-    settle,
     split,
     weight_of,
 )
+from torua.core.replication.follower import Source, TermAt
+from torua.core.replication.group import Group, lone
+from torua.core.replication.judge import Answers, Judge
 from torua.core.replication.messages import (
     Append,
     Apply,
+    Barrier,
+    BarrierDone,
     Begin,
+    Confirm,
     DiskFull,
+    Drained,
     Expire,
+    HandOver,
+    Identity,
     Input,
     Limits,
     Output,
@@ -47,6 +54,7 @@ from torua.core.replication.messages import (
     Reign,
     Reply,
     RoomAgain,
+    Send,
     Serve,
     StepDown,
     StorageFailed,
@@ -54,14 +62,17 @@ from torua.core.replication.messages import (
     Sweep,
     Write,
 )
-from torua.core.replication.tip import RECORD_COST, Tip, View
+from torua.core.replication.requests import Proof, Requests, Waiting
+from torua.core.replication.tip import RECORD_COST, Position, Tip, View
+from torua.core.replication.wire import (
+    HandingOver,
+)
 from torua.errors import (
     DiskFullError,
     OutcomeUnknownError,
     OverloadedError,
     ToruaError,
     UnavailableError,
-    UnprocessableError,
 )
 
 SWEEP_PERIOD_S = 0.25
@@ -74,44 +85,18 @@ SWEEP_KEYS_MAX = 1000
 """One sweep is one record, of at most a thousand keys of a kibibyte."""
 
 
+HAND_OVER_S = 3.0
+"""A hand-over that nobody decided by then is off, and writes are admitted again."""
+
+
 class State(Enum):
     """What a primary may do."""
 
     RECOVERING = "recovering"
     ACTIVE = "active"
+    DRAINING = "draining"
     FULL = "full"
     STOPPED = "stopped"
-
-
-class Answers(Protocol):
-    """Spells answers, for the log, and reads them again."""
-
-    def spell(self, answer: Answer) -> bytes:
-        """Spell an answer."""
-
-    def read(self, data: bytes) -> Answer:
-        """Read what `spell` spelled."""
-
-
-class _Waiting(Struct):
-    """A request that was admitted and not answered yet.
-
-    Invariants: ``seq`` is the tip that it was judged by, its own records included; they
-    are those from ``first`` on.
-    """
-
-    requests: list[int]
-    first: int
-    seq: int
-    cost: int
-    idempotency: IdempotencyKey | None
-    outcomes: list[Outcome] = field(default_factory=list)
-    read_bytes: int = 0
-
-    def extend(self, outcomes: Sequence[Outcome]) -> None:
-        """Note what became of its next operations."""
-        self.outcomes.extend(outcomes)
-        self.read_bytes += sum(_read_size(each) for each in outcomes)
 
 
 class Primary:
@@ -120,12 +105,15 @@ class Primary:
     Invariants: the checkpoint rises, and is the least seq that any tracked copy keeps
     (R4); whoever waits is in order of the seqs it waits for, all above the checkpoint;
     no request is answered twice; an idempotency key is in flight, or answered in the
-    view, or unknown, and only the unknown is run (R11).
+    view, or unknown, and only the unknown is run (R11); a seq that was streamed is
+    never given again in this term.
 
-    Performance: a write is O(operations); `receive(Stored)` is O(records it commits).
+    Performance: a write is O(operations + copies); `receive(Stored)` is O(records it
+    commits).
 
     Attributes:
         state: what it may do now.
+        group: the copies that it leads.
     """
 
     def __init__(
@@ -134,6 +122,7 @@ class Primary:
         view: View,
         answers: Answers,
         limits: Limits = Limits(),  # noqa: B008 it is frozen
+        term_at: TermAt = lambda seq: 0,
     ) -> None:
         """Prepare a term; `Begin` takes it up.
 
@@ -142,18 +131,30 @@ class Primary:
             view: the copy's view, holding all records up to ``reign.seq``.
             answers: spells what idempotency keys are answered.
             limits: what may be in flight.
+            term_at: tells the terms of the log's records.
         """
         self.state = State.RECOVERING
         self._reign = reign
         self._view = view
-        self._answers = answers
         self._limits = limits
         self._tip = Tip(view, reign.seq, reign.time_ns)
-        self._match = {reign.alloc_id: reign.seq}
-        self._waiting: deque[_Waiting] = deque()
-        self._in_flight: dict[str, _Waiting] = {}
-        self._requests = self._cost = 0
+        for record in reign.tail:
+            self._tip.append(record)
+        config = reign.config or lone(reign)
+        source = Source(
+            reign.shard, config.history_uuid, reign.term, self._tip, term_at
+        )
+        me = Identity(reign.shard, reign.alloc_id, reign.node, 0)
+        stored = reign.seq if reign.stored is None else reign.stored
+        self.group = Group(me, config, source, stored)
+        self._judge = Judge(reign, self._tip, view, answers)
+        self._requests = Requests()
+        self._at = Position(reign.seq, reign.seq_term, reign.time_ns)
+        self._unwritten = False
         self._sweep_at: float | None = None
+        self._no_op: int | None = None
+        self._target: AllocId | None = None
+        self._drain_by: float | None = None
 
     @property
     def gcp(self) -> int:
@@ -161,9 +162,24 @@ class Primary:
         return self._tip.committed
 
     @property
+    def position(self) -> Position:
+        """The newest record that is committed, its term and time."""
+        return self._at
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is in flight."""
-        return not self._waiting and not self._tip
+        return not self._requests and not self._tip
+
+    @property
+    def serves(self) -> bool:
+        """Whether reads are answered."""
+        return self.state in (State.ACTIVE, State.DRAINING, State.FULL)
+
+    def log(self) -> tuple[Record, ...]:
+        """Return the records above the checkpoint that are, or will be, in the log."""
+        tail = self._tip.since(self._tip.committed + 1)
+        return tail[: self.group.own - self.gcp] if self._unwritten else tail
 
     def receive(self, message: Input, now: float) -> list[Output]:
         """Take one input, and answer what is to be done about it, in order.
@@ -175,112 +191,153 @@ class Primary:
         Returns:
             What the caller must do, in this order.
         """
-        if isinstance(message, Write):
-            return list(self._write(message, now))
+        match message:
+            case Write():
+                return list(self._write(message, now))
+            case Confirm():
+                return list(self._confirm(message.request, now))
         if self.state is State.STOPPED:
             return []
         return list(self._proceed(message, now))
 
     def wake(self, now: float) -> list[Output]:
-        """Ask for the wall clock, where keys may be due."""
-        if self._sweep_at is None or now < self._sweep_at:
-            return []
-        self._sweep_at = now + SWEEP_PERIOD_S
-        return [Sweep()]
+        """Ask for the wall clock, where keys may be due; send and ask again."""
+        return [] if self.state is State.STOPPED else list(self._wake(now))
 
     def next_deadline(self) -> float | None:
-        """Tell when keys may be due; None while none expires."""
-        return self._sweep_at
+        """Tell when something is due; None while only inputs matter."""
+        times = [
+            self._sweep_at,
+            self._drain_by,
+            self._requests.next_deadline(),
+            None if self.state is State.STOPPED else self.group.next_deadline(),
+        ]
+        return min((time for time in times if time is not None), default=None)
+
+    def _wake(self, now: float) -> Iterator[Output]:
+        """Do what is due."""
+        if self._sweep_at is not None and now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_PERIOD_S
+            yield Sweep()
+        if self._drain_by is not None and now >= self._drain_by:
+            self._resume()
+        for request in self._requests.retries(now):
+            yield from self._prove(request, now)
+        yield from self.group.wake(now)
+        yield from self._advance(now)
 
     def _proceed(self, message: Input, now: float) -> Iterator[Output]:
         """Take an input that matters only while the term lasts."""
         match message:
             case Stored():
                 yield from self._stored(message.seq, now)
+            case BarrierDone():
+                yield from self._proven(message, now)
             case Expire():
                 yield from self._expire(message.now_ns, now)
             case Begin() | RoomAgain():
-                yield from self._begin(message.now_ns)
+                yield from self._begin(message.now_ns, now)
             case DiskFull():
                 yield from self._full()
+            case HandOver():
+                yield from self._hand_over(message.target, now)
             case StorageFailed() | StepDown():
                 yield from self._stop(message.detail)
+            case _:
+                yield from self.group.receive(message, now)
+                yield from self._advance(now)
 
-    def _begin(self, now_ns: int) -> Iterator[Output]:
-        """Open the term with a no-op; or serve again, after the disk was full."""
+    def _begin(self, now_ns: int, now: float) -> Iterator[Output]:
+        """Open the term with a no-op; or go on, after the disk was full."""
+        if self._unwritten:
+            self._unwritten = False
+            again = self._tip.since(self.group.own + 1)
+            if again:
+                yield Append(again)
         if self.state is State.FULL:
             self.state = State.ACTIVE
-        elif self.state is State.RECOVERING and not self._tip:
-            yield self._append((), now_ns)
+        elif self.state is State.RECOVERING and self._no_op is None:
+            yield from self._open(now_ns, now)
+
+    def _open(self, now_ns: int, now: float) -> Iterator[Output]:
+        """Append the no-op, and stream all above the checkpoint to all copies."""
+        yield self._append((), now_ns)
+        self._no_op = self._tip.seq
+        yield from self.group.begin(self._reign.suspects, now)
+        yield from self._advance(now)
 
     def _write(self, write: Write, now: float) -> Iterator[Output]:
         """Admit a batch, or refuse it; attach it to the same one in flight."""
         parts = split(write.operations, write.idempotency is not None)
         cost = RECORD_COST + sum(weight_of(each) for each in write.operations)
-        refusal = self._inadmissible(len(parts), cost) or self._misused(write)
+        same = self._requests.same(write.idempotency)
+        refusal = None if same else self._inadmissible(len(parts), cost)
+        refusal = refusal or self._judge.misused(write, same)
         if refusal is not None:
             yield _refuse(write.request, refusal)
             return
-        key = write.idempotency
-        same = self._in_flight.get(key.key) if key is not None else None
         if same is not None:
-            same.requests.append(write.request)
-            self._requests += 1
+            self._requests.attach(same, write.request)
             return
-        yield from self._admit(self._judge(write, parts))
+        yield from self._admit(self._judge.judge(write, parts), now)
         if any(
             isinstance(each, Put) and each.ttl_s is not None
             for each in write.operations
         ):
             self._arm(now)
 
-    def _judge(self, write: Write, parts: list[tuple[Operation, ...]]) -> _Waiting:
-        """Judge a batch part by part, each by the tip that the last one left."""
-        tip, key = self._tip, write.idempotency
-        cost = RECORD_COST * (1 + len(write.operations))
-        waiting = _Waiting([write.request], tip.seq + 1, 0, cost, key)
-        for number, part in enumerate(parts):
-            known = self._known(key, number)
-            if known is None:
-                self._part(waiting, number, part, write.now_ns)
-            else:
-                waiting.extend(self._answers.read(known.answer).outcomes)
-        waiting.seq = tip.seq
-        waiting.cost += waiting.read_bytes
-        return waiting
-
-    def _known(self, key: IdempotencyKey | None, part: int) -> Answered | None:
-        """Return what a part of a batch was answered before, if it was."""
-        return None if key is None else self._view.answered(part_key(key.key, part))
-
-    def _part(
-        self, waiting: _Waiting, number: int, part: tuple[Operation, ...], now_ns: int
-    ) -> None:
-        """Judge one part of a batch, and put its record, if any, on the tip."""
-        draft = Draft(self._tip, now_ns, max(0, READ_BYTES_MAX - waiting.read_bytes))
-        for operation in part:
-            draft.judge(operation)
-        waiting.extend(draft.outcomes)
-        key = waiting.idempotency
-        answer = b"" if key is None else self._answers.spell(draft.answer())
-        answered = settle(key, number, answer)
-        record = draft.record(self._reign.shard, self._reign.term, answered)
-        if record is not None:
-            self._tip.append(record)
-
-    def _admit(self, waiting: _Waiting) -> Iterator[Output]:
-        """Have a request's records kept, and let it wait for the tip."""
+    def _admit(self, waiting: Waiting, now: float) -> Iterator[Output]:
+        """Have a request's records kept, and let it wait for the tip and for proof."""
         records = self._tip.since(waiting.first)
         if records:
             yield Append(records)
-        if waiting.seq <= self._tip.committed:
+            yield from self.group.pump(now)
+        waiting.since = now
+        if waiting.effectless and not self.group.alone:
+            waiting.proof = Proof.BARRIER
+            yield Barrier(waiting.requests[0])
+        elif waiting.seq <= self._tip.committed:
             yield Reply(waiting.requests[0], tuple(waiting.outcomes))
             return
-        self._waiting.append(waiting)
-        self._requests += 1
-        self._cost += waiting.cost
-        if waiting.idempotency is not None:
-            self._in_flight[waiting.idempotency.key] = waiting
+        self._requests.add(waiting, self._tip.committed)
+
+    def _confirm(self, request: int, now: float) -> Iterator[Output]:
+        """Prove that a value just read was the newest; alone, nobody else could lead.
+
+        Only our own request could have put another copy in sync.
+        """
+        if not self.serves:
+            yield _refuse(request, UnavailableError("the shard is not served here"))
+        elif self._requests.crowded(self._limits):
+            yield _refuse(request, OverloadedError("too many requests are in flight"))
+        else:
+            yield from self._admit(Waiting([request], 1, 0, RECORD_COST, None), now)
+
+    def _prove(self, request: int, now: float) -> Iterator[Output]:
+        """Ask for another barrier; where nobody is left to ask, that is proof."""
+        if self.group.alone:
+            yield from self._proven(BarrierDone(request, passed=True), now)
+        else:
+            yield Barrier(request)
+
+    def _proven(self, message: BarrierDone, now: float) -> Iterator[Output]:
+        """Answer a request that a barrier proves, or try again for a while.
+
+        Where a peer is silent and nothing waits for it, a no-op shall: so one that is
+        gone is found out though nobody writes.
+        """
+        if message.passed:
+            waiting = self._requests.passed(message.request, self._tip.committed)
+            yield from self._reply(waiting)
+            return
+        waiting = self._requests.failed(message.request, now)
+        if waiting is not None:
+            yield _refuse(
+                message.request, UnavailableError("the other copies do not confirm it")
+            )
+        if self.state is State.ACTIVE and not self._tip:
+            yield self._append((), 0)
+            yield from self.group.pump(now)
 
     def _inadmissible(self, records: int, cost: int) -> ToruaError | None:
         """Tell why so much more may not be begun now; None where it may."""
@@ -289,36 +346,25 @@ class Primary:
                 return UnavailableError("the shard is not yet served")
             case State.STOPPED:
                 return UnavailableError("this copy is no longer the primary")
+            case State.DRAINING:
+                return UnavailableError("the shard is being handed over")
             case State.FULL:
                 return DiskFullError("the disk of the shard's primary is full")
             case State.ACTIVE:
                 return self._overload(records, cost)
 
     def _overload(self, records: int, cost: int) -> ToruaError | None:
-        """Tell which limit so much more would break; None for none."""
-        limits = self._limits
+        """Tell what so much more lacks: copies to keep it, or room; None for none."""
+        limits, waiting = self._limits, self._requests
+        if not self.group.sufficient:
+            return UnavailableError("too few copies of the shard are in sync")
         if (
-            self._requests >= limits.requests
+            waiting.crowded(limits)
             or len(self._tip) + records > limits.records
-            or self._tip.cost + self._cost + cost > limits.bytes
+            or self._tip.cost + waiting.cost + cost > limits.bytes
         ):
             return OverloadedError("too many writes are in flight on this shard")
         return None
-
-    def _misused(self, write: Write) -> ToruaError | None:
-        """Tell whether an idempotency key came before with another request."""
-        key = write.idempotency
-        if key is None:
-            return None
-        same = self._in_flight.get(key.key)
-        if same is not None and same.idempotency is not None:
-            fingerprint = same.idempotency.fingerprint
-        else:
-            known = self._known(key, 0)
-            fingerprint = known.fingerprint if known else key.fingerprint
-        if fingerprint == key.fingerprint:
-            return None
-        return UnprocessableError("the idempotency key belongs to another request")
 
     def _append(self, effects: tuple[KvDelete, ...], now_ns: int) -> Append:
         """Put a record of the primary's own on the tip, and have it kept."""
@@ -331,47 +377,80 @@ class Primary:
     def _stored(self, seq: int, now: float) -> Iterator[Output]:
         """Note what this node keeps, and commit what all keep."""
         assert seq <= self._tip.seq, "stored what was never appended"
-        mine = self._reign.alloc_id
-        self._match[mine] = max(self._match[mine], seq)
+        self.group.own = max(self.group.own, seq)
+        yield from self._advance(now)
+
+    def _committable(self) -> int:
+        """Return the least seq that any tracked copy keeps: the checkpoint (R4)."""
+        return self.group.committable()
+
+    def _advance(self, now: float) -> Iterator[Output]:
+        """Commit what all keep, and do what waited for that."""
         done = self._tip.commit(self._committable())
         if done:
+            self._at = Position(done[-1].seq, done[-1].term, done[-1].time_ns)
             yield Apply(done)
-        if done and self.state is State.RECOVERING:
+            self.group.moved(now)
+        opened = self._no_op is not None and self._no_op <= self._tip.committed
+        if opened and self.state is State.RECOVERING:
             self.state = State.ACTIVE
             self._sweep_at = now + SWEEP_PERIOD_S
             yield Serve(self._reign.term)
         yield from self._answer()
-
-    def _committable(self) -> int:
-        """Return the least seq that any tracked copy keeps: the checkpoint (R4)."""
-        return min(self._match.values())
+        yield from self._drain()
 
     def _answer(self) -> Iterator[Output]:
-        """Answer, in order, whoever waited for no more than the checkpoint."""
-        while self._waiting and self._waiting[0].seq <= self._tip.committed:
-            waiting = self._leave()
+        """Answer, in order, whoever waited for no more than the checkpoint.
+
+        While too few copies are counted, nothing succeeds.
+        """
+        if self.group.sufficient:
+            for waiting in self._requests.take(self._tip.committed):
+                yield from self._reply(waiting)
+
+    def _reply(self, waiting: Waiting | None) -> Iterator[Output]:
+        """Answer all who wait for the same."""
+        if waiting is not None:
             outcomes = tuple(waiting.outcomes)
             for request in waiting.requests:
                 yield Reply(request, outcomes)
 
-    def _leave(self) -> _Waiting:
-        """Take the request out that has waited longest."""
-        waiting = self._waiting.popleft()
-        self._requests -= len(waiting.requests)
-        self._cost -= waiting.cost
-        if waiting.idempotency is not None:
-            del self._in_flight[waiting.idempotency.key]
-        return waiting
+    def _hand_over(self, target: AllocId, now: float) -> Iterator[Output]:
+        """Admit no more, so that another copy can lead with nothing in doubt."""
+        if self.state is State.ACTIVE and self.group.is_counted(target):
+            self.state = State.DRAINING
+            self._target, self._drain_by = target, now + HAND_OVER_S
+            yield from self._drain()
+
+    def _drain(self) -> Iterator[Output]:
+        """Say, once, that nothing is in flight, where that is waited for."""
+        if self.state is not State.DRAINING or self._target is None or not self.idle:
+            return
+        target, self._target = self._target, None
+        reign, shard = self._reign, self.group.shard
+        message = HandingOver(reign.shard, shard.history_uuid, reign.term, target)
+        yield Send(self.group.node_of(target), message)
+        yield Drained(reign.shard, reign.term, target, shard.shard_version)
+
+    def _resume(self) -> None:
+        """Admit again: nobody decided in time, and if anybody does yet, CAS decides."""
+        self._drain_by = self._target = None
+        if self.state is State.DRAINING:
+            self.state = State.ACTIVE
 
     def _full(self) -> Iterator[Output]:
-        """Fall back to what is kept; nothing above it was done."""
-        self._tip.drop()
-        if self.state is State.ACTIVE:
+        """Fall back to what is kept, where nobody else was sent more."""
+        if self.state in (State.ACTIVE, State.DRAINING):
+            self._resume()
             self.state = State.FULL
+        if not self.group.alone or self.group.streamed > self.group.own:
+            self._unwritten = True
+            return
+        self._no_op = None if self.state is State.RECOVERING else self._no_op
+        self._tip.drop()
         full = DiskFullError("the disk of the shard's primary is full")
         partly = OutcomeUnknownError("the disk became full in the middle of the batch")
-        while self._waiting:
-            waiting = self._leave()
+        for waiting in self._requests.drop():
             error = full if waiting.first > self._tip.committed else partly
             for request in waiting.requests:
                 yield _refuse(request, error)
@@ -379,11 +458,13 @@ class Primary:
     def _stop(self, detail: str) -> Iterator[Output]:
         """End the term: what is in flight may or may not be done (R12)."""
         self.state = State.STOPPED
-        self._sweep_at = None
+        self._sweep_at = self._drain_by = None
         self._tip.drop()
-        while self._waiting:
-            for request in self._leave().requests:
-                yield _refuse(request, OutcomeUnknownError(detail))
+        for waiting in self._requests.drop():
+            harmless = waiting.effectless
+            kind = UnavailableError if harmless else OutcomeUnknownError
+            for request in waiting.requests:
+                yield _refuse(request, kind(detail))
 
     def _arm(self, now: float) -> None:
         """See to it that there is a sweep to come."""
@@ -407,14 +488,9 @@ class Primary:
             self._sweep_at = None
         if effects:
             yield self._append(effects, now_ns)
+            yield from self.group.pump(now)
 
 
 def _refuse(request: int, error: ToruaError) -> Refuse:
     """Spell an error as the answer of a request."""
     return Refuse(request, error.code, error.detail)
-
-
-def _read_size(outcome: Outcome) -> int:
-    """Return how many bytes of a value an outcome carries."""
-    entry = outcome.entry
-    return 0 if entry is None or entry.value is None else len(entry.value)

@@ -10,11 +10,27 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Protocol
 
+from msgspec import Struct
+
 from torua.core.kv import Entry
 from torua.core.records import Answered, Effect, KvDelete, KvPut, Record
 
 RECORD_COST = 64
 """Bytes that a record, an effect or an operation costs beside keys and values."""
+
+
+class Position(Struct, frozen=True):
+    """Where a copy's view stands: a record that is committed and applied.
+
+    Attributes:
+        seq: the record; 0 for none.
+        term: its term; 0 for none.
+        time_ns: its time; 0 for none.
+    """
+
+    seq: int = 0
+    term: int = 0
+    time_ns: int = 0
 
 
 class View(Protocol):
@@ -148,6 +164,31 @@ class Tip:
         """Return the records in flight from ``seq`` on, in order."""
         count = max(0, self.seq - seq + 1)
         return tuple(islice(reversed(self._records), count))[::-1]
+
+    def term_at(self, seq: int) -> int | None:
+        """Return the term of a record in flight; None where it is not."""
+        place = seq - self.committed - 1
+        return self._records[place].term if 0 <= place < len(self._records) else None
+
+    def some(self, after: int, records: int, size: int) -> tuple[Record, ...]:
+        """Return records in flight from ``after + 1`` on: about a message full.
+
+        Args:
+            after: at least ``committed``.
+            records: at most so many.
+            size: about so many bytes, but a record at least.
+        """
+        found: list[Record] = []
+        assert after >= self.committed, "no longer in flight"
+        place = after - self.committed
+        while place < len(self._records) and len(found) < records:
+            record = self._records[place]
+            size -= cost_of(record)
+            if found and size < 0:
+                break
+            found.append(record)
+            place += 1
+        return tuple(found)
 
     def commit(self, seq: int) -> tuple[Record, ...]:
         """Take out the records up to ``seq``; the caller applies them to the view.

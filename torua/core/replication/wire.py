@@ -68,6 +68,7 @@ class Acked(Struct, frozen=True, tag="acked"):
         boot_epoch: the life of its node.
         match_seq: ``prev_seq`` plus the records of an accepted `Append`, never the
             length of a log.
+        gcp: the global checkpoint, as far as the copy knows it.
     """
 
     shard: ShardId
@@ -76,6 +77,7 @@ class Acked(Struct, frozen=True, tag="acked"):
     alloc_id: AllocId
     boot_epoch: int
     match_seq: int
+    gcp: int
 
 
 class Mismatch(Struct, frozen=True, tag="mismatch"):

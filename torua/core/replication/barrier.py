@@ -1,0 +1,213 @@
+"""Proof that a node's primaries are primaries still, for all of its shards at once.
+
+A read is answered only where every tracked peer says, to a nonce sent after the value
+was taken, that it knows of no later term: then nobody else can have acknowledged a
+write before the read began.  No clock is trusted for that (R22).
+
+What a reactor turn wants is gathered by `Want`, and goes out with `Flush` at the end of
+the turn: one fresh nonce a peer node, however many shards and reads there are.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+from msgspec import Struct
+
+from torua.core.ids import NodeId, ShardId
+from torua.core.replication.wire import (
+    BARRIER_ASKS_MAX,
+    NONCE_MAX,
+    Ask,
+    BarrierAsk,
+    BarrierSaid,
+)
+
+BARRIER_S = 0.5
+"""What is not answered by then is not answered; whoever waits asks anew."""
+
+
+class Want(Struct, frozen=True, tag=True):
+    """A primary's `Barrier` for one of its requests."""
+
+    shard: ShardId
+    request: int
+
+
+class Flush(Struct, frozen=True, tag=True):
+    """The turn ends: send what is wanted."""
+
+
+class Said(Struct, frozen=True, tag=True):
+    """A node answered."""
+
+    node: NodeId
+    message: BarrierSaid
+
+
+Input = Want | Flush | Said
+
+
+class SendAsk(Struct, frozen=True, tag=True):
+    """Send to a node, as well as it goes."""
+
+    node: NodeId
+    message: BarrierAsk
+
+
+class Done(Struct, frozen=True, tag=True):
+    """Tell the shard's copy, by `BarrierDone`, what became of its request."""
+
+    shard: ShardId
+    request: int
+    passed: bool
+
+
+Output = SendAsk | Done
+
+Peers = Callable[[ShardId], Sequence[tuple[NodeId, Ask]] | None]
+"""The tracked peers of a shard that is led here, now; None where none is."""
+
+
+class _Round(Struct, eq=False):
+    """What one shard wants of one turn.
+
+    Invariants: ``pending`` are the nodes that have yet to say yes; once ``over`` its
+    requests were told.
+    """
+
+    shard: ShardId
+    requests: list[int]
+    pending: dict[NodeId, None]
+    over: bool = False
+
+
+class _Question(Struct):
+    """One message under way.
+
+    Invariants: ``rounds`` are in the order of its asks.
+    """
+
+    node: NodeId
+    rounds: list[_Round]
+    due: float
+
+
+class Barriers:
+    """The barriers of one node, in one life.
+
+    Invariants: a nonce is used once; a request is told once what became of it; what is
+    under way ends by its answers or by time.
+
+    Performance: one message a peer node a turn; O(shards asked about).
+    """
+
+    def __init__(self, peers: Peers, random: Random) -> None:
+        """Begin with nothing under way.
+
+        Args:
+            peers: tells whom to ask, at the moment of sending.
+            random: makes nonces.
+        """
+        self._peers = peers
+        self._random = random
+        self._wanted: dict[ShardId, list[int]] = {}
+        self._questions: dict[int, _Question] = {}
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a `Flush` is due at the end of this turn."""
+        return bool(self._wanted)
+
+    def receive(self, message: Input, now: float) -> list[Output]:
+        """Take one input, and answer what is to be done about it, in order.
+
+        Args:
+            message: what happened.
+            now: the caller's monotonic clock, in seconds.
+        """
+        match message:
+            case Want():
+                self._wanted.setdefault(message.shard, []).append(message.request)
+                return []
+            case Flush():
+                return list(self._flush(now))
+            case Said():
+                return list(self._said(message))
+
+    def wake(self, now: float) -> list[Output]:
+        """Give up on what was not answered in time."""
+        return list(self._expire(now))
+
+    def next_deadline(self) -> float | None:
+        """Tell when the first question was not answered in time."""
+        first = next(iter(self._questions.values()), None)
+        return first.due if first else None
+
+    def _flush(self, now: float) -> Iterator[Output]:
+        """Ask all peers of all shards of which something is wanted."""
+        wanted, self._wanted = self._wanted, {}
+        asks: dict[NodeId, list[tuple[Ask, _Round]]] = {}
+        for shard, requests in wanted.items():
+            peers = self._peers(shard)
+            nodes = dict.fromkeys(node for node, _ in peers or ())
+            made = _Round(shard, requests, nodes)
+            if not peers:
+                yield from self._end(made, peers is not None)
+            for node, ask in peers or ():
+                asks.setdefault(node, []).append((ask, made))
+        for node, found in asks.items():
+            for start in range(0, len(found), BARRIER_ASKS_MAX):
+                yield self._ask(node, found[start : start + BARRIER_ASKS_MAX], now)
+
+    def _ask(self, node: NodeId, found: list[tuple[Ask, _Round]], now: float) -> Output:
+        """Send one message, under a fresh nonce."""
+        nonce = self._nonce()
+        rounds = [made for _, made in found]
+        self._questions[nonce] = _Question(node, rounds, now + BARRIER_S)
+        return SendAsk(node, BarrierAsk(nonce, tuple(ask for ask, _ in found)))
+
+    def _nonce(self) -> int:
+        """Make a nonce that no other question has, late answers included."""
+        return self._random.randrange(1, NONCE_MAX)
+
+    def _said(self, said: Said) -> Iterator[Output]:
+        """Match an answer with its question; what fits none does nothing."""
+        question = self._questions.get(said.message.nonce)
+        if question is None or question.node != said.node:
+            return
+        del self._questions[said.message.nonce]
+        answers = said.message.answers
+        fits = len(answers) == len(question.rounds)
+        for place, made in enumerate(question.rounds):
+            if not fits or answers[place] is not True:
+                yield from self._end(made, False)
+                continue
+            made.pending.pop(said.node, None)
+            if not made.pending:
+                yield from self._end(made, True)
+
+    def _expire(self, now: float) -> Iterator[Output]:
+        """End the questions whose time is over."""
+        for nonce, question in tuple(self._questions.items()):
+            if question.due > now:
+                return
+            del self._questions[nonce]
+            for made in question.rounds:
+                yield from self._end(made, False)
+
+    def _end(self, made: _Round, passed: bool) -> Iterator[Output]:
+        """Tell the requests of a round, once."""
+        if not made.over:
+            made.over = True
+            for request in made.requests:
+                yield Done(made.shard, request, passed)
+
+
+def say(ask: BarrierAsk, confirms: Callable[[Ask], bool]) -> BarrierSaid:
+    """Answer another node's barrier.
+
+    Args:
+        ask: what it sent.
+        confirms: asks the copy of this node that is meant; False where there is none.
+    """
+    return BarrierSaid(ask.nonce, tuple(confirms(each) for each in ask.asks))
