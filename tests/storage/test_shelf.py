@@ -110,7 +110,8 @@ def install(shelf: Shelf, log: Log, facts: SnapshotFacts, data: bytes) -> None:
     incoming = shelf.receive(SHARD, TWO, facts)
     for begin in range(0, len(data), 10_000):
         incoming.write(data[begin : begin + 10_000])
-    shelf.finish(SHARD, TWO, incoming, CopyFacts("h", 3, facts.seq))
+    shelf.finish(SHARD, TWO, incoming)
+    shelf.prepare(SHARD, TWO, CopyFacts("h", 3, facts.seq))
     log.set_start(TWO, facts.seq, facts.term)
     shelf.switch(SHARD, TWO)
 
@@ -228,6 +229,7 @@ def test_all_that_is_here_is_listed_and_erased(tmp_path: Path) -> None:
     shelf.open(SHARD, ONE).close()
     facts = SnapshotFacts(1, 1, 1, 1, b"")
     shelf.receive(SHARD, TWO, facts).close()
+    shelf.drop(SHARD, TWO)
     shelf.outgoing(SHARD, ONE, "1").write_bytes(b"x")
     assert shelf.copies() == [(SHARD, ONE), (SHARD, TWO)]
     shelf.clean()

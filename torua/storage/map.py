@@ -276,6 +276,23 @@ class Map:
             connection.execute("BEGIN")
             self._verify(connection)
 
+    def reopen(self) -> None:
+        """Open again after `close`: what stands there now, as `open` does.
+
+        Raises:
+            CorruptionError, DiskError, DiskFullError: as `open`; it stays closed.
+        """
+        with blame(self._path):
+            self._connection = connect(self._path)
+        self._durable_seq = 0
+        try:
+            with blame(self._path):
+                self._begin()
+            self.checkpoint()
+        except BaseException:
+            self._connection.close()
+            raise
+
     def close(self) -> None:
         """Let go of the database; what was applied is then durable."""
         with blame(self._path):

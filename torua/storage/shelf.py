@@ -8,7 +8,7 @@
 
 A snapshot takes a copy's place in steps, of which the log's is the one that counts:
 
-    .part --finish--> .new --Log.set_start--> (decided) --switch--> <alloc_id>
+    .part --finish--> .new --prepare, Log.set_start--> (decided) --switch--> <alloc_id>
 
 A crash before the log's step leaves the old copy, and ``.new`` is removed; one behind
 it leaves the switch to be done, which `settle` does when the copy is opened.
@@ -235,16 +235,13 @@ class Shelf:
             blame(error, place)
         return Incoming(place, facts, file)
 
-    def finish(
-        self, shard: ShardId, alloc: AllocId, incoming: Incoming, facts: CopyFacts
-    ) -> None:
+    def finish(self, shard: ShardId, alloc: AllocId, incoming: Incoming) -> None:
         """Check a snapshot that came whole, row by row, and make it durable.
 
         Args:
             shard: of which shard.
             alloc: which copy.
             incoming: all of it.
-            facts: what the copy is to know once it is installed.
 
         Raises:
             CorruptionError: it is not what was sent.
@@ -257,11 +254,36 @@ class Shelf:
         view.close()
         if (digest, term) != (origin.digest, origin.term):
             raise CorruptionError(f"{place}: the snapshot is not what was sent")
-        StableStore(place / FACTS_NAME, self._files).save(plain.spell(facts))
         StableStore(place / _ORIGIN_NAME, self._files).save(plain.spell(origin))
         new = self._beside(shard, alloc, ".new")
         self._remove(new)
         self._rename(place, new)
+
+    def prepare(self, shard: ShardId, alloc: AllocId, facts: CopyFacts) -> None:
+        """Put the copy's facts beside a finished snapshot, before the log's step.
+
+        Args:
+            shard: of which shard.
+            alloc: which copy.
+            facts: what it is not to forget by the switch.
+
+        Raises:
+            DiskError, DiskFullError: they may be missing.
+        """
+        place = self._beside(shard, alloc, ".new")
+        StableStore(place / FACTS_NAME, self._files).save(plain.spell(facts))
+
+    def drop(self, shard: ShardId, alloc: AllocId) -> None:
+        """Remove a finished snapshot that is not to be installed.
+
+        Args:
+            shard: of which shard.
+            alloc: which copy.
+
+        Raises:
+            DiskError: it could not be removed.
+        """
+        self._remove(self._beside(shard, alloc, ".new"))
 
     def switch(self, shard: ShardId, alloc: AllocId) -> None:
         """Put a finished snapshot in a copy's place, once the log begins behind it.

@@ -1,0 +1,146 @@
+"""What copies say to copies on other nodes: carried as notices, many in one.
+
+All that the copies of this node have for one other node in one turn of the reactor goes
+in one message.  A notice may be lost, with the connection: the machines ask again.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Protocol
+
+from msgspec import Meta
+from prometheus_client import CollectorRegistry, Counter
+from twisted.internet.interfaces import IReactorTime
+
+from torua.codec.frames import Lane
+from torua.codec.plain import plain, shape
+from torua.core.ids import NodeId
+from torua.core.replication.tip import RECORD_COST, cost_of
+from torua.core.replication.wire import Append, Message
+from torua.net.handlers import Inbound
+
+KIND = "repl"
+
+BODY_BYTES_MAX = 2 << 20
+"""One notice is spelled and read in milliseconds; a larger message goes alone."""
+
+MESSAGES_MAX = 4096
+"""No more go in one notice, however small."""
+
+_Messages = Annotated[list[Message], Meta(max_length=MESSAGES_MAX)]
+
+Deliver = Callable[[NodeId, Message], None]
+
+
+class Peers(Protocol):
+    """The connections to the other nodes."""
+
+    def handle(
+        self, kind: str, handler: Callable[[Inbound], Awaitable[object]]
+    ) -> None:
+        """Have all messages of one kind handled from now on.
+
+        Args:
+            kind: of messages.
+            handler: a coroutine function.
+        """
+
+    def send(
+        self, node_id: NodeId, kind: str, body: object, *, lane: Lane = Lane.CONTROL
+    ) -> None:
+        """Send a notice, as well as it goes.
+
+        Args:
+            node_id: to whom.
+            kind: of message.
+            body: plain values.
+            lane: how urgent it is.
+        """
+
+
+class Post:
+    """Carries messages between the copies here and those elsewhere.
+
+    Invariants: messages to one node leave in the order of `send`; a turn is due exactly
+    while something waits.
+
+    Threading: the reactor's thread.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        peers: Peers,
+        deliver: Deliver,
+        registry: CollectorRegistry,
+    ) -> None:
+        """Carry messages from now on.
+
+        Args:
+            clock: the reactor.
+            peers: connections to the others.
+            deliver: takes a message that came, and from which node.
+            registry: of the node's metrics.
+        """
+        self._clock = clock
+        self._peers = peers
+        self._deliver = deliver
+        self._waiting: dict[NodeId, deque[Message]] = {}
+        self._messages = Counter(
+            "torua_replication_messages",
+            "Messages between copies of shards",
+            ["way"],
+            registry=registry,
+        )
+        self._bytes = Counter(
+            "torua_replication_bytes",
+            "Bytes of records sent to other copies, estimated",
+            registry=registry,
+        )
+        peers.handle(KIND, self._on_notice)
+
+    def send(self, node: NodeId, message: Message) -> None:
+        """Send a message at the end of this turn.
+
+        Args:
+            node: to which.
+            message: for a copy there.
+        """
+        if not self._waiting:
+            self._clock.callLater(0, self._flush)
+        self._waiting.setdefault(node, deque()).append(message)
+
+    def _flush(self) -> None:
+        """Send what waits."""
+        waiting, self._waiting = self._waiting, {}
+        for node, messages in waiting.items():
+            while messages:
+                self._send(node, messages)
+
+    def _send(self, node: NodeId, messages: deque[Message]) -> None:
+        """Send as many as fit into one notice."""
+        body: list[object] = []
+        size = 0
+        while messages and len(body) < MESSAGES_MAX:
+            cost = _cost(messages[0])
+            if body and size + cost > BODY_BYTES_MAX:
+                break
+            size += cost
+            body.append(plain(messages.popleft()))
+        self._messages.labels("out").inc(len(body))
+        self._bytes.inc(size)
+        self._peers.send(node, KIND, body, lane=Lane.REPLICATION)
+
+    async def _on_notice(self, inbound: Inbound) -> None:
+        """Take what another node sent; ProtocolError where it is no such thing."""
+        messages = shape(inbound.body, _Messages)
+        self._messages.labels("in").inc(len(messages))
+        for message in messages:
+            self._deliver(inbound.node_id, message)
+
+
+def _cost(message: Message) -> int:
+    """Estimate what a message takes, in bytes."""
+    if isinstance(message, Append):
+        return RECORD_COST + sum(cost_of(record) for record in message.records)
+    return RECORD_COST
