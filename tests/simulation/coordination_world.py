@@ -45,7 +45,7 @@ from torua.core.coordination.timing import Timing
 from torua.core.coordination.voters import has_majority
 from torua.core.ids import Address, NodeId
 from torua.core.members import Member, Meta, Status
-from torua.core.state import ClusterState, CopyState, Settings
+from torua.core.state import ClusterState, Settings
 
 SUSPECT_AFTER_S = 0.8
 DEAD_AFTER_S = 2.0
@@ -256,6 +256,8 @@ class Node:
                 self.crash()
                 return
             self._perform_one(output)
+            if self.machine is None:
+                return
         self.cluster.rules.keeps(self.life, self.machine.register)
         self._arm()
 
@@ -379,6 +381,7 @@ class Cluster:
         rough: bool = False,
         expect: int | None = None,
         make: Machine = Coordination,
+        settings: Settings = Settings(shards=4),  # noqa: B008 it is frozen
     ) -> None:
         """Make nodes that expect each other; none is started.
 
@@ -389,6 +392,7 @@ class Cluster:
             rough: see the attribute.
             expect: how many nodes each of them expects; None for all.
             make: the machine's class, or one that breaks a rule.
+            settings: what is fixed for the cluster.
         """
         self.world = World(seed)
         trouble = {"loss": 0.05, "duplication": 0.1, "reordering": 0.1, "ghosts": True}
@@ -400,7 +404,7 @@ class Cluster:
         self.make = make
         self.rules = Rules()
         self.timing = Timing()
-        founding = Founding("sim", Settings(shards=4), expect or size + tiebreaker)
+        founding = Founding("sim", settings, expect or size + tiebreaker)
         self.nodes: dict[NodeId, Node] = {}
         self.gone: set[NodeId] = set()
         self.answers = dict.fromkeys(Verdict, 0)
@@ -422,9 +426,19 @@ class Cluster:
             roles: among ``data`` and ``voter``.
             founding: how it may form a cluster; later nodes only join.
         """
-        node = Node(self, f"n{len(self.nodes):02}", roles, founding)
+        node = self.node_of(f"n{len(self.nodes):02}", roles, founding)
         self.nodes[node.id] = node
         return node
+
+    def node_of(self, name: str, roles: tuple[str, ...], founding: Founding) -> Node:
+        """Make what stands for a node here.
+
+        Args:
+            name: its id.
+            roles: among ``data`` and ``voter``.
+            founding: how it may form a cluster.
+        """
+        return Node(self, name, roles, founding)
 
     def lose(self, node: Node) -> Node:
         """Take a node's disk away; return what stands in its place, not started."""
@@ -513,8 +527,8 @@ class Cluster:
             demand(node.id in entries, "C12", node.id, "is not taken in")
         shards = leader.machine.applied.state.shards.values()
         for shard in shards:
-            lost = shard.copies[0].node in self.gone
-            started = shard.copies[0].state is CopyState.STARTED
+            lost = any(copy.node in self.gone for copy in shard.copies)
+            started = bool(shard.in_sync)
             demand(started or lost, "C12", "shard", shard.shard, "is not started")
 
     def _gossip(self) -> None:

@@ -3,11 +3,14 @@
 from collections.abc import Collection, Iterable
 from random import Random
 
+from torua.core.allocation.balancing import hand_over, move
 from torua.core.allocation.belonging import admit
 from torua.core.allocation.delays import Delays
 from torua.core.allocation.failover import fail_over
 from torua.core.allocation.first import assign
+from torua.core.allocation.rebuilding import rebuild
 from torua.core.allocation.site import Site
+from torua.core.allocation.traffic import Traffic
 from torua.core.ids import NodeId
 from torua.core.members import Member
 from torua.core.state import ClusterState
@@ -38,4 +41,8 @@ def reconcile(  # noqa: PLR0913
     if not state.shards:
         live = sum(each.is_live and each.node_id in state.nodes for each in known)
         return assign(state, site, live, random)
-    return fail_over(state, site)
+    state = fail_over(state, site)
+    traffic = Traffic(state, site)
+    state = rebuild(state, site, traffic, random)
+    state = move(state, site, traffic, random)
+    return hand_over(state, site)

@@ -6,7 +6,7 @@ should be, one publication at a time, and the first of its term changes nothing 
 
 from random import Random
 
-from torua.core.allocation import execute, reconcile
+from torua.core.allocation import Delays, execute, reconcile
 from torua.core.coordination.circle import Circle
 from torua.core.coordination.commands import Commands
 from torua.core.coordination.messages import (
@@ -58,7 +58,25 @@ class Leading:
         self._circle = Circle(facts.accepted.state)
         self._publisher = Publisher()
         self._positions = self._publisher.positions
+        self._delays = Delays()
         self._publish_by = 0.0
+        self._check_at = 0.0
+        self._led_since = 0.0
+
+    def _begin_term(self, now: float) -> None:
+        """Remember nothing of earlier terms, and ask all whether they are there."""
+        self._led_since = now
+        self._delays = Delays()
+        self._pulse.lead(now, self._timing.check_interval_s)
+        self._send_checks(now)
+
+    def _send_checks(self, now: float) -> None:
+        """Begin a round of heartbeats to everybody else."""
+        nonce = self._pulse.begin_round(now)
+        for node in self._targets():
+            if node != self.me:
+                self._send_check(node, leads=True, nonce=nonce)
+        self._check_at = now + self._timing.check_interval_s
 
     def _targets(self) -> list[NodeId]:
         """Return whom this node leads: itself first, the voters, and all who live."""
@@ -74,7 +92,15 @@ class Leading:
         state = old.state
         for command in self._commands.publish():
             state = execute(state, command)
-        state = reconcile(state, self._circle.members.values(), self._random)
+        nodes = [node for node in state.nodes if node != self.me]
+        state = reconcile(
+            state,
+            self._circle.members.values(),
+            self._random,
+            lost={node for node in nodes if self._pulse.is_lost(node)},
+            delays=self._delays,
+            now=now,
+        )
         voters = self._next_voters(old.voters, now)
         if state is old.state and voters == old.voters:
             self._outbox.add(self._commands.done())

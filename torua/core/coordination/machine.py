@@ -103,9 +103,7 @@ class Coordination(Leading):
         self._founding = founding
         self._candidacy = Candidacy(timing, random)
         self._highest_term = facts.term
-        self._check_at = 0.0
         self._lost_at = 0.0
-        self._led_since = 0.0
 
     @property
     def term(self) -> int:
@@ -233,7 +231,8 @@ class Coordination(Leading):
         self._advance(now)
 
     def _disconnected(self, peer: NodeId, now: float) -> None:
-        """Doubt a coordinator whose connection broke: it must answer soon."""
+        """Doubt a node whose connection broke: it must answer soon."""
+        self._pulse.broke(peer, now)
         doubt_until = now + self._timing.reset_grace_s
         follows = self.mode is Mode.FOLLOWER and peer == self.coordinator
         if follows and self._lost_at > doubt_until:
@@ -315,9 +314,8 @@ class Coordination(Leading):
         """Coordinate: say so to all, and publish what was accepted in this term."""
         self.mode, self.coordinator = Mode.COORDINATOR, self.me
         self._candidacy.settle()
-        self._led_since = now
         self._outbox.notice(Event.ELECTED, self.me)
-        self._send_checks(now)
+        self._begin_term(now)
         blank = blank_state(self._founding, self._random)
         self._propose(*self.register.first(blank), now=now)
 
@@ -450,14 +448,6 @@ class Coordination(Leading):
         self.register.resign()
         self._outbox.add(self._commands.drop())
         self._stand_later(now, 0.0)
-
-    def _send_checks(self, now: float) -> None:
-        """Begin a round of heartbeats to everybody else."""
-        nonce = self._pulse.ask(now)
-        for node in self._targets():
-            if node != self.me:
-                self._send_check(node, leads=True, nonce=nonce)
-        self._check_at = now + self._timing.check_interval_s
 
     # The state
 

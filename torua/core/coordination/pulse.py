@@ -2,18 +2,32 @@
 
 An answer to a check counts from when the check was *asked*, which the nonce tells; so
 an answer that was long under way proves nothing about now.
+
+A coordinator loses a node that misses `MISSES` rounds of checks, or one round where it
+was in doubt before: since its connection broke, or, for a new coordinator, since no
+voter has heard of it lately.  A round is missed when the next one begins, so that a
+pause of this node itself loses nobody.
 """
+
+from collections import deque
 
 from torua.core.ids import NodeId
 
 ROUNDS_KEPT = 64
 """Answers to older rounds than these tell nothing that matters."""
 
+MISSES = 3
+"""How many rounds a node may miss before it is lost."""
+
+STALE_ROUNDS = 10
+"""Who was not heard of for so many rounds was not listened to: that tells nothing."""
+
 
 class Pulse:
     """What this node heard of others.
 
-    Invariants: times only rise; no time lies in the future.
+    Invariants: times only rise; no time lies in the future; only the last round that
+    was begun is open.
     """
 
     def __init__(self, nonce: int) -> None:
@@ -27,6 +41,8 @@ class Pulse:
         self._asked: dict[int, float] = {}
         self._answered: dict[NodeId, float] = {}
         self._heard: dict[NodeId, float] = {}
+        self._rounds: deque[float] = deque(maxlen=MISSES + 1)
+        self._doubted: dict[NodeId, float] = {}
 
     def ask(self, now: float) -> int:
         """Begin a round of checks; return its nonce."""
@@ -60,6 +76,44 @@ class Pulse:
             when: at what time, in this node's clock.
         """
         self._heard[node] = max(when, self._heard.get(node, when))
+        if when > self._doubted.get(node, when):
+            del self._doubted[node]
+
+    def lead(self, now: float, interval: float) -> None:
+        """Begin to lose nodes; what others heard of them until now counts.
+
+        Args:
+            now: this node's clock.
+            interval: how long a round takes, in seconds.
+        """
+        self._rounds.clear()
+        for node, when in self._heard.items():
+            if MISSES * interval <= now - when <= STALE_ROUNDS * interval:
+                self._doubted.setdefault(node, now)
+
+    def begin_round(self, now: float) -> int:
+        """Ask all, as a coordinator; the round before is over.  Return the nonce."""
+        self._rounds.append(now)
+        return self.ask(now)
+
+    def broke(self, node: NodeId, now: float) -> None:
+        """Doubt a node from now on, for the connection with it broke.
+
+        Args:
+            node: which.
+            now: this node's clock.
+        """
+        self._doubted[node] = now
+
+    def is_lost(self, node: NodeId) -> bool:
+        """Tell whether a node missed too many of this coordinator's rounds."""
+        answered = self._answered.get(node)
+        over = list(self._rounds)[:-1]
+        missed = [asked for asked in over if answered is None or asked > answered]
+        doubted = self._doubted.get(node)
+        if doubted is not None and any(asked >= doubted for asked in missed):
+            return True
+        return len(missed) >= MISSES
 
     def heard(self, since: float) -> set[NodeId]:
         """Return who gave a sign of life at ``since`` or later."""
