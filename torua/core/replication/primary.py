@@ -311,7 +311,8 @@ class Primary:
         elif self._requests.crowded(self._limits):
             yield _refuse(request, OverloadedError("too many requests are in flight"))
         else:
-            yield from self._admit(Waiting([request], 1, 0, RECORD_COST, None), now)
+            waiting = Waiting([request], self._tip.seq + 1, 0, RECORD_COST, None)
+            yield from self._admit(waiting, now)
 
     def _prove(self, request: int, now: float) -> Iterator[Output]:
         """Ask for another barrier; where nobody is left to ask, that is proof."""
