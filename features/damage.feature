@@ -50,6 +50,15 @@ Feature: Disks fail, and nobody loses anything or reads a wrong byte
       | the log is deleted                   |
       | a map is cut in the middle           |
 
+  @slow
+  Scenario: A node comes back with an empty disk
+    Given 3 nodes, with 2 copies of each shard
+    And clients that remember what they saw
+    When a node with primaries is killed, though not the coordinator
+    And the harmed node comes back with an empty disk
+    Then its copies are rebuilt within 100 seconds
+    And all that the clients saw has one order, and all copies are equal
+
   Scenario Outline: While the node of an only copy is down, <damage>
     Given 3 nodes, with 1 copies of each shard
     And 50 keys

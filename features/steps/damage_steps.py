@@ -184,6 +184,15 @@ def rebuilt(context, seconds):
     print(f"green {took:.1f} s later")
 
 
+@when("the harmed node comes back with an empty disk")
+def empty_disk(context):
+    """Under its old name, but as a new node: it needs a seed."""
+    cluster, node = context.cluster, context.harmed
+    shutil.rmtree(node.data_dir)
+    node.spawn("--join", cluster.any().about["cluster"], *cluster.options)
+    node.wait_until_listening()
+
+
 @when("the harmed node comes back, or refuses to")
 def back_or_refuses(context):
     """Wait until it is the one or the other."""
