@@ -351,7 +351,7 @@ def test_the_end_of_a_term_leaves_outcomes_unknown(
     for request in (write, attached):
         assert desk.refusals[request].error == "outcome-unknown"
     assert desk.refusals[read].error == "unavailable", "it changed nothing"
-        assert desk.refusals[request].detail == end.detail
+    assert desk.refusals[read].detail == end.detail
     assert desk.tell(Stored(2)) == []
     late = desk.write(Put(b"k", b"v"))
     assert desk.refusals[late].error == "unavailable"

@@ -43,6 +43,9 @@ LARGE_BYTES = 48 << 10
 PROBE_S = 0.3
 """So long nothing was acknowledged: ask where the copy stands, and begin anew there."""
 
+SNAPSHOT_S = 2.0
+"""How often a copy is asked whether it still waits for its snapshot."""
+
 NOTICE_S = 0.02
 """A copy hears of a new checkpoint with the next records, or after this."""
 
@@ -198,7 +201,7 @@ class Follower(Struct):
         more = message.match_seq > self.match
         self.gcp = max(self.gcp, message.gcp)
         self.match = max(self.match, message.match_seq)
-        if self.state is State.PROBING or self.next <= self.match:
+        if self._found(more):
             self._restart(self.match)
             self.state = State.STREAMING
         while self.sent and self.sent[0][0] <= self.match:
@@ -243,7 +246,7 @@ class Follower(Struct):
         """Have a snapshot sent in a session that was not known yet."""
         if self.state is not State.SNAPSHOT or message.nonce == self.nonce:
             return
-        self.nonce, self.due = message.nonce, None
+        self.nonce, self.due = message.nonce, now + SNAPSHOT_S
         yield NeedSnapshot(
             self.node, self.alloc_id, self.boot_epoch, message.term, message.nonce
         )
@@ -253,7 +256,8 @@ class Follower(Struct):
         if self.due is None or now < self.due:
             return
         if self.state is State.SNAPSHOT:
-            yield from self._want_snapshot(source, now)
+            self.due = now + (PROBE_S if self.nonce is None else SNAPSHOT_S)
+            yield self._wanted(source)
         elif self.sent or self.state is State.PROBING:
             yield from self.probe(max(self.match, self._position()), source, now)
         else:
@@ -283,6 +287,12 @@ class Follower(Struct):
             and self.sent[-1][1] <= LARGE_BYTES
             and sum(size for _, size in self.sent) < WINDOW_BYTES
         )
+
+    def _found(self, more: bool) -> bool:
+        """Tell whether an acknowledgment shows anew where the copy stands."""
+        if self.state is State.SNAPSHOT:
+            return more
+        return self.state is State.PROBING or self.next <= self.match
 
     def _position(self) -> int:
         """Return where the last attempt began, while nobody said more."""
@@ -341,5 +351,9 @@ class Follower(Struct):
         self.sent.clear()
         self.nonce = None
         self.due = now + PROBE_S
+        yield self._wanted(source)
+
+    def _wanted(self, source: Source) -> Output:
+        """Ask for a session, the one that is open or another."""
         where = (source.shard, source.history, source.term, self.alloc_id)
-        yield Send(self.node, SnapshotWanted(*where))
+        return Send(self.node, SnapshotWanted(*where))

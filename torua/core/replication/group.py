@@ -80,7 +80,12 @@ class Group:
         self._followers: dict[AllocId, Follower] = {}
         self._asks: dict[AllocId, Asking] = {}
         self._rests = Rests()
-        self._begun = False
+        self._begun = self._growing = False
+        for copy in shard.copies:
+            if copy.alloc_id in shard.in_sync and self._add(copy.alloc_id):
+                follower = self._followers[copy.alloc_id]
+                follower.tracking = Tracking.TRACKED
+                follower.match = source.tip.committed
         self._join_by: dict[AllocId, float] = {}
 
     @property
@@ -145,15 +150,22 @@ class Group:
         self._begun = True
         committed = self._source.tip.committed
         suspected = tuple(suspects)
-        for copy in self.shard.copies:
-            if copy.alloc_id in self.shard.in_sync and self._add(copy.alloc_id):
-                follower = self._followers[copy.alloc_id]
-                follower.tracking = Tracking.TRACKED
-                follower.waiting_since = now
-                if copy.alloc_id in suspected:
-                    yield self._fail(follower, "its node was lost", now)
-                yield from follower.begin(committed, self._source, now)
+        for follower in self.tracked:
+            follower.waiting_since = now
+            if follower.alloc_id in suspected:
+                yield self._fail(follower, "its node was lost", now)
+            yield from follower.begin(committed, self._source, now)
         yield from self._discover(now)
+
+    def open(self, now: float) -> Iterator[Output]:
+        """Let copies grow into the in-sync set from now on: the no-op is committed.
+
+        Before, the checkpoint may be below what was acknowledged in an earlier term, so
+        a copy that holds it may lack that.
+        """
+        self._growing = True
+        for follower in self._followers.values():
+            yield from self._grow(follower, now)
 
     def receive(self, message: Input, now: float) -> Iterator[Output]:
         """Take an input about the copies; another does nothing.
@@ -335,7 +347,7 @@ class Group:
 
     def _joins_at(self, follower: Follower) -> float | None:
         """Tell when a copy that is near enough has rested enough."""
-        if not self._near(follower):
+        if not self._growing or not self._near(follower):
             return None
         return self._rests.until(follower.node)
 
@@ -346,7 +358,7 @@ class Group:
 
     def _grow(self, follower: Follower, now: float) -> Iterator[Output]:
         """Track a copy that holds the checkpoint; hold that for one that is near."""
-        if follower.tracking is Tracking.TRACKED:
+        if not self._growing or follower.tracking is Tracking.TRACKED:
             return
         rests_until = self._rests.until(follower.node)
         rests = rests_until is not None and now < rests_until

@@ -150,7 +150,7 @@ class Primary:
         self._judge = Judge(reign, self._tip, view, answers)
         self._requests = Requests()
         self._at = Position(reign.seq, reign.seq_term, reign.time_ns)
-        self._unwritten = False
+        self._unwritten = self._begun = False
         self._sweep_at: float | None = None
         self._no_op: int | None = None
         self._target: AllocId | None = None
@@ -236,6 +236,7 @@ class Primary:
             case Expire():
                 yield from self._expire(message.now_ns, now)
             case Begin() | RoomAgain():
+                self._begun = self._begun or isinstance(message, Begin)
                 yield from self._begin(message.now_ns, now)
             case DiskFull():
                 yield from self._full()
@@ -256,7 +257,7 @@ class Primary:
                 yield Append(again)
         if self.state is State.FULL:
             self.state = State.ACTIVE
-        elif self.state is State.RECOVERING and self._no_op is None:
+        elif self._begun and self._no_op is None:
             yield from self._open(now_ns, now)
 
     def _open(self, now_ns: int, now: float) -> Iterator[Output]:
@@ -397,6 +398,7 @@ class Primary:
             self.state = State.ACTIVE
             self._sweep_at = now + SWEEP_PERIOD_S
             yield Serve(self._reign.term)
+            yield from self.group.open(now)
         yield from self._answer()
         yield from self._drain()
 
@@ -444,7 +446,8 @@ class Primary:
         if self.state in (State.ACTIVE, State.DRAINING):
             self._resume()
             self.state = State.FULL
-        if not self.group.alone or self.group.streamed > self.group.own:
+        shared = not self.group.alone or self.group.streamed > self.group.own
+        if shared or self.gcp < self.group.own:
             self._unwritten = True
             return
         self._no_op = None if self.state is State.RECOVERING else self._no_op

@@ -363,6 +363,8 @@ class Replica:
         """Open a session for a snapshot; a copy that is in sync needs none."""
         if self._in_sync or self.stored < self.end:
             return
+        if self._match is not None:
+            yield self._ack(min(self._match, self.stored))
         if self._session is None:
             self._session = (self.term, self._nonce())
         yield self._say(SnapshotOpen(*self._speaking(self.term), self._session[1]))
