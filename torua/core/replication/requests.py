@@ -136,6 +136,8 @@ class Requests:
         waiting.proof = Proof.PASSED
         if waiting.seq > committed:
             return None
+        if waiting in self._queue:
+            self._queue.remove(waiting)
         self._leave(waiting)
         return waiting
 
