@@ -14,9 +14,10 @@ from statistics import quantiles
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "features"))
 
+from copies import check_copies
 from faults import FaultyCluster, FaultyNode
 from harm import wait_until_green
-from history import Load, check_copies
+from history import Load
 
 BEFORE_S = 0.3
 """The gap may begin with the last answer before the kill."""
@@ -115,7 +116,7 @@ def main() -> None:
         print("| killed | times | shards | p50 | p90 | p99 | worst |")
         print("|---|---|---|---|---|---|---|")
         print("\n".join(rows))
-        print(f"\n{load.verify()}\n{check_copies(cluster)}")
+        print(f"\n{load.verify()}\n{check_copies(cluster, given.replicas)}")
     except BaseException:
         cluster.close(keep=True)
         print(f"kept for a look: {cluster.root}", file=sys.stderr)

@@ -20,8 +20,9 @@ import urllib3
 sys.path.insert(0, str(Path(__file__).parents[1] / "features"))
 
 from cluster import key_path
+from copies import check_copies
 from faults import FaultyCluster, FaultyNode
-from history import Load, check_copies
+from history import Load
 
 SAMPLE_S = 5.0
 KEYS = 400
@@ -148,7 +149,7 @@ def main() -> None:
         print("|---|---|---|---|---|")
         for name, seen in samples.items():
             print(f"| {name} | {' | '.join(judge(seen))} |")
-        print(f"\n{load.verify()}\n{check_copies(cluster)}")
+        print(f"\n{load.verify()}\n{check_copies(cluster, given.replicas)}")
         kept = False
     finally:
         cluster.close(keep=kept)

@@ -20,9 +20,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from copies import check_copies
 from faults import FaultyCluster, FaultyNode
 from harm import wait_until_green
-from history import Load, check_copies
+from history import Load
 
 PERIOD_S = 10.0
 GAP_S = 5.0
@@ -171,7 +172,7 @@ def main() -> None:
         chaos.load.stop()
         wait_until_green(chaos.cluster)
         print(f"\n{chaos.load.verify()}")
-        print(check_copies(chaos.cluster, 60.0))
+        print(check_copies(chaos.cluster, given.replicas, 60.0))
         longest, told = max(chaos.worst)
         print(f"{len(chaos.worst)} faults; the longest gap: {longest:.2f} s, {told}")
         is_good = longest <= GAP_S

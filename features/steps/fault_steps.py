@@ -5,8 +5,9 @@ import time
 
 from behave import given, then, when
 from cluster import STOP_S, eventually
+from copies import check_copies
 from harm import SETTLE_S, faulty, wait_until_green, with_primaries
-from history import Asked, Load, ask, check_copies, keys_of
+from history import Asked, Load, ask, keys_of
 from watchers import Reader, Repeaters
 
 from torua.core.kv import Get, Put
@@ -71,7 +72,7 @@ def verify(context):
     context.load.wait_for_answers(20)
     context.load.stop()
     print(context.load.verify())
-    print(check_copies(context.cluster))
+    print(check_copies(context.cluster, context.cluster.replicas))
 
 
 @when("a node with primaries hangs for {seconds:d} seconds, with clients attached")
