@@ -5,6 +5,7 @@ and ask for what primaries ask; what they ask is delayed, doubled, reordered and
 After each change of the state the rules are asserted.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
@@ -134,6 +135,7 @@ class Play:
             now=self.now,
         )
         self.change(after, None)
+        self.check_traffic()
 
     def lead(self) -> None:
         """Let a primary that lives do something."""
@@ -347,7 +349,7 @@ class Play:
                 self.check_step(old, shard)
                 if command is None:
                     self.check_move(old, shard)
-                    self.moves += sum(c not in old.copies for c in fresh(shard, old))
+                    self.moves += added(shard, old)
         if isinstance(command, MarkInSync) and after is not before:
             where = next(
                 copy.node
@@ -408,6 +410,16 @@ class Play:
         assert not removed or len(kept) >= min(new.rf, len(old.copies)), "R16"
         assert set(new.in_sync) <= set(old.in_sync)
 
+    def check_traffic(self) -> None:
+        """Check that no node gives more copies away at once than it may."""
+        outward: Counter[NodeId] = Counter(
+            copy.node
+            for shard in self.state.shards.values()
+            for copy in shard.copies
+            if copy.state is CopyState.RELOCATING and copy.alloc_id in shard.in_sync
+        )
+        assert max(outward.values(), default=0) <= 2, outward
+
     # Calm
 
     def calm(self, rounds: int = 400) -> int:
@@ -457,15 +469,15 @@ class Play:
                 self.change(self.do(self.state, command), command)
 
 
-def fresh(new: Shard, old: Shard) -> list[object]:
-    """Return the copies that were added.
+def added(new: Shard, old: Shard) -> int:
+    """Count the copies that were added.
 
     Args:
         new: what the shard is.
         old: what it was.
     """
     known = {copy.alloc_id for copy in old.copies}
-    return [copy for copy in new.copies if copy.alloc_id not in known]
+    return sum(copy.alloc_id not in known for copy in new.copies)
 
 
 def primary_life(shard: Shard) -> tuple[AllocId, int]:

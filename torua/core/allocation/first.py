@@ -82,7 +82,7 @@ def _share(state: ClusterState, site: Site, random: Random) -> list[list[NodeId]
             if node is None:
                 break
             spare -= bool(nodes)
-            loads.add(node)
+            loads.share(node, nodes)
             nodes.append(node)
         nodes.sort(key=lambda node: leads[node])
         if nodes:

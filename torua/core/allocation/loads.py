@@ -1,5 +1,6 @@
 """How many copies each node has, and which node should get the next."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from random import Random
 
@@ -30,6 +31,7 @@ class Loads:
         """
         self._entries = {node: state.nodes[node] for node in nodes}
         self.counts = dict.fromkeys(self._entries, 0)
+        self._shared: Counter[tuple[NodeId, NodeId]] = Counter()
 
     def add(self, node: NodeId, copies: int = 1) -> None:
         """Count copies on a node; one that takes none is not counted.
@@ -40,6 +42,21 @@ class Loads:
         """
         if node in self.counts:
             self.counts[node] += copies
+
+    def share(self, node: NodeId, beside: Collection[NodeId]) -> None:
+        """Give a node a copy, and remember with whom it shares the shard.
+
+        Nodes that share few shards so far go together next: what one of them leaves
+        behind when it is lost is then led and rebuilt by many.
+
+        Args:
+            node: which.
+            beside: which nodes have the shard's other copies.
+        """
+        self.add(node)
+        for other in beside:
+            self._shared[node, other] += 1
+            self._shared[other, node] += 1
 
     def has_room(self, node: NodeId) -> bool:
         """Tell whether a node takes another copy."""
@@ -54,7 +71,7 @@ class Loads:
     def least(
         self, beside: Collection[NodeId], barred: Collection[NodeId] = ()
     ) -> NodeId | None:
-        """Choose the node for a copy: fewest copies, another zone, another host.
+        """Choose the node for a copy: fewest copies, another zone or host.
 
         Args:
             beside: which nodes have copies of the shard; none of them is chosen.
@@ -70,7 +87,11 @@ class Loads:
         ]
         return min(
             able,
-            key=lambda node: (self.counts[node], *self.crowding(node, beside)),
+            key=lambda node: (
+                self.counts[node],
+                *self.crowding(node, beside),
+                sum(self._shared[node, other] for other in beside),
+            ),
             default=None,
         )
 
