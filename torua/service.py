@@ -36,6 +36,7 @@ from torua.core.state import ClusterState
 from torua.errors import StartupError, ToruaError
 from torua.http.site import make_site
 from torua.net.peers import Identity, Peers
+from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
 from torua.node.logs import make_observer
@@ -284,9 +285,18 @@ class Node(Service):
             peers=self._peers,
             clock=reactor,
         )
-        self._site = make_site(
-            router, overview, self._registry, node_name=kept.name, reactor=reactor
+        feeds = ChangeFeeds(
+            kept.node_id,
+            self._coordinator,
+            looks,
+            self._peers,
+            reactor,
+            holders=router.holders,
+            random=SystemRandom(),
+            registry=self._registry,
         )
+        parts = (router, overview, feeds, self._registry)
+        self._site = make_site(*parts, node_name=kept.name, reactor=reactor)
 
     def _is_live(self, node_id: NodeId) -> bool:
         """Tell whether membership believes a node alive."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred
+from msgspec import Struct
+from twisted.internet.defer import Deferred, DeferredQueue
 
 from torua.core import views
+from torua.core.changes import Change
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import (
     Call,
@@ -205,3 +207,60 @@ class FakeOverview:
             raise self.failure
         copy = views.ShardCopyView("n1", "primary", "open", True, 7)
         return (views.ShardView(ShardId(0), "green", "n1", (copy,), 1, 2),)
+
+
+class FakeBatch(Struct, frozen=True):
+    """What a feed hands on."""
+
+    events: tuple[tuple[Change, str], ...] = ()
+    cursor: str = "c"
+    gone: str | None = None
+
+
+class FakeFeed:
+    """A feed that hands on what the test gives it.
+
+    Invariants: batches come in order.
+    """
+
+    def __init__(self) -> None:
+        """Begin without a batch."""
+        self.batches: DeferredQueue[FakeBatch] = DeferredQueue()
+        self.cursor = "begin"
+        self.asked = 0
+        self.closed = 0
+
+    async def next(self) -> FakeBatch:
+        """Wait for the next batch."""
+        self.asked += 1
+        return await self.batches.get()
+
+    def close(self) -> None:
+        """Note that nobody listens."""
+        self.closed += 1
+
+
+class FakeFeeds:
+    """Opens the one feed there is.
+
+    Invariants: none.
+    """
+
+    def __init__(self) -> None:
+        """Begin with a feed that nobody asked for."""
+        self.feed = FakeFeed()
+        self.asked: list[tuple[bytes, str]] = []
+        self.failure: ToruaError | None = None
+
+    async def open(self, prefix: bytes, since: str, call: Call) -> FakeFeed:
+        """Open it, or fail as the test wants it.
+
+        Args:
+            prefix: noted.
+            since: noted.
+            call: who asks.
+        """
+        self.asked.append((prefix, since))
+        if self.failure is not None:
+            raise self.failure
+        return self.feed

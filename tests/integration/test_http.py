@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.http.fakes import FakeKeyValue, FakeOverview
+from tests.http.fakes import FakeFeeds, FakeKeyValue, FakeOverview
 from torua.core.kv import VALUE_BYTES_MAX
 from torua.http.site import make_site
 
@@ -36,6 +36,7 @@ class HttpTests(TestCase):
         self.site = make_site(
             self.key_value,
             FakeOverview(),
+            FakeFeeds(),
             CollectorRegistry(),
             node_name="n1",
             reactor=REACTOR,

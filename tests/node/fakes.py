@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import Clock
 
 from torua.codec.plain import decode, encode
@@ -22,7 +23,7 @@ from torua.core.state import (
     Settings,
     Shard,
 )
-from torua.errors import ToruaError, UnavailableError
+from torua.errors import OutcomeUnknownError, ToruaError, UnavailableError
 from torua.net.peers import Inbound, Lane
 from torua.node.errands import Peers
 
@@ -353,7 +354,7 @@ class End(Peers):
         if other is None:
             raise UnavailableError("no connection")
         if node_id in self._wire.silent:
-            await Deferred[None]()
+            await self._silence(timeout_s)
         inbound = Inbound(
             self._node,
             1,
@@ -366,6 +367,15 @@ class End(Peers):
         answer = other._handlers[kind](inbound)
         return decode(encode(await answer))  # type: ignore[misc]
 
+    async def _silence(self, timeout_s: float) -> None:
+        """Wait for an answer in vain."""
+        waiting: Deferred[None] = Deferred()
+        waiting.addTimeout(timeout_s, self._wire.clock)
+        try:
+            await waiting
+        except DeferredTimeout as error:
+            raise OutcomeUnknownError("no answer") from error
+
 
 def member(node: NodeId, status: Status = Status.ALIVE) -> Member:
     """Make a member.
@@ -376,3 +386,18 @@ def member(node: NodeId, status: Status = Status.ALIVE) -> Member:
     """
     address = Address("h", int(node[0]))
     return Member(node, f"n{node[0]}", address, 1, 0, status, Meta(max_shards=5))
+
+
+def with_history(states: States, history: str) -> ClusterState:
+    """Make a state in which all shards began another history.
+
+    Args:
+        states: has the state to begin with.
+        history: its name.
+    """
+    state = states.state
+    shards = {
+        shard: structs.replace(held, history_uuid=history)
+        for shard, held in state.shards.items()
+    }
+    return structs.replace(state, shards=shards)

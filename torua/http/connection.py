@@ -27,6 +27,7 @@ from torua.http.problems import (
     TargetTooLongError,
 )
 from torua.http.routes import Match
+from torua.http.streaming import Streaming
 from torua.http.targets import ascii_line, split_target
 
 SERVER = f"Torua/{__version__}"
@@ -67,6 +68,9 @@ class Host(Protocol):
             error: what is wrong with it.
             request_id: its id.
         """
+
+    def streams(self, streaming: Streaming) -> None:
+        """Start an answer without an end, and end it when the site drains."""
 
     def opened(self, channel: "Channel") -> None:
         """Count a connection in."""
@@ -192,13 +196,22 @@ class ApiRequest(server.Request):
         self._held = 0
 
     def deliver(self, answer: Answer) -> None:
-        """Write the answer, unless there is nobody any more to read it."""
+        """Write the answer, unless there is nobody any more to read it.
+
+        A large body and a stream follow as the client takes them.
+        """
         if self._disconnected:
+            if answer.stream is not None:
+                answer.stream.close()
             return
         self.setResponseCode(answer.status)
         for name, value in self._headers(answer):
             self.responseHeaders.addRawHeader(name, value.encode("latin-1", "replace"))
-        if self.method == b"HEAD" or len(answer.body) <= limits.PIECE_BYTES:
+        if answer.stream is not None:
+            self.write(b"")
+            stream = Streaming(self, answer.stream, self.host_site.reactor)
+            self.host_site.streams(stream)
+        elif self.method == b"HEAD" or len(answer.body) <= limits.PIECE_BYTES:
             self.write(answer.body)
             self.finish()
         else:
@@ -214,7 +227,7 @@ class ApiRequest(server.Request):
         ]
         if answer.content_type is not None:
             found.append(("Content-Type", answer.content_type))
-        if answer.status not in NO_BODY_CODES:
+        if answer.status not in NO_BODY_CODES and answer.stream is None:
             found.append(("Content-Length", str(len(answer.body))))
         if self.cut or self.host_site.draining:
             found.append(("Connection", "close"))

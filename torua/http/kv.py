@@ -2,7 +2,6 @@
 
 from torua.core.kv import (
     DEFAULT_CONTENT_TYPE,
-    KEY_BYTES_MAX,
     Condition,
     Delete,
     Entry,
@@ -67,14 +66,17 @@ class KeyValueHandlers:
         return await self._write(Delete(key, parameters.conditions(ask.headers)), ask)
 
     async def list(self, ask: Ask) -> Answer:
-        """Answer GET of a list of keys."""
+        """Answer GET of a list of keys.
+
+        A page may be shorter than asked; only a null ``next`` is the end.
+        """
         timeout_s = parameters.timeout_s(ask.query)
         call = ask.call(timeout_s, reading=parameters.reading(ask))
         bounds = range(1, LIST_MAX + 1)
         values = parameters.boolean(ask.query, "values")
         page = await self._key_value.scan(
-            _key_or_nothing(ask, "prefix"),
-            _key_or_nothing(ask, "after"),
+            parameters.key_part(ask.query, "prefix"),
+            parameters.key_part(ask.query, "after"),
             parameters.whole(ask.query, "limit", LIST_DEFAULT, bounds),
             values,
             call,
@@ -122,14 +124,6 @@ def _content_type(ask: Ask) -> str:
     if len(content_type) > CONTENT_TYPE_BYTES_MAX:
         raise MalformedError(f"Content-Type: up to {CONTENT_TYPE_BYTES_MAX} bytes")
     return content_type
-
-
-def _key_or_nothing(ask: Ask, name: str) -> bytes:
-    """Read a key, or the beginning of one, from the query."""
-    key = ask.query.get(name, "").encode()
-    if len(key) > KEY_BYTES_MAX:
-        raise MalformedError(f"{name}: up to {KEY_BYTES_MAX} bytes")
-    return key
 
 
 def _page(page: Page, *, values: bool, raw: bool) -> dict[str, object]:

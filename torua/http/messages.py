@@ -1,6 +1,7 @@
 """One request and its answer, as values: what handlers see of HTTP."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from msgspec import Struct, json
 
@@ -58,14 +59,34 @@ class Ask(Struct, frozen=True):
         return Call(self.request_id, timeout_s, idempotency, self.traceparent, reading)
 
 
+class Stream(Protocol):
+    """A body that is not there yet, and may have no end."""
+
+    async def next(self) -> bytes | None:
+        """Return the next piece, once there is one; None at the end."""
+
+    def close(self) -> None:
+        """Hear that nobody will ask for more; that may be said twice."""
+
+
 class Answer(Struct, frozen=True):
-    """A response.  ``trouble`` is the error code of a problem, for metrics."""
+    """A response.
+
+    Attributes:
+        status: of HTTP.
+        headers: names and values.
+        body: all of it, unless there is a stream.
+        content_type: of the body.
+        trouble: the error code of a problem, for metrics.
+        stream: gives the body piece by piece.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     content_type: str | None = None
     trouble: str | None = None
+    stream: Stream | None = None
 
 
 def spelled(

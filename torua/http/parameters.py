@@ -33,6 +33,19 @@ def key_bytes(text: str) -> bytes:
     return key
 
 
+def key_part(query: Mapping[str, str], name: str) -> bytes:
+    """Read a key, or the beginning of one, from a query; empty where it is not there.
+
+    Args:
+        query: the parameters.
+        name: which.
+    """
+    key = query.get(name, "").encode()
+    if len(key) > KEY_BYTES_MAX:
+        raise MalformedError(f"{name}: up to {KEY_BYTES_MAX} bytes")
+    return key
+
+
 def whole(query: Mapping[str, str], name: str, default: int, bounds: range) -> int:
     """Read a whole number from a query.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from torua.core import views
+from torua.core.changes import Change
 from torua.core.kv import (
     Call,
     Delete,
@@ -61,6 +62,49 @@ class KeyValue(Protocol):
             limit: at most so many keys, 1 or more.
             values: whether the values come too.
             call: who asks, and how long it waits.
+        """
+
+
+class Batch(Protocol):
+    """What a feed hands on."""
+
+    @property
+    def events(self) -> Sequence[tuple[Change, str]]:
+        """Return changes in order, each with the cursor behind it."""
+
+    @property
+    def cursor(self) -> str:
+        """Return the cursor behind all of them."""
+
+    @property
+    def gone(self) -> str | None:
+        """Return the earliest cursor that is left, where the feed ends here."""
+
+
+class Feed(Protocol):
+    """One client's changes."""
+
+    @property
+    def cursor(self) -> str:
+        """Return the cursor behind all that was taken."""
+
+    async def next(self) -> Batch:
+        """Return what comes next; an empty batch where nothing did for a while."""
+
+    def close(self) -> None:
+        """Read no more.  Safe to call twice."""
+
+
+class ChangeFeeds(Protocol):
+    """Where feeds come from."""
+
+    async def open(self, prefix: bytes, since: str, call: Call) -> Feed:
+        """Begin a feed; raises `ToruaError`s.
+
+        Args:
+            prefix: of which keys.
+            since: a cursor; empty for what comes from now on, ``earliest`` for all.
+            call: who asks, and how long it waits for the beginning.
         """
 
 

@@ -14,6 +14,7 @@ from torua.core.kv import BULK_BYTES_MAX, VALUE_BYTES_MAX
 from torua.errors import ToruaError
 from torua.http import ids, limits
 from torua.http.bulk import BulkHandler
+from torua.http.changes import ChangesHandler
 from torua.http.cluster import ClusterHandlers
 from torua.http.connection import ApiRequest, Channel
 from torua.http.kv import KeyValueHandlers
@@ -21,13 +22,15 @@ from torua.http.messages import Answer, Ask
 from torua.http.metrics import Meter
 from torua.http.problems import problem
 from torua.http.routes import Match, Route, Router
-from torua.http.seams import KeyValue, Overview
+from torua.http.seams import ChangeFeeds, KeyValue, Overview
+from torua.http.streaming import Streaming
 from torua.http.targets import decoded, parse_query
 
 
 def make_site(  # noqa: PLR0913
     key_value: KeyValue,
     overview: Overview,
+    feeds: ChangeFeeds,
     registry: CollectorRegistry,
     *,
     node_name: str,
@@ -41,6 +44,7 @@ def make_site(  # noqa: PLR0913
     Args:
         key_value: where keys and values live.
         overview: the cluster as this node sees it.
+        feeds: opens change feeds.
         registry: where all metrics of this process are; the room declares its own, and
             those of the process, on it.
         node_name: this node's name, for ``Torua-Served-By`` of what it puts together.
@@ -52,6 +56,7 @@ def make_site(  # noqa: PLR0913
     router = Router(
         (
             *_key_value_routes(key_value, node_name),
+            Route("/changes", "GET", ChangesHandler(feeds, node_name).get),
             *_cluster_routes(ClusterHandlers(overview, registry)),
         )
     )
@@ -122,6 +127,7 @@ class ApiSite(Site):
         self.fresh_id = fresh_id
         self._connections_max, self._held_max = bounds
         self._open: dict[Channel, None] = {}
+        self._streaming: dict[Streaming, None] = {}
         self._held = 0
         self._draining: list[Deferred[None]] | None = None
 
@@ -168,10 +174,17 @@ class ApiSite(Site):
         self._draining = [*(self._draining or ()), waiting]
         timer = self.reactor.callLater(limits.DRAIN_S, self._cut_all)
         waiting.addCallback(lambda _: timer.cancel() if timer.active() else None)
+        for streaming in tuple(self._streaming):
+            streaming.finish()
         for channel in tuple(self._open):
             channel.close_if_idle()
         self._end_draining()
         return waiting
+
+    def streams(self, streaming: Streaming) -> None:
+        """Start an answer without an end, and end it when the site drains."""
+        self._streaming[streaming] = None
+        streaming.start().addCallback(lambda _: self._streaming.pop(streaming))
 
     def _end_draining(self) -> None:
         """Tell who drains that it is done, once it is."""

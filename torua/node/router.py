@@ -194,6 +194,10 @@ class Router:
         pages = await _all(part(shard) for shard in sorted(self._states.state.shards))
         return merge(pages, limit)
 
+    def holders(self, shard: ShardId) -> list[NodeId]:
+        """List the live nodes with a copy to be read, this one first, then in turn."""
+        return self._dispatch.holders(shard)
+
     def _shard(self, key: bytes) -> ShardId:
         """Return the shard of a key; UnavailableError before shards were given out."""
         slots = self._states.state.slots
