@@ -85,13 +85,15 @@ class Leading:
         return [self.me, *sorted(others - {self.me})]
 
     def _advance(self, now: float) -> None:
-        """Propose what should be, where this node may and anything should change."""
+        """Propose what should be, where this node may and anything should change.
+
+        Commands come last: nothing is decided upon what they change, such as who is in
+        sync, before that is committed.
+        """
         if not self.register.is_idle:
             return
         old = self.register.facts.accepted
         state = old.state
-        for command in self._commands.publish():
-            state = execute(state, command)
         nodes = [node for node in state.nodes if node != self.me]
         state = reconcile(
             state,
@@ -101,6 +103,8 @@ class Leading:
             delays=self._delays,
             now=now,
         )
+        for command in self._commands.publish():
+            state = execute(state, command)
         voters = self._next_voters(old.voters, now)
         if state is old.state and voters == old.voters:
             self._outbox.add(self._commands.done())
