@@ -84,6 +84,7 @@ class Disk:
             case Truncate():
                 assert job.after <= self.end
                 assert self.term_at(job.after) in (job.term, None)
+                assert job.after >= self.facts.gcp, "R6"
                 del self.log[job.after - self.base.seq :]
             case Keep():
                 self.facts = job.facts
@@ -115,10 +116,14 @@ class Station:
         self.replies: dict[int, tuple[Outcome, ...]] = {}
         self.refusals: dict[int, Refuse] = {}
         self.outside: Callable[[Station, Output], None] = lambda station, output: None
+        self.barriers_kind = barrier.Barriers
         self.boot()
 
     def boot(self) -> None:
-        """Begin the next life from what is on the disk."""
+        """Begin the next life from what is on the disk.
+
+        Nothing is known but what is durable there.
+        """
         self.epoch += 1
         self.jobs: deque[Output] = deque()
         self.reads: deque[ReadLog] = deque()
@@ -147,7 +152,12 @@ class Station:
             random=self.dice,
             limits=LIMITS,
         )
-        self.barriers = barrier.Barriers(lambda shard: self.copy.peers(), self.dice)
+        self.begin_barriers(self.barriers_kind)
+
+    def begin_barriers(self, kind: type[barrier.Barriers]) -> None:
+        """Begin the barriers of this life."""
+        self.barriers_kind = kind
+        self.barriers = kind(lambda shard: self.copy.peers(), self.dice)
 
     def crash(self) -> None:
         """Lose the process, and all but some of the first jobs."""
@@ -173,28 +183,31 @@ class Station:
             assert due is None or due > now, "woken in vain"
 
     def perform(self, outputs: list[Output]) -> None:
-        """Do what the copy asked, in order."""
+        """Do what the copy asked, in order.
+
+        What is for others goes outside.
+        """
         for output in outputs:
+            if isinstance(output, Append | Truncate | Keep):
+                self.jobs.append(output)
+                continue
             match output:
-                case Append() | Truncate() | Keep():
-                    if isinstance(output, Truncate):
-                        assert output.after >= self.copy.gcp, "R6"
-                    self.jobs.append(output)
                 case Apply():
-                    for record in output.records:
-                        self.map.apply(record)
-                        self.outside(self, output)
+                    self.apply(output)
                 case ReadLog():
                     self.reads.append(output)
                 case Reply():
                     self.replies[output.request] = output.outcomes
-                    self.outside(self, output)
                 case Refuse():
                     self.refusals[output.request] = output
                 case Failed():
                     self.failed = output.detail
-                case _:
-                    self.outside(self, output)
+            self.outside(self, output)
+
+    def apply(self, output: Apply) -> None:
+        """Bring the map forward."""
+        for record in output.records:
+            self.map.apply(record)
 
     def work(self, count: int, now: float) -> None:
         """Make the first jobs durable, and say so; then answer a reading.

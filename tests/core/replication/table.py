@@ -10,17 +10,20 @@ from collections.abc import Callable
 from itertools import count
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from tests.core.replication.desk import DictMap
-from tests.core.replication.station import HISTORY, SHARD, Station
+from tests.core.replication.ledger import KEYS, Claim, Ledger, batch
+from tests.core.replication.office import Office
+from tests.core.replication.station import SHARD, Station
 from torua.core.ids import AllocId
-from torua.core.kv import Condition, Delete, Get, IdempotencyKey, Operation, Outcome, Put
-from torua.core.records import KvPut, Record
-from torua.core.replication import barrier
+from torua.core.kv import (
+    Get,
+    IdempotencyKey,
+    Outcome,
+)
+from torua.core.replication import barrier, wire
 from torua.core.replication.copy import Role, ShardCopy
 from torua.core.replication.messages import (
-    Append,
     Apply,
     AskFail,
     AskInSync,
@@ -50,9 +53,7 @@ from torua.core.replication.messages import (
     Write,
 )
 from torua.core.replication.tip import Position
-from torua.core.state import Copy, CopyState, Primary, Shard
 
-KEYS = (b"a", b"b")
 STEP_S = 0.02
 
 
@@ -65,24 +66,10 @@ class Snapshot(Struct, frozen=True):
     image: DictMap
 
 
-class Claim(Struct):
-    """What a client asked, and what had been acknowledged to anybody before.
-
-    Invariants: ``floor`` does not change.
-    """
-
-    operations: tuple[Operation, ...]
-    floor: int
-    key: str | None = None
-    read: Outcome | None = None
-    station: Station | None = None
-
-
 class Table:
     """One shard, its copies, and all between them.
 
-    Invariants: ``ledger`` is what was applied anywhere, by seq; ``shard`` is the
-    committed state.
+    Invariants: a message that was delivered is no longer on the wire.
     """
 
     def __init__(
@@ -105,39 +92,24 @@ class Table:
         self.stations = [Station(f"n{i}", self.dice, kind) for i in range(copies)]
         self.by_alloc = {each.alloc: each for each in self.stations}
         self.wire: list[tuple[Station, Station, object]] = []
-        self.asked: list[Output] = []
-        self.ledger: dict[int, Record] = {}
-        self.claims: dict[int, Claim] = {}
-        self.acked = 0
+        self.ledger = Ledger()
         self.requests = count(1)
         self.down: dict[AllocId, None] = {}
         self.staged: dict[int, Snapshot] = {}
         self.calm = False
-        first = self.stations[0]
-        self.shard = Shard(
-            shard=SHARD,
-            shard_version=1,
-            primary_term=1,
-            primary=Primary(first.alloc, first.node, first.epoch),
-            in_sync=(first.alloc,),
-            copies=tuple(
-                Copy(each.alloc, each.node, CopyState.INIT) for each in self.stations
-            ),
-            history_uuid=HISTORY,
-            rf=copies,
-            min_copies=1 if copies == 2 else 2,
-        )
+        self.office = Office(self.dice, self.stations)
         for station in self.stations:
             station.outside = self.outside
-            station.barriers = barriers(
-                lambda shard, station=station: station.copy.peers(), self.dice
-            )
-        self.barriers_kind = barriers
+            station.begin_barriers(barriers)
 
     # -- what happens
 
     def run(self, steps: int) -> None:
-        """Take so many steps, then let all come to rest, and compare."""
+        """Take so many steps, then let all come to rest, and compare.
+
+        Args:
+            steps: how many.
+        """
         kinds: list[tuple[int, Callable[[], None]]] = [
             (12, self.deliver),
             (8, self.work),
@@ -161,7 +133,10 @@ class Table:
         self.rest()
 
     def rest(self) -> None:
-        """Heal everything, and wait until all copies are in sync."""
+        """Heal everything, and wait until all copies are in sync.
+
+        It fails where that takes for ever.
+        """
         self.calm = True
         for _ in range(6000):
             for station in self.stations:
@@ -171,21 +146,21 @@ class Table:
             for _ in range(30):
                 self.deliver()
             self.work()
-            self.execute()
+            self.office.execute(self.calm)
             self.publish()
             self.tick()
             self.check()
             if self.at_rest():
                 break
         else:
-            raise AssertionError(f"never at rest: {self.shard}")
-        self.judge()
+            raise AssertionError(f"never at rest: {self.office.shard}")
+        self.ledger.judge(self.stations)
 
     def at_rest(self) -> bool:
         """Tell whether all copies are in sync and equal."""
         last = self.stations[0].copy.gcp
         return (
-            len(self.shard.in_sync) == len(self.stations)
+            len(self.office.shard.in_sync) == len(self.stations)
             and not self.wire
             and any(each.copy.serves for each in self.stations)
             and all(each.copy.idle and not each.jobs for each in self.stations)
@@ -198,26 +173,52 @@ class Table:
         return int(self.now * 1e9)
 
     def deliver(self) -> None:
-        """Deliver a message, more or less in order; some are lost, some come twice."""
+        """Deliver a message, more or less in order; some are lost, some come twice.
+
+        It is the first in order, mostly.
+        """
         if not self.wire:
             return
-        place = 0 if self.calm or self.dice.random() < 0.7 else self.dice.randrange(len(self.wire))
+        place = (
+            0
+            if self.calm or self.dice.random() < 0.7
+            else self.dice.randrange(len(self.wire))
+        )
         source, target, message = self.wire.pop(place)
         if not self.calm:
             if self.dice.random() < 0.05:
+                self.lost(source, target, message)
                 return
             if self.dice.random() < 0.1:
                 self.wire.append((source, target, message))
         if target.alloc in self.down:
-            return
-        self.hand(source, target, message)
+            self.lost(source, target, message)
+        else:
+            self.hand(source, target, message)
+
+    def lost(self, source: Station, target: Station, message: object) -> None:
+        """Lose a message; the loss of a snapshot is noticed.
+
+        Args:
+            source: the log.
+            target: to whom.
+            message: what came.
+        """
+        if isinstance(message, Snapshot):
+            source.tell(SnapshotFailed(target.alloc, message.nonce), self.now)
 
     def hand(self, source: Station, target: Station, message: object) -> None:
-        """Hand a message to a node."""
-        if isinstance(message, barrier.BarrierAsk):
+        """Hand a message to a node.
+
+        Args:
+            source: the log.
+            target: to whom.
+            message: what came.
+        """
+        if isinstance(message, wire.BarrierAsk):
             said = barrier.say(message, target.copy.confirms)
             self.wire.append((target, source, said))
-        elif isinstance(message, barrier.BarrierSaid):
+        elif isinstance(message, wire.BarrierSaid):
             told = barrier.Said(source.node, message)
             self.conclude(target, target.barriers.receive(told, self.now))
         elif isinstance(message, Snapshot):
@@ -238,7 +239,12 @@ class Table:
             self.conclude(station, done)
 
     def conclude(self, station: Station, outputs: list[barrier.Output]) -> None:
-        """Do what the barriers ask."""
+        """Do what the barriers ask.
+
+        Args:
+            station: which node.
+            outputs: what they ask for.
+        """
         for output in outputs:
             if isinstance(output, barrier.SendAsk):
                 target = next(e for e in self.stations if e.node == output.node)
@@ -257,7 +263,9 @@ class Table:
 
     def tick(self) -> None:
         """Let time pass."""
-        self.now += STEP_S if self.calm else self.dice.choice([STEP_S, STEP_S, 0.3, 1.2])
+        self.now += (
+            STEP_S if self.calm else self.dice.choice([STEP_S, STEP_S, 0.3, 1.2])
+        )
         for station in self.stations:
             if station.alloc in self.down:
                 continue
@@ -268,38 +276,25 @@ class Table:
             self.flush(station)
 
     def write(self) -> None:
-        """Have a client write at somebody who may be primary."""
+        """Have a client write at somebody who may be primary.
+
+        It may be one that was sent before.
+        """
         station = self.leader()
         if station is None:
             return
-        again = [each for each in self.claims.values() if each.key is not None]
+        again = [each for each in self.ledger.claims.values() if each.key is not None]
         if again and self.dice.random() < 0.2:
             claim = self.dice.choice(again)
             operations, key = claim.operations, claim.key
         else:
-            operations = self.batch()
-            key = f"i{len(self.claims)}" if self.dice.random() < 0.4 else None
+            operations = batch(self.dice, len(self.ledger.claims))
+            key = f"i{len(self.ledger.claims)}" if self.dice.random() < 0.4 else None
         request = next(self.requests)
-        self.claims[request] = Claim(operations, self.acked, key, station=station)
+        self.ledger.claim(request, Claim(operations, key=key))
         promise = None if key is None else IdempotencyKey(key, b"")
         station.tell(Write(request, operations, self.ns, promise), self.now)
         self.flush(station)
-
-    def batch(self) -> tuple[Operation, ...]:
-        """Make up a batch; each value is put once."""
-        key = self.dice.choice(KEYS)
-        number = len(self.claims)
-        conditions = self.dice.choice(
-            [(), (), (Condition(None, match=False),), (Condition(None, match=True),)]
-        )
-        first: list[Operation] = [
-            Put(key, b"%d" % number, conditions=conditions),
-            Put(key, b"%d" % number, conditions=conditions),
-            Delete(key, conditions),
-            Get(key),
-        ]
-        more = (Put(key, b"%d+" % number), Get(self.dice.choice(KEYS)))
-        return (self.dice.choice(first), *more[: self.dice.choice([0, 0, 0, 1, 2])])
 
     def read(self) -> None:
         """Have a client read: the value first, and then the proof."""
@@ -309,7 +304,7 @@ class Table:
         request, key = next(self.requests), self.dice.choice(KEYS)
         entry = station.map.get(key)
         found = Outcome(entry.version if entry else None, entry)
-        self.claims[request] = Claim((Get(key),), self.acked, None, found, station)
+        self.ledger.claim(request, Claim((Get(key),), read=found))
         station.tell(Confirm(request), self.now)
         self.flush(station)
 
@@ -337,26 +332,16 @@ class Table:
         station = self.dice.choice(self.stations)
         station.crash()
         station.full = False
-        station.barriers = self.barriers_kind(
-            lambda shard: station.copy.peers(), self.dice
-        )
-        named = self.shard.primary
+        named = self.office.shard.primary
         if named is not None and named.alloc_id == station.alloc:
-            self.name(station)
+            self.office.name(station)
 
     def fail_over(self) -> None:
         """Have another in-sync copy lead."""
-        alloc = self.dice.choice(self.shard.in_sync)
-        if self.shard.primary is not None and alloc != self.shard.primary.alloc_id:
-            self.name(self.by_alloc[alloc])
-
-    def name(self, station: Station) -> None:
-        """Commit a state with another primary."""
-        assert station.alloc in self.shard.in_sync, "R7"
-        self.change(
-            primary=Primary(station.alloc, station.node, station.epoch),
-            primary_term=self.shard.primary_term + 1,
-        )
+        shard = self.office.shard
+        alloc = self.dice.choice(shard.in_sync)
+        if shard.primary is not None and alloc != shard.primary.alloc_id:
+            self.office.name(self.by_alloc[alloc])
 
     def disk_full(self) -> None:
         """Fill a disk, or make room."""
@@ -383,97 +368,93 @@ class Table:
     def cut(self) -> None:
         """Let a log go, as far as it is applied."""
         station = self.dice.choice(self.stations)
-        station.disk.cut = max(station.disk.cut, station.copy.gcp - self.dice.choice([0, 5]))
+        station.disk.cut = max(
+            station.disk.cut, station.copy.gcp - self.dice.choice([0, 5])
+        )
 
     def connection(self) -> None:
         """Break connections, or tell that they are back."""
         one, other = self.dice.sample(self.stations, 2)
         if self.dice.random() < 0.5:
+            gone = [e for e in self.wire if {e[0], e[1]} == {one, other}]
             self.wire = [e for e in self.wire if {e[0], e[1]} != {one, other}]
+            for source, target, message in gone:
+                self.lost(source, target, message)
             one.tell(PeerUp(other.node), self.now)
         else:
             one.tell(PeerDown(other.node), self.now)
-
-    # -- the coordinator
 
     def publish(self) -> None:
         """Let nodes apply the committed state; some of them skip one."""
         for station in self.stations:
             if station.alloc in self.down and not self.calm:
                 continue
-            if station.seen < self.shard.shard_version and (
+            if station.seen < self.office.shard.shard_version and (
                 self.calm or self.dice.random() < 0.6
             ):
-                station.seen = self.shard.shard_version
-                station.tell(Configure(self.shard, self.ns), self.now)
+                station.seen = self.office.shard.shard_version
+                station.tell(Configure(self.office.shard, self.ns), self.now)
                 self.flush(station)
         if self.calm:
             self.down.clear()
 
     def execute(self) -> None:
-        """Execute a command that a node asked for; some come late, lost, or twice."""
-        if not self.asked:
-            return
-        index = self.dice.randrange(len(self.asked))
-        command = self.asked.pop(0 if self.calm else index)
-        if not self.calm and self.dice.random() < 0.1:
-            self.asked.append(command)
-        self.obey(command)
-
-    def obey(self, command: Output) -> None:
-        """Execute a command, if the state is as it expects."""
-        shard = self.shard
-        assert isinstance(command, AskInSync | AskFail | AskTerm | Drained)
-        if (command.term, command.expect) != (shard.primary_term, shard.shard_version):
-            return
-        assert shard.primary is not None
-        match command:
-            case AskInSync():
-                station = self.by_alloc[command.alloc_id]
-                if station.epoch == command.boot_epoch:
-                    self.change(in_sync=(*shard.in_sync, command.alloc_id))
-            case AskFail() if command.alloc_id != shard.primary.alloc_id:
-                rest = tuple(e for e in shard.in_sync if e != command.alloc_id)
-                self.change(in_sync=rest)
-            case AskTerm():
-                self.name(self.by_alloc[command.alloc_id])
-            case Drained() if command.target in shard.in_sync:
-                self.name(self.by_alloc[command.target])
-
-    def change(self, **changes: object) -> None:
-        """Commit another state."""
-        version = self.shard.shard_version + 1
-        self.shard = replace(self.shard, shard_version=version, **changes)
+        """Let the coordinator do something."""
+        self.office.execute(self.calm)
 
     # -- what the copies ask for
 
     def outside(self, station: Station, output: Output) -> None:
-        """Do what a copy asks of others."""
+        """Do what a copy asks of others.
+
+        Args:
+            station: which node.
+            output: what it asked for.
+        """
         match output:
             case Apply():
-                self.applied(output.records)
+                self.ledger.applied(output.records)
             case Send():
                 target = next(e for e in self.stations if e.node == output.node)
                 self.wire.append((station, target, output.message))
             case AskInSync() | AskFail() | AskTerm() | Drained():
-                self.asked.append(output)
+                self.office.asked.append(output)
             case Barrier():
                 want = barrier.Want(SHARD, output.request)
                 station.barriers.receive(want, self.now)
+            case Sweep():
+                station.tell(Expire(self.ns), self.now)
+            case Reply():
+                self.ledger.replied(output)
+            case _:
+                self.moved(station, output)
+
+    def moved(self, station: Station, output: Output) -> None:
+        """Do what a copy asks about snapshots.
+
+        Args:
+            station: which node.
+            output: what it asked for.
+        """
+        match output:
             case NeedSnapshot():
                 self.snapshot(station, output)
             case Install():
                 staged = self.staged[output.nonce]
                 station.install(staged.image, staged.at, output.nonce, self.now)
-            case Sweep():
-                station.tell(Expire(self.ns), self.now)
-            case Reply():
-                self.replied(station, output)
             case Drop():
                 self.staged.pop(output.nonce, None)
+                for each in self.stations:
+                    failed = SnapshotFailed(station.alloc, output.nonce)
+                    each.tell(failed, self.now)
 
     def snapshot(self, station: Station, output: NeedSnapshot) -> None:
-        """Send a copy of the map, or fail to."""
+        """Send a copy of the map, or fail to.
+
+        Args:
+            station: which node.
+            output: what it asked for.
+        """
         if not self.calm and self.dice.random() < 0.2:
             failed = SnapshotFailed(output.alloc_id, output.nonce)
             station.tell(failed, self.now)
@@ -484,98 +465,24 @@ class Table:
             entries=dict(station.map.entries),
             answers=dict(station.map.answers),
         )
-        last = self.ledger.get(image.applied)
+        last = self.ledger.log.get(image.applied)
         at = Position(last.seq, last.term, last.time_ns) if last else Position()
         sent = Snapshot(output.term, output.nonce, at, image)
         self.wire.append((station, self.by_alloc[output.alloc_id], sent))
 
     # -- what must hold
 
-    def applied(self, records: tuple[Record, ...]) -> None:
-        """Compare what is applied here with what was applied elsewhere (R5)."""
-        for record in records:
-            assert self.ledger.setdefault(record.seq, record) == record, "R5"
-
     def check(self) -> None:
         """Check what must hold after every step."""
-        top = max(self.ledger, default=0)
-        for alloc in self.shard.in_sync:
+        top = self.ledger.top
+        for alloc in self.office.shard.in_sync:
             station = self.by_alloc[alloc]
             assert station.disk.end >= top, "R1, R4: lost what was committed"
             for record in station.disk.log[: top - station.disk.base.seq]:
-                assert self.ledger.get(record.seq, record) == record, "R1"
+                assert self.ledger.log.get(record.seq, record) == record, "R1"
         for station in self.stations:
             assert not station.failed, station.failed
             leading = station.copy.leading
-            if leading is not None and leading.group.shard == self.shard:
+            if leading is not None and leading.group.shard == self.office.shard:
                 tracked = {each.alloc_id for each in leading.group.tracked}
-                assert {*self.shard.in_sync} <= tracked | {station.alloc}, "R3"
-
-    def replied(self, station: Station, reply: Reply) -> None:
-        """Note what a client was told: from now on, all must go on from there."""
-        claim = self.claims[reply.request]
-        outcomes = reply.outcomes or ((claim.read,) if claim.read else ())
-        for operation, outcome in zip(claim.operations, outcomes, strict=True):
-            if isinstance(operation, Put) and outcome.error is None:
-                assert outcome.version is not None
-                assert outcome.version in self.ledger, "R8"
-                self.acked = max(self.acked, outcome.version)
-        self.acked = max(self.acked, self.highest(claim, outcomes))
-
-    def highest(self, claim: Claim, outcomes: tuple[Outcome | None, ...]) -> int:
-        """Return the newest version that an answer tells of."""
-        versions = [e.version for e in outcomes if e is not None and e.version]
-        return max(versions, default=0)
-
-    def judge(self) -> None:
-        """Compare all answers with the log as it is in the end."""
-        states: list[dict[bytes, int]] = [{}]
-        for seq in range(1, max(self.ledger, default=0) + 1):
-            state = dict(states[-1])
-            for effect in self.ledger[seq].effects:
-                state.pop(effect.key, None)
-                if isinstance(effect, KvPut):
-                    state[effect.key] = seq
-            states.append(state)
-        answers: dict[str, tuple[Outcome, ...]] = {}
-        for station in self.stations:
-            for request, outcomes in station.replies.items():
-                claim = self.claims[request]
-                if claim.key is not None:
-                    assert answers.setdefault(claim.key, outcomes) == outcomes, "R11"
-                else:
-                    self.compare(claim, outcomes, states)
-            for request, refusal in station.refusals.items():
-                if refusal.error != "outcome-unknown":
-                    self.absent(self.claims[request])
-
-    def compare(
-        self,
-        claim: Claim,
-        outcomes: tuple[Outcome, ...],
-        states: list[dict[bytes, int]],
-    ) -> None:
-        """Find each answer in the log, not before what was acknowledged then (R22)."""
-        told = outcomes or ((claim.read,) if claim.read else ())
-        for operation, outcome in zip(claim.operations, told, strict=True):
-            assert outcome is not None
-            key = operation.key
-            if isinstance(operation, Put) and outcome.error is None:
-                seq = outcome.version
-                assert seq is not None and seq > claim.floor, "R8: not after"
-                effects = [e for e in self.ledger[seq].effects if e.key == key]
-                values = [e.value for e in effects if isinstance(e, KvPut)]
-                assert values == [operation.value], "R1: not in the log"
-                continue
-            found = [state.get(key) for state in states[claim.floor :]]
-            assert outcome.version in found, "R8, R22: rests on what never was"
-
-    def absent(self, claim: Claim) -> None:
-        """See that what was refused was not done (R12)."""
-        if claim.key is not None:
-            return
-        values = {each.value for each in claim.operations if isinstance(each, Put)}
-        for record in self.ledger.values():
-            for effect in record.effects:
-                done = isinstance(effect, KvPut) and effect.value in values
-                assert not done, "R12: refused, and done"
+                assert {*self.office.shard.in_sync} <= tracked | {station.alloc}, "R3"

@@ -58,7 +58,12 @@ class Forgetful(Primary):
     """Knows only the idempotency keys that are in flight."""
 
     def receive(self, message: Input, now: float) -> list[Output]:
-        """Take an input, with another judge."""
+        """Take an input, with another judge.
+
+        Args:
+            message: what came.
+            now: the monotonic clock.
+        """
         self._judge.__class__ = ForgetfulJudge
         return super().receive(message, now)
 
@@ -117,7 +122,12 @@ class RunsPartsAgain(Primary):
     """Looks up the answer of a batch's first part only."""
 
     def receive(self, message: Input, now: float) -> list[Output]:
-        """Take an input, with another judge."""
+        """Take an input, with another judge.
+
+        Args:
+            message: what came.
+            now: the monotonic clock.
+        """
         self._judge.__class__ = FirstPartJudge
         return super().receive(message, now)
 

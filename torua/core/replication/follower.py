@@ -134,7 +134,13 @@ class Follower(Struct):
     nonce: int | None = None
 
     def begin(self, match: int, source: Source, now: float) -> Iterator[Output]:
-        """Stream to a copy that is known to hold all up to ``match``."""
+        """Stream to a copy that is known to hold all up to ``match``.
+
+        Args:
+            match: up to where it is known to hold all.
+            source: the log.
+            now: the monotonic clock.
+        """
         self.match = match
         self._restart(match)
         self.state = State.STREAMING
@@ -157,7 +163,12 @@ class Follower(Struct):
         yield self._append(source, seq, term, (), now)
 
     def pump(self, source: Source, now: float) -> Iterator[Output]:
-        """Send what there is, as far as the window goes."""
+        """Send what there is, as far as the window goes.
+
+        Args:
+            source: the log.
+            now: the monotonic clock.
+        """
         tip = source.tip
         while self._may_send and self.next <= tip.seq:
             if self.next <= tip.committed:
@@ -206,10 +217,11 @@ class Follower(Struct):
             self.state = State.STREAMING
         while self.sent and self.sent[0][0] <= self.match:
             self.sent.popleft()
-        if not self.sent:
-            self.due = None
-        elif more:
-            self.due = now + PROBE_S
+        if self.state is State.STREAMING:
+            if not self.sent:
+                self.due = None
+            elif more:
+                self.due = now + PROBE_S
         if more:
             self.waiting_since = now
         if self.match >= source.tip.seq:
@@ -237,13 +249,23 @@ class Follower(Struct):
         return message.attempt == self.attempt and message.prev_seq <= self.base
 
     def forget(self, source: Source, now: float) -> Iterator[Output]:
-        """Begin from nothing with a copy that lost what it had; it is not tracked."""
+        """Begin from nothing with a copy that lost what it had; it is not tracked.
+
+        Args:
+            source: the log.
+            now: the monotonic clock.
+        """
         assert self.tracking is Tracking.UNTRACKED
         self.match = 0
         yield from self._want_snapshot(source, now)
 
     def opened(self, message: SnapshotOpen, now: float) -> Iterator[Output]:
-        """Have a snapshot sent in a session that was not known yet."""
+        """Have a snapshot sent in a session that was not known yet.
+
+        Args:
+            message: what came.
+            now: the monotonic clock.
+        """
         if self.state is not State.SNAPSHOT or message.nonce == self.nonce:
             return
         self.nonce, self.due = message.nonce, now + SNAPSHOT_S
@@ -252,7 +274,12 @@ class Follower(Struct):
         )
 
     def wake(self, source: Source, now: float) -> Iterator[Output]:
-        """Ask again where the copy stands, or tell it the checkpoint."""
+        """Ask again where the copy stands, or tell it the checkpoint.
+
+        Args:
+            source: the log.
+            now: the monotonic clock.
+        """
         if self.due is None or now < self.due:
             return
         if self.state is State.SNAPSHOT:
@@ -267,7 +294,12 @@ class Follower(Struct):
                 yield self._append(source, self.next - 1, term, (), now)
 
     def rest(self, source: Source, now: float) -> None:
-        """See to it that the copy hears of the checkpoint, or that nothing is due."""
+        """See to it that the copy hears of the checkpoint, or that nothing is due.
+
+        Args:
+            source: the log.
+            now: the monotonic clock.
+        """
         if self.state is not State.STREAMING or self.sent:
             return
         if self.gcp >= min(source.tip.committed, self.match):
@@ -347,6 +379,7 @@ class Follower(Struct):
 
     def _want_snapshot(self, source: Source, now: float) -> Iterator[Output]:
         """Have the copy open a session, again and again until it does."""
+        assert self.tracking is not Tracking.TRACKED, "the tip lacks what is tracked"
         self.state = State.SNAPSHOT
         self.sent.clear()
         self.nonce = None

@@ -374,6 +374,7 @@ class Group:
         """Wait for a copy from now on; only then have it called in sync."""
         assert follower.match >= self._source.tip.committed, "tracked too early"
         follower.tracking = Tracking.TRACKED
+        follower.waiting_since = now if follower.waiting_since is not None else None
         self._rests.tracked(follower.node, now)
         return self._mark(follower, now)
 

@@ -137,7 +137,7 @@ class Primary:
         self._reign = reign
         self._view = view
         self._limits = limits
-        self._tip = Tip(view, reign.seq, reign.time_ns)
+        self._tip = Tip(view, Position(reign.seq, reign.seq_term, reign.time_ns))
         for record in reign.tail:
             self._tip.append(record)
         config = reign.config or lone(reign)
@@ -149,7 +149,6 @@ class Primary:
         self.group = Group(me, config, source, stored)
         self._judge = Judge(reign, self._tip, view, answers)
         self._requests = Requests()
-        self._at = Position(reign.seq, reign.seq_term, reign.time_ns)
         self._unwritten = self._begun = False
         self._sweep_at: float | None = None
         self._no_op: int | None = None
@@ -164,7 +163,7 @@ class Primary:
     @property
     def position(self) -> Position:
         """The newest record that is committed, its term and time."""
-        return self._at
+        return self._tip.at
 
     @property
     def idle(self) -> bool:
@@ -390,12 +389,11 @@ class Primary:
         """Commit what all keep, and do what waited for that."""
         done = self._tip.commit(self._committable())
         if done:
-            self._at = Position(done[-1].seq, done[-1].term, done[-1].time_ns)
             yield Apply(done)
             self.group.moved(now)
         opened = self._no_op is not None and self._no_op <= self._tip.committed
         if opened and self.state is State.RECOVERING:
-            self.state = State.ACTIVE
+            self.state = State.FULL if self._unwritten else State.ACTIVE
             self._sweep_at = now + SWEEP_PERIOD_S
             yield Serve(self._reign.term)
             yield from self.group.open(now)

@@ -43,12 +43,22 @@ class Rests:
         return found.until if found else None
 
     def tracked(self, node: NodeId, now: float) -> None:
-        """Note that a node's copy is tracked from now on."""
+        """Note that a node's copy is tracked from now on.
+
+        Args:
+            node: whose copy.
+            now: the monotonic clock.
+        """
         if node in self._nodes:
             self._nodes[node].tracked_at = now
 
     def dropped(self, node: NodeId, now: float) -> None:
-        """Let a node's copy rest: longer, unless it had stayed for twice its rest."""
+        """Let a node's copy rest: longer, unless it had stayed for twice its rest.
+
+        Args:
+            node: whose copy.
+            now: the monotonic clock.
+        """
         found = self._nodes.setdefault(node, _Node())
         rest = min(REST_LAST_S, REST_FIRST_S * 2.0**found.drops)
         if found.tracked_at is not None and now - found.tracked_at > 2 * rest:

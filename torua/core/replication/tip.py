@@ -102,24 +102,29 @@ class Tip:
     Attributes:
         seq: the newest record appended.
         time_ns: its time.
-        committed: the newest record that is committed.
+        at: the newest record that is committed, its term and time.
         cost: what the records in flight take, in bytes.
     """
 
-    def __init__(self, view: View, seq: int, time_ns: int) -> None:
+    def __init__(self, view: View, at: Position) -> None:
         """Start with nothing in flight.
 
         Args:
-            view: holds all records up to ``seq``.
-            seq: the newest record there is; 0 for none.
-            time_ns: its time; 0 for none.
+            view: holds all records up to there.
+            at: the newest record there is.
         """
-        self.seq = self.committed = seq
-        self.time_ns = self._committed_time_ns = time_ns
+        self.at = at
+        self.seq = at.seq
+        self.time_ns = at.time_ns
         self.cost = 0
         self._view = view
         self._records: deque[Record] = deque()
         self._overlay: dict[bytes, tuple[int, Effect]] = {}
+
+    @property
+    def committed(self) -> int:
+        """The newest record that is committed."""
+        return self.at.seq
 
     def __len__(self) -> int:
         """Count the records in flight."""
@@ -166,7 +171,9 @@ class Tip:
         return tuple(islice(reversed(self._records), count))[::-1]
 
     def term_at(self, seq: int) -> int | None:
-        """Return the term of a record in flight; None where it is not."""
+        """Return the term of a record from the checkpoint on; None where it is not."""
+        if seq == self.at.seq:
+            return self.at.term
         place = seq - self.committed - 1
         return self._records[place].term if 0 <= place < len(self._records) else None
 
@@ -204,13 +211,12 @@ class Tip:
         for record in done:
             self._lift(record)
         if done:
-            self.committed = done[-1].seq
-            self._committed_time_ns = done[-1].time_ns
+            self.at = Position(done[-1].seq, done[-1].term, done[-1].time_ns)
         return tuple(done)
 
     def drop(self) -> None:
         """Forget all that is in flight, as if it had never been appended."""
-        self.seq, self.time_ns = self.committed, self._committed_time_ns
+        self.seq, self.time_ns = self.at.seq, self.at.time_ns
         self.cost = 0
         self._records.clear()
         self._overlay.clear()
