@@ -6,7 +6,7 @@ from math import inf
 from msgspec import Struct, field
 
 from tests.simulation.linearizability import Op, Search, is_known_write, version_of
-from torua.core.kv import Get, Operation, Outcome
+from torua.core.kv import Delete, Get, Operation, Outcome, Put
 
 
 class HistoryError(AssertionError):
@@ -37,6 +37,10 @@ class Request:
         self.unknown = 0
         self.linearizable = True
 
+    def __str__(self) -> str:
+        """Spell it for whoever looks for what went wrong."""
+        return f"{self.client} {self.operations} of {self.start:.6f}"
+
     def attempted(self) -> None:
         """Note that an attempt was sent: until it ends, it may have any outcome."""
         self.unknown += 1
@@ -55,7 +59,7 @@ class Request:
         if self.outcomes is None:
             self.outcomes, self.end = outcomes, now
         elif self.outcomes != outcomes:
-            detail = f"{self.client} was answered {self.outcomes} and then {outcomes}"
+            detail = f"{self} was answered {self.outcomes} and then {outcomes}"
             raise HistoryError(f"R11: {detail}")
 
     def ops(self) -> list[Op]:
@@ -109,11 +113,14 @@ class History(Struct):
         return request
 
     def by_key(self) -> dict[bytes, list[Op]]:
-        """Return all operations, a list a key."""
+        """Return all operations, a list a key; a key that expires may be removed."""
         found: dict[bytes, list[Op]] = {}
         for request in self.requests:
             for op in request.ops():
                 found.setdefault(op.operation.key, []).append(op)
+                if isinstance(op.operation, Put) and op.operation.ttl_s is not None:
+                    expiry = Op("expiry", Delete(op.operation.key), op.start)
+                    found[op.operation.key].append(expiry)
         return found
 
     def check(self) -> None:

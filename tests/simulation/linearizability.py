@@ -121,9 +121,7 @@ class Search:
             ops: all on one key.
         """
         self._ops = _with_versions(ops)
-        self._known = sorted(
-            op.outcome.version for op in self._ops if is_known_write(op)
-        )
+        self._known = sorted(version_of(op) for op in self._ops if is_known_write(op))
         self._head = _listed(self._ops)
         self._open = sum(op.end < inf for op in self._ops)
         self._taken = 0
