@@ -348,7 +348,7 @@ SWITCHES: tuple[tuple[str, Callable[..., Coordination], str, int], ...] = (
     ("joins from ahead", LetsTheBehindWin, "C4 C8 C9", 40),
     ("diff on any parent", SendsDiffsToAll, "C3", 40),
     ("acks of an older publication", with_register(KeepsOldAcks), "C5", 5),
-    ("commit of anything", with_register(CommitsAnything), "C4 C5", 20),
+    ("commit of anything", with_register(CommitsAnything), "C4 C5 C6", 20),
     ("accept in any term", with_register(AcceptsAnyTerm), "C2", 5),
     ("a lost ack stays lost", ForgetsLostAcks, "C12", 60),
     ("act before an own-term commit", ActsTooSoon, "C10", 5),

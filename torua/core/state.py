@@ -77,7 +77,8 @@ class Shard(Struct, frozen=True):
 class NodeEntry(Struct, frozen=True):
     """A node that belongs to the cluster, as its last known life said of itself.
 
-    ``leaving`` is true from when that life said that it is about to end.
+    ``leaving`` is true from when that life said that it is about to end, ``lost`` while
+    the coordinator gets no answers: a primary need not wait for such a node's copies.
     """
 
     node_id: NodeId
@@ -90,6 +91,7 @@ class NodeEntry(Struct, frozen=True):
     version: str = ""
     max_shards: int | None = None
     leaving: bool = False
+    lost: bool = False
 
 
 class SlotRange(Struct, frozen=True):

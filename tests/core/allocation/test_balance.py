@@ -142,7 +142,9 @@ def test_too_few_copies_are_rebuilt_at_once() -> None:
     assert len(after.shards[shard.shard].copies) == 4
     patient = replace(cut, min_copies=1)
     state = replace(state, shards={shard.shard: patient})
-    assert reconcile(state, members(4), Random(1), lost=lost, delays=Delays()) is state
+    after = reconcile(state, members(4), Random(1), lost=lost, delays=Delays())
+    assert after.shards == state.shards
+    assert [node for node, entry in after.nodes.items() if entry.lost] == sorted(lost)
 
 
 def test_a_node_that_leaves_hands_its_primaries_over_first() -> None:

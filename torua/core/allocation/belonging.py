@@ -1,7 +1,10 @@
-"""Which nodes belong, and in which life."""
+"""Which nodes belong, in which life, and which of them are lost."""
+
+from collections.abc import Collection
 
 from msgspec.structs import replace
 
+from torua.core.ids import NodeId
 from torua.core.members import Member, Status
 from torua.core.state import ClusterState, NodeEntry
 
@@ -26,9 +29,24 @@ def admit(state: ClusterState, members: list[Member]) -> ClusterState:
     return state if nodes == state.nodes else replace(state, nodes=nodes)
 
 
+def note_lost(state: ClusterState, lost: Collection[NodeId]) -> ClusterState:
+    """Say of every node whether it is lost.
+
+    Args:
+        state: the state, with the nodes that belong.
+        lost: whom the coordinator lost.
+    """
+    changed = {
+        node: replace(entry, lost=node in lost)
+        for node, entry in state.nodes.items()
+        if entry.lost != (node in lost)
+    }
+    return replace(state, nodes=state.nodes | changed) if changed else state
+
+
 def _entry(member: Member, held: NodeEntry | None) -> NodeEntry:
-    """Describe a member as the cluster state does; a leave holds for its life."""
-    same = held is not None and held.boot_epoch == member.boot_epoch
+    """Describe a member as the cluster state does; what is known of its life stays."""
+    same = held if held and held.boot_epoch == member.boot_epoch else None
     return NodeEntry(
         node_id=member.node_id,
         name=member.name,
@@ -39,5 +57,6 @@ def _entry(member: Member, held: NodeEntry | None) -> NodeEntry:
         zone=member.meta.zone,
         version=member.meta.version,
         max_shards=member.meta.max_shards,
-        leaving=same and held is not None and held.leaving,
+        leaving=same is not None and same.leaving,
+        lost=same is not None and same.lost,
     )

@@ -258,17 +258,22 @@ def _out_of_sync(shard: Shard, alloc_id: AllocId, state: CopyState) -> Shard:
 
 
 def _hand_over(state: ClusterState, shard: Shard, command: HandOver) -> Shard | None:
-    """Let another in-sync copy lead; one that leaves is then in nobody's way."""
+    """Let an in-sync copy lead; one that leaves is then in nobody's way.
+
+    The primary itself may ask for a new term: one that it led before it was closed and
+    opened again is spent.
+    """
     copy, primary = find(shard, command.to), shard.primary
     if not _is_meant(shard, command) or copy is None or primary is None:
         return None
-    if command.to not in shard.in_sync or command.to == primary.alloc_id:
+    if command.to not in shard.in_sync:
         return None
     entry, mine = state.nodes.get(copy.node), state.nodes.get(primary.node)
     if entry is None or entry.leaving:
         return None
     after = promoted(state, shard, copy)
-    return _gone(after, primary.alloc_id) if mine and mine.leaving else after
+    moves = command.to != primary.alloc_id
+    return _gone(after, primary.alloc_id) if moves and mine and mine.leaving else after
 
 
 def _gone(shard: Shard, alloc_id: AllocId) -> Shard:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from random import Random
 
 from torua.core.allocation.balancing import hand_over, move
-from torua.core.allocation.belonging import admit
+from torua.core.allocation.belonging import admit, note_lost
 from torua.core.allocation.delays import Delays
 from torua.core.allocation.failover import fail_over
 from torua.core.allocation.first import assign
@@ -36,7 +36,7 @@ def reconcile(  # noqa: PLR0913
         now: the coordinator's monotonic clock, in seconds.
     """
     known = sorted(members, key=lambda member: member.node_id)
-    state = admit(state, known)
+    state = note_lost(admit(state, known), lost)
     site = Site(state, known, lost, delays or Delays(), now)
     if not state.shards:
         live = sum(each.is_live and each.node_id in state.nodes for each in known)

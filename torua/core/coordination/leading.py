@@ -94,12 +94,11 @@ class Leading:
             return
         old = self.register.facts.accepted
         state = old.state
-        nodes = [node for node in state.nodes if node != self.me]
         state = reconcile(
             state,
             self._circle.members.values(),
             self._random,
-            lost={node for node in nodes if self._pulse.is_lost(node)},
+            lost=self._lost(state),
             delays=self._delays,
             now=now,
         )
@@ -110,6 +109,16 @@ class Leading:
             self._outbox.add(self._commands.done())
         else:
             self._propose(state, voters, now=now)
+
+    def _lost(self, state: ClusterState) -> set[NodeId]:
+        """Return who answers no checks: to this node, or to the one that led before."""
+        answering = self._pulse.answering(self._led_since)
+        return {
+            node
+            for node, entry in state.nodes.items()
+            if node != self.me
+            and (self._pulse.is_lost(node) or (entry.lost and node not in answering))
+        }
 
     def _next_voters(self, voters: Voters, now: float) -> Voters:
         """Return the voters that one step leads to, if they would join this node."""
