@@ -8,7 +8,6 @@ import atexit
 import json
 import os
 import signal
-import socket
 import time
 import uuid
 from pathlib import Path
@@ -17,12 +16,10 @@ from typing import Any, ClassVar, NoReturn
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import quoteStringArgument, serverFromString
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger, LogLevel
 from twisted.python import usage
-from twisted.python.failure import Failure
 
 from torua import __version__
 from torua.codec import read, spell
@@ -33,8 +30,9 @@ from torua.core.ids import Address, NodeId
 from torua.core.members import Member, Meta, Status
 from torua.core.membership.timing import PRESETS
 from torua.core.state import ClusterState
-from torua.errors import StartupError, ToruaError
+from torua.errors import ToruaError
 from torua.http.site import make_site
+from torua.net.listening import listen, listen_twice, number_of, resolve, stopped
 from torua.net.peers import Identity, Peers
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
@@ -42,6 +40,7 @@ from torua.node.coordinator import CoordinatorService
 from torua.node.logs import make_observer
 from torua.node.looks import Looks
 from torua.node.membership import MembershipService, Settings
+from torua.node.operations import Operations
 from torua.node.overview import Cluster
 from torua.node.router import Router
 from torua.node.shards import Shards
@@ -52,9 +51,6 @@ from torua.storage.lock import DataDirLock
 from torua.storage.log import Log
 from torua.storage.shelf import Shelf
 from torua.storage.stable import StableStore
-
-PORT_ATTEMPTS = 20
-"""How often a free TCP port is tried whose UDP twin is taken."""
 
 STOP_TIMEOUT_S = 12.0
 """How long a graceful stop takes at most; the contract promises 15 s to the process."""
@@ -200,11 +196,11 @@ class Node(Service):
             secret=config.secret,
             registry=self._registry,
         )
-        self._udp, number = _listen_twice(
+        self._udp, number = listen_twice(
             self._reactor, config.cluster, self._peers.factory(), self._ports
         )
         told = config.advertise
-        self.cluster = Address(_resolve(told.host), told.port or number)
+        self.cluster = Address(resolve(told.host), told.port or number)
 
     def _assemble(self) -> None:
         """Make the parts, and let them meet."""
@@ -266,7 +262,15 @@ class Node(Service):
             wall_ns=time.time_ns,
             registry=self._registry,
         )
-        looks = Looks(reactor, self._shards, commit)
+        self._assemble_edge(Looks(reactor, self._shards, commit))
+
+    def _assemble_edge(self, looks: Looks) -> None:
+        """Make what answers clients and other nodes.
+
+        Args:
+            looks: reads at any copy here.
+        """
+        config, kept, reactor = self._config, self._identity, self._reactor
         router = Router(
             kept.node_id,
             self._coordinator,
@@ -295,7 +299,13 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        parts = (router, overview, feeds, self._registry)
+        operations = Operations(
+            self._coordinator,
+            reactor,
+            is_live=self._is_live,
+            fresh_id=lambda: uuid.uuid4().hex,
+        )
+        parts = (router, overview, feeds, operations, self._registry)
         self._site = make_site(*parts, node_name=kept.name, reactor=reactor)
 
     def _is_live(self, node_id: NodeId) -> bool:
@@ -325,10 +335,10 @@ class Node(Service):
     def _begin(self) -> None:
         """Serve HTTP, gossip, and tell scripts where."""
         config, kept = self._config, self._identity
-        self._http_port = _listen(self._reactor, config.http, self._site)
+        self._http_port = listen(self._reactor, config.http, self._site)
         shown = config.http.host
         shown = self.cluster.host if shown in ("0.0.0.0", "::") else shown  # noqa: S104
-        self.http = Address(shown, _number(self._http_port))
+        self.http = Address(shown, number_of(self._http_port))
         gossip = self._reactor.adoptDatagramPort(
             self._udp.fileno(), self._udp.family, self._membership.gossip
         )
@@ -392,86 +402,19 @@ class Node(Service):
 
     async def _stop(self) -> None:
         """Close all parts, those first that take requests."""
-        await _stopped(self._http_port)
+        await stopped(self._http_port)
         await self._site.drain()
         await self._shards.stop()
         await self._membership.leave()
         await self._coordinator.stop()
         self._membership.stop()
-        await gatherResults([_stopped(port) for port in self._ports])
+        await gatherResults([stopped(port) for port in self._ports])
         await self._peers.stop()
         for thread in (self._log_thread, self._maps_thread, self._votes_thread):
             thread.stop()
         self._log.close()
         _file(self._config).unlink(missing_ok=True)
         self._lock.release()
-
-
-def _listen(
-    reactor: Any, address: Address, factory: IProtocolFactory
-) -> IListeningPort:
-    """Listen by TCP; StartupError where that cannot be."""
-    host = quoteStringArgument(address.host)
-    kind = "tcp6" if ":" in address.host else "tcp"
-    where = f"{kind}:{address.port}:interface={host}"
-    outcome: list[IListeningPort | Failure] = []
-    serverFromString(reactor, where).listen(factory).addBoth(outcome.append)
-    (port,) = outcome
-    if isinstance(port, Failure):
-        error = getattr(port.value, "socketError", None)
-        why = getattr(error, "strerror", None) or port.getErrorMessage()
-        raise StartupError(f"cannot listen on {address} (TCP): {why}")
-    return port
-
-
-def _listen_twice(
-    reactor: Any,
-    address: Address,
-    factory: IProtocolFactory,
-    ports: list[IListeningPort],
-) -> tuple[socket.socket, int]:
-    """Take one number by UDP and TCP; return the UDP socket, and the number.
-
-    For port 0 it looks for a number that is free in both.
-    """
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    for attempt in range(PORT_ATTEMPTS):
-        udp = socket.socket(family, socket.SOCK_DGRAM)
-        udp.setblocking(False)
-        try:
-            udp.bind(address)
-            number = int(udp.getsockname()[1])
-            ports.append(_listen(reactor, Address(address.host, number), factory))
-        except OSError as error:
-            udp.close()
-            why = error.strerror or error
-            raise StartupError(f"cannot listen on {address} (UDP): {why}") from error
-        except StartupError:
-            udp.close()
-            if address.port or attempt + 1 == PORT_ATTEMPTS:
-                raise
-        else:
-            return udp, number
-    raise AssertionError
-
-
-def _number(port: IListeningPort) -> int:
-    """Tell which number a port got."""
-    bound: Any = port.getHost()
-    return int(bound.port)
-
-
-def _resolve(host: str) -> str:
-    """Return the IP address of a host; gossip needs one."""
-    try:
-        return str(socket.getaddrinfo(host, None)[0][4][0])
-    except OSError as error:
-        raise StartupError(f"--advertise {host!r}: {error.strerror}") from error
-
-
-def _stopped(port: IListeningPort) -> "Deferred[Any]":
-    """Listen no more; the Deferred fires when the port is free."""
-    return maybeDeferred(port.stopListening)
 
 
 def _file(config: Config) -> Path:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.fakes import FakeClient, run
+from tests.cli.fakes import FakeClient, answering, run
 from torua.cli.http import Answer
 from torua.cli.overview import sharing
 
@@ -164,9 +164,20 @@ def test_one_node_is_described_with_its_copies() -> None:
 
 
 def test_shards_lists_each_on_a_line() -> None:
-    """What is not known is a dash."""
+    """What is not known is a dash, and so are replicas where there are none."""
     lines = run(cluster(), "shards").stdout.splitlines()
-    assert lines[1].split() == ["0", "green", "node-1", "1", "1", "-", "12"]
+    assert lines[1].split() == ["0", "green", "node-1", "-", "1/1", "-", "12"]
+
+
+def test_shards_names_the_replicas_and_what_they_lack() -> None:
+    """Whoever is not in sync is told with its state."""
+    caught_up = COPY | {"node": "node-2", "role": "replica"}
+    behind = caught_up | {"node": "node-3", "state": "init", "in_sync": False}
+    copies = [COPY, caught_up, behind]
+    answer = Answer(200, {}, json.dumps([SHARDS[0] | {"copies": copies}]).encode())
+    lines = run(answering(answer), "shards").stdout.splitlines()
+    assert "  node-2,node-3 (init)  " in lines[1]
+    assert "2/3" in lines[1].split()
 
 
 @pytest.mark.parametrize(

@@ -264,3 +264,30 @@ class FakeFeeds:
         if self.failure is not None:
             raise self.failure
         return self.feed
+
+
+class FakeOperations:
+    """Notes what operators ask for.
+
+    Invariants: none.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing asked."""
+        self.asked: list[tuple[int, str, bool]] = []
+        self.failure: ToruaError | None = None
+
+    async def force_allocate(
+        self, shard: ShardId, id_or_name: str, accept_data_loss: bool, call: Call
+    ) -> None:
+        """Note it, or fail as the test wants it.
+
+        Args:
+            shard: which.
+            id_or_name: whose copy.
+            accept_data_loss: as it was said.
+            call: who asks.
+        """
+        self.asked.append((shard, id_or_name, accept_data_loss))
+        if self.failure is not None:
+            raise self.failure

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from tests.http.fakes import FakeFeeds, FakeKeyValue, FakeOverview
+from tests.http.fakes import FakeFeeds, FakeKeyValue, FakeOperations, FakeOverview
 from torua.http.site import ApiSite, make_site
 
 
@@ -116,10 +116,12 @@ class World:
         self.key_value = FakeKeyValue()
         self.overview = FakeOverview()
         self.feeds = FakeFeeds()
+        self.operations = FakeOperations()
         self.site = make_site(
             self.key_value,
             self.overview,
             self.feeds,
+            self.operations,
             self.registry,
             node_name="n1",
             reactor=self.clock,

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.http.fakes import FakeFeeds, FakeKeyValue, FakeOverview
+from tests.http.fakes import FakeFeeds, FakeKeyValue, FakeOperations, FakeOverview
 from torua.core.kv import VALUE_BYTES_MAX
 from torua.http.site import make_site
 
@@ -37,6 +37,7 @@ class HttpTests(TestCase):
             self.key_value,
             FakeOverview(),
             FakeFeeds(),
+            FakeOperations(),
             CollectorRegistry(),
             node_name="n1",
             reactor=REACTOR,

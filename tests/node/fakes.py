@@ -137,6 +137,7 @@ class Holdings:
         self.errors: list[ToruaError] = []
         self.gate: Deferred[None] | None = None
         self.applied: dict[int, int] = {}
+        self.allocs: dict[int, AllocId] = {}
         self.history = "h"
 
     def _shard(self, shard: ShardId) -> dict[bytes, Entry]:
@@ -273,7 +274,13 @@ class Holdings:
         """Tell how far each copy is."""
         return tuple(
             views.CopyPosition(
-                ShardId(shard), alloc(shard), "primary", "started", 7, len(held), 0
+                ShardId(shard),
+                self.allocs.get(shard, alloc(shard)),
+                "primary",
+                "started",
+                7,
+                len(held),
+                0,
             )
             for shard, held in self.held.items()
         )

@@ -8,7 +8,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.node.fakes import ONE, TWO, Holdings, States, Wire, member, state_of
+from tests.node.fakes import (
+    ONE,
+    TWO,
+    Holdings,
+    States,
+    Wire,
+    member,
+    replica,
+    state_of,
+    with_replica,
+)
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
@@ -35,7 +45,7 @@ class Members:
         return 0.5
 
 
-class OverviewTests(SynchronousTestCase):
+class TwoNodes(SynchronousTestCase):
     """Two nodes; shards 0 and 1 on one, shard 2 on two."""
 
     def setUp(self) -> None:
@@ -68,6 +78,10 @@ class OverviewTests(SynchronousTestCase):
         self.members.members[node] = member(node, Status.DEAD)
         del self.wire.ends[node]
 
+
+class OverviewTests(TwoNodes):
+    """Each shard has one copy."""
+
     def test_a_whole_cluster_is_green(self) -> None:
         """With all copies there and a coordinator, nothing is amiss."""
         health = self.one.health()
@@ -96,7 +110,7 @@ class OverviewTests(SynchronousTestCase):
         self,
     ) -> None:
         """One damaged copy does not take its node out of service."""
-        self.held[ONE].broken[ShardId(1)] = "map.db is damaged"
+        self.held[ONE].broken[ShardId(1)] = "shard 1: map.db is damaged"
         del self.held[ONE].held[1]
         self.assertEqual(self.one.health().reasons, ("shard 1: map.db is damaged",))
         self.assertIsNone(self.one.unready())
@@ -185,3 +199,62 @@ class OverviewTests(SynchronousTestCase):
         """Nobody is called that."""
         asked = Deferred.fromCoroutine(self.one.node("nobody", CALL))
         self.failureResultOf(asked, NotFoundError)
+
+
+class CopiesTests(TwoNodes):
+    """Shard 0 has a second copy, on node two."""
+
+    def setUp(self) -> None:
+        """Give shard 0 a second copy."""
+        super().setUp()
+        self.states.apply(with_replica(self.states.state, 0, TWO))
+        self.held[TWO].held[0] = {}
+        self.held[TWO].allocs[0] = replica(0)
+
+    def test_a_whole_cluster_is_green(self) -> None:
+        """All copies in sync on live nodes."""
+        self.assertEqual(self.one.health().status, "green")
+        shard = self.run_now(self.one.shards(CALL))[0]
+        roles = [(copy.role, copy.node, copy.in_sync) for copy in shard.copies]
+        self.assertEqual(roles, [("primary", "n1", True), ("replica", "n2", True)])
+
+    def test_a_lost_replica_is_yellow(self) -> None:
+        """The shard is served, without redundancy."""
+        self.kill(TWO)
+        self.assertIn("shard 0 has 1 of 2 copies", self.one.health().reasons)
+        self.assertEqual(self.run_now(self.one.shards(CALL))[0].state, "yellow")
+
+    def test_a_lost_primary_with_an_heir_is_red_and_says_who_takes_over(self) -> None:
+        """Until that one leads, nobody serves."""
+        self.members.members[ONE] = member(ONE, Status.DEAD)
+        reason = "shard 0 has lost its primary; n2 is to take over"
+        self.assertIn(reason, self.two.health().reasons)
+
+    def test_too_few_copies_take_no_writes_and_it_says_so(self) -> None:
+        """Reads go on; the operator hears what writes wait for."""
+        state = self.states.state
+        shard = structs.replace(state.shards[ShardId(0)], min_copies=2)
+        shards = state.shards | {ShardId(0): shard}
+        self.states.apply(structs.replace(state, shards=shards))
+        self.kill(TWO)
+        reasons = self.one.health().reasons
+        self.assertIn("shard 0 takes no writes: 1 of the 2", reasons[0])
+
+    def test_a_copy_that_catches_up_is_yellow_and_its_node_ready(self) -> None:
+        """It is not counted before it is in sync."""
+        state = self.states.state
+        shard = state.shards[ShardId(0)]
+        shard = structs.replace(shard, in_sync=shard.in_sync[:1])
+        shards = state.shards | {ShardId(0): shard}
+        self.states.apply(structs.replace(state, shards=shards))
+        reason = "shard 0 has 1 of 2 copies; catching up: n2"
+        self.assertEqual(self.one.health().reasons, (reason,))
+        self.assertIsNone(self.two.unready())
+
+    def test_a_failed_replica_is_yellow(self) -> None:
+        """Its primary serves; its node says what is wrong."""
+        self.held[TWO].broken[ShardId(0)] = "shard 0: map.db is damaged"
+        shard = self.run_now(self.one.shards(CALL))[0]
+        self.assertEqual(shard.state, "yellow")
+        self.assertEqual([copy.state for copy in shard.copies], ["started", "failed"])
+        self.assertEqual(self.two.health().status, "yellow")

@@ -8,6 +8,7 @@ from torua.cli.bench import bench
 from torua.cli.http import DEFAULT_TIMEOUT_S, Client
 from torua.cli.kv import kv
 from torua.cli.overview import nodes, shards, status
+from torua.cli.shard import shard
 from torua.cli.up import up
 
 EXIT_CODES = """\b
@@ -47,5 +48,5 @@ def main(context: click.Context, endpoint: str | None, timeout: float) -> None:
         context.obj = Client(cluster_file.endpoints(endpoint), timeout)
 
 
-for command in (up, status, nodes, shards, kv, bench):
+for command in (up, status, nodes, shards, shard, kv, bench):
     main.add_command(command)

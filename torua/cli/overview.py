@@ -1,6 +1,5 @@
 """``torua status``, ``nodes`` and ``shards``: the cluster at a glance."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -134,24 +133,41 @@ def _one_node(client: Client, node: str, form: str) -> None:
 def shards(client: Client, form: str) -> None:
     """List the shards.
 
-    Each with its state, its primary, its copies, and what it holds.
+    Each with its state, its primary, its copies, and what it holds; a copy that is
+    not in sync with its state.
     """
     listed = client.ask("GET", "/shards").json()
     if form == "json":
         print_json(listed)
         return
     print_table(
-        ("shard>", "state", "primary", "copies>", "in sync>", "keys>", "bytes>"),
+        ("shard>", "state", "primary", "replicas", "in sync>", "keys>", "bytes>"),
         (
             (
                 shard["shard"],
                 shard["state"],
                 shard["primary"],
-                len(shard["copies"]),
-                Counter(copy["in_sync"] for copy in shard["copies"])[True],
+                [_replica(each) for each in shard["copies"] if not _leads(each)],
+                _in_sync(shard["copies"]),
                 shard["keys"],
                 shard["bytes"],
             )
             for shard in listed
         ),
     )
+
+
+def _leads(copy: Fields) -> bool:
+    """Tell whether a copy is the primary."""
+    return bool(copy["role"] == "primary")
+
+
+def _replica(copy: Fields) -> str:
+    """Name a replica's node; what it does, where it does not just hold everything."""
+    name = str(copy["node"])
+    return name if copy["in_sync"] else f"{name} ({copy['state']})"
+
+
+def _in_sync(copies: Sequence[Fields]) -> str:
+    """Say how many of all copies hold every acknowledged write: ``2/3``."""
+    return f"{sum(copy['in_sync'] for copy in copies)}/{len(copies)}"

@@ -27,7 +27,11 @@ DEFAULT_NODES = 3
     help="Everything that the cluster keeps; used again by the next start.",
 )
 @click.option("--shards", type=click.IntRange(1), help="First start: how many shards.")
-@click.option("--replicas", type=click.IntRange(1), help="First start: copies a shard.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 7),
+    help="First start: copies a shard.  [default: 2]",
+)
 @click.option(
     "--preset", type=click.Choice(["local", "lan", "wan"]), help="Membership timings."
 )

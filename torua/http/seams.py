@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torua.core import views
 from torua.core.changes import Change
+from torua.core.ids import ShardId
 from torua.core.kv import (
     Call,
     Delete,
@@ -133,3 +134,19 @@ class Overview(Protocol):
 
     async def shards(self, call: Call) -> tuple[views.ShardView, ...]:
         """Describe every shard, by asking the nodes that hold copies."""
+
+
+class Operations(Protocol):
+    """What an operator may have done to the cluster."""
+
+    async def force_allocate(
+        self, shard: ShardId, id_or_name: str, accept_data_loss: bool, call: Call
+    ) -> None:
+        """Let a red shard go on with what one node has of it; raises `ToruaError`s.
+
+        Args:
+            shard: which.
+            id_or_name: the node's.
+            accept_data_loss: whether the operator said so.
+            call: who asks, and how long it waits.
+        """

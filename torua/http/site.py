@@ -20,9 +20,10 @@ from torua.http.connection import ApiRequest, Channel
 from torua.http.kv import KeyValueHandlers
 from torua.http.messages import Answer, Ask
 from torua.http.metrics import Meter
+from torua.http.operations import OperationHandlers
 from torua.http.problems import problem
 from torua.http.routes import Match, Route, Router
-from torua.http.seams import ChangeFeeds, KeyValue, Overview
+from torua.http.seams import ChangeFeeds, KeyValue, Operations, Overview
 from torua.http.streaming import Streaming
 from torua.http.targets import decoded, parse_query
 
@@ -31,6 +32,7 @@ def make_site(  # noqa: PLR0913
     key_value: KeyValue,
     overview: Overview,
     feeds: ChangeFeeds,
+    operations: Operations,
     registry: CollectorRegistry,
     *,
     node_name: str,
@@ -45,6 +47,7 @@ def make_site(  # noqa: PLR0913
         key_value: where keys and values live.
         overview: the cluster as this node sees it.
         feeds: opens change feeds.
+        operations: does what operators ask for.
         registry: where all metrics of this process are; the room declares its own, and
             those of the process, on it.
         node_name: this node's name, for ``Torua-Served-By`` of what it puts together.
@@ -58,6 +61,11 @@ def make_site(  # noqa: PLR0913
             *_key_value_routes(key_value, node_name),
             Route("/changes", "GET", ChangesHandler(feeds, node_name).get),
             *_cluster_routes(ClusterHandlers(overview, registry)),
+            Route(
+                "/shards/force-allocate",
+                "POST",
+                OperationHandlers(operations).force_allocate,
+            ),
         )
     )
     bounds = (connections_max, held_bytes_max)

@@ -14,10 +14,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from torua.codec.plain import plain, shape
 from torua.core import views
+from torua.core.health import fares
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
-from torua.core.state import ClusterState, Copy, CopyState, Shard
+from torua.core.state import ClusterState, Copy, Shard
 from torua.errors import NotFoundError, ToruaError
 from torua.net.peers import Inbound, Lane
 from torua.node.dispatch import States
@@ -25,6 +26,12 @@ from torua.node.errands import Peers
 
 KIND = "overview"
 """The kind of message by which nodes ask each other about themselves."""
+
+COLOURS = ("green", "yellow", "red")
+"""From the best to the worst."""
+
+FAILED = "failed"
+"""The state of a copy that its node cannot serve."""
 
 ASK_TIMEOUT_S = 1.0
 """A page for people that waits longer is of no use while a node is silent."""
@@ -131,7 +138,7 @@ class Cluster:
             colours.append(colour)
             reasons += [reason] if reason else []
         return views.Health(
-            status=max(colours, key=("green", "yellow", "red").index),
+            status=max(colours, key=COLOURS.index),
             node=self._name(self._me),
             coordinator=self._name(coordinator) if coordinator else None,
             reasons=tuple(reasons),
@@ -141,7 +148,8 @@ class Cluster:
     def unready(self) -> str | None:
         """Tell why this node does not serve yet; None where it does.
 
-        A copy that failed does not keep its node from serving the others.
+        A copy that failed does not keep its node from serving the others, nor does one
+        that catches up.
         """
         state = self._coordination.state
         if not state.cluster_uuid:
@@ -152,13 +160,13 @@ class Cluster:
             return "the coordinator has not taken this node in yet"
         if not state.shards:
             return "shards have not been given out yet"
-        started = {each.alloc_id for each in self._holdings.positions()}
+        opened = {each.alloc_id for each in self._holdings.positions()}
         waiting = [
             shard.shard
             for shard in state.shards.values()
             for copy in shard.copies
             if copy.node == self._me
-            and (copy.alloc_id not in started or copy.state is CopyState.INIT)
+            and (copy.alloc_id not in opened or not shard.in_sync)
         ]
         failed = self._holdings.failures()
         waiting = [shard for shard in waiting if shard not in failed]
@@ -236,44 +244,54 @@ class Cluster:
         state = self._coordination.state
         holders = sorted({c.node for s in state.shards.values() for c in s.copies})
         asked = [Deferred.fromCoroutine(self._ask(node, call)) for node in holders]
-        said = [each for each in await gatherResults(asked) if each is not None]
-        positions = {copy.alloc_id: copy for each in said for copy in each.copies}
-        failures = {shard: why for each in said for shard, why in each.failures.items()}
+        answers = zip(holders, await gatherResults(asked), strict=True)
+        said = {node: answer for node, answer in answers if answer is not None}
         return tuple(
-            self._shard_view(state.shards[shard], positions, failures)
+            self._shard_view(state.shards[shard], said)
             for shard in sorted(state.shards)
         )
 
     def _shard_view(
-        self,
-        shard: Shard,
-        positions: Mapping[AllocId, views.CopyPosition],
-        failures: Mapping[ShardId, str],
+        self, shard: Shard, said: Mapping[NodeId, Myself]
     ) -> views.ShardView:
         """Describe one shard with what its holders said."""
-        primary = shard.primary.alloc_id if shard.primary else None
-        held = positions.get(primary) if primary else None
+        primary = shard.primary
+        places = {copy.alloc_id: copy for each in said.values() for copy in each.copies}
+        held = places.get(primary.alloc_id) if primary else None
+        copies = [
+            self._copy_view(shard, copy, places, said.get(copy.node))
+            for copy in shard.copies
+        ]
         colour, _ = self._fares(shard)
-
-        def copy_view(copy: Copy) -> views.ShardCopyView:
-            """Describe one copy."""
-            position = positions.get(copy.alloc_id)
-            failed = position is None and shard.shard in failures
-            return views.ShardCopyView(
-                node=self._name(copy.node),
-                role="primary" if copy.alloc_id == primary else "replica",
-                state="failed" if failed else copy.state.value,
-                in_sync=copy.alloc_id in shard.in_sync,
-                position=position.position if position else None,
-            )
-
+        failed = {copy.role for copy in copies if copy.state == FAILED}
+        worst = {"primary": "red", "replica": "yellow"}
+        colours = [colour, *(worst[role] for role in failed)]
         return views.ShardView(
             shard=shard.shard,
-            state="red" if shard.shard in failures else colour,
-            primary=self._name(shard.primary.node) if shard.primary else None,
-            copies=tuple(map(copy_view, shard.copies)),
+            state=max(colours, key=COLOURS.index),
+            primary=self._name(primary.node) if primary else None,
+            copies=tuple(sorted(copies, key=lambda each: (each.role, each.node))),
             keys=held.keys if held else None,
             bytes=held.bytes if held else None,
+        )
+
+    def _copy_view(
+        self,
+        shard: Shard,
+        copy: Copy,
+        places: Mapping[AllocId, views.CopyPosition],
+        holder: Myself | None,
+    ) -> views.ShardCopyView:
+        """Describe one copy with what its holder said, if it said anything."""
+        place = places.get(copy.alloc_id)
+        leads = shard.primary is not None and shard.primary.alloc_id == copy.alloc_id
+        is_failed = holder is not None and shard.shard in holder.failures
+        return views.ShardCopyView(
+            node=self._name(copy.node),
+            role="primary" if leads else "replica",
+            state=FAILED if is_failed else copy.state.value,
+            in_sync=copy.alloc_id in shard.in_sync,
+            position=place.position if place and not is_failed else None,
         )
 
     async def _ask(self, node: NodeId, call: Call) -> Myself | None:
@@ -334,20 +352,16 @@ class Cluster:
 
     def _fares(self, shard: Shard) -> tuple[str, str]:
         """Give a shard its colour, and the reason where it is not green."""
-        failures = self._holdings.failures()
-        primary = shard.primary
-        if primary is None:
-            return "red", f"shard {shard.shard} has no primary"
-        if primary.node == self._me and shard.shard in failures:
-            return "red", f"shard {shard.shard}: {failures[shard.shard]}"
-        member = self._membership.members.get(primary.node)
-        if member is None or not member.is_live:
-            where = self._name(primary.node)
-            return "red", f"shard {shard.shard} waits for its only copy, on {where}"
-        started = sum(copy.state is not CopyState.INIT for copy in shard.copies)
-        if started < shard.rf:
-            return "yellow", f"shard {shard.shard} has {started} of {shard.rf} copies"
-        return "green", ""
+        failure = self._holdings.failures().get(shard.shard)
+        if failure is not None:
+            leads = shard.primary is not None and shard.primary.node == self._me
+            return "red" if leads else "yellow", failure
+        return fares(shard, self._is_live, self._name)
+
+    def _is_live(self, node: NodeId) -> bool:
+        """Tell whether membership believes a node alive."""
+        member = self._membership.members.get(node)
+        return member is not None and member.is_live
 
     def _notes(self) -> tuple[str, ...]:
         """Say what an operator should know of a cluster that cannot fail over."""
