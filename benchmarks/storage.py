@@ -141,7 +141,7 @@ def measure_replay(directory: Path) -> None:
     )
     view = Map.open(directory / "map.db")
     with timed("replay: a record", COUNT):
-        replay(log, ALLOC, view)
+        replay(log, ALLOC, view, COUNT)
     view.close()
     log.close()
 

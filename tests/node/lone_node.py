@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
@@ -10,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from tests.node.network import Network
 from torua.core.allocation import Command, execute
 from torua.core.ids import Address, AllocId, NodeId, ShardId
 from torua.core.kv import Call, IdempotencyKey, Operation, Outcome
@@ -123,7 +125,8 @@ def state_of(
     copy = Copy(ALLOC, ME, is_)
     in_sync = (ALLOC,) if is_ is CopyState.STARTED else ()
     primary = Primary(ALLOC, ME, boot_epoch)
-    shard = Shard(SHARD, 1, term, primary, in_sync, (copy,), "h", 1, 1)
+    version = 10 * term + len(in_sync)
+    shard = Shard(SHARD, version, term, primary, in_sync, (copy,), "h", 1, 1)
     return ClusterState(
         cluster_uuid="u",
         nodes={ME: NodeEntry(ME, "one", boot_epoch, Address("127.0.0.1", 1), "")},
@@ -176,6 +179,8 @@ class LoneNode:
             Shelf(data_dir / "shards", DiskFiles()),
             self.commit,
             self.coordinator,
+            peers=Network(self.clock).join(ME),
+            random=Random(boot_epoch),
             worker=self.worker,
             wall_ns=self.now_ns,
             registry=self.registry,
@@ -228,6 +233,11 @@ class LoneNode:
         self.settle()
         outcomes = result(done)
         return list(outcomes)
+
+    @property
+    def needed(self) -> int:
+        """The first record of the log that the map may still need."""
+        return self.log._copies[ALLOC].needed
 
     def get(self, key: bytes) -> bytes | None:
         """Read a value."""

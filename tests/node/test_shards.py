@@ -12,8 +12,8 @@ from torua.core.allocation import MarkStarted
 from torua.core.ids import AllocId
 from torua.core.kv import Condition, Delete, Put
 from torua.core.state import ClusterState, Copy, CopyState
-from torua.errors import DiskFullError, UnavailableError
-from torua.node.shards import REOPEN_AFTER_S
+from torua.errors import DiskFullError, OutcomeUnknownError, UnavailableError
+from torua.node.copies import REOPEN_AFTER_S
 from torua.storage.shelf import Shelf
 
 STARTED = CopyState.STARTED
@@ -63,11 +63,12 @@ def test_a_write_is_acknowledged_after_its_sync(tmp_path: Path) -> None:
 
 
 def test_a_started_copy_is_reported_until_the_state_shows_it(tmp_path: Path) -> None:
-    """The coordinator may be away; the copy serves meanwhile."""
+    """The coordinator may be away; until then no write counts as kept by enough."""
     node = LoneNode(tmp_path, state_of())
     node.coordinator.reachable = False
     node.settle()
-    node.write(Put(b"k", b"v"))
+    with pytest.raises(UnavailableError, match="too few copies"):
+        node.write(Put(b"k", b"v"))
     node.pass_time(3.0)
     asked = len(node.coordinator.commands)
     assert 3 <= asked <= 8
@@ -101,7 +102,7 @@ def test_a_new_term_is_taken_up_from_what_the_last_one_left(tmp_path: Path) -> N
     write = node.begin(Put(b"k", b"v"))
     node.coordinator.commit(state_of(STARTED, term=2))
     node.settle()
-    with pytest.raises(Exception, match="closed"):
+    with pytest.raises(OutcomeUnknownError, match="another primary"):
         result(write)
     assert node.get(b"k") == b"v"
     assert node.log.last(ALLOC) == 3
@@ -114,7 +115,7 @@ def test_a_primary_that_the_state_no_longer_names_stops_serving(
     """It keeps its copy open, and its data."""
     node = LoneNode(tmp_path, state_of()).settle()
     state = node.coordinator.state
-    red = replace(state.shards[SHARD], primary=None, shard_version=9)
+    red = replace(state.shards[SHARD], primary=None, shard_version=99)
     node.coordinator.commit(replace(state, shards={SHARD: red}))
     node.settle()
     with pytest.raises(UnavailableError):

@@ -198,7 +198,7 @@ def state_differs(map_class: type[Map]) -> bool:
             dying.between = lambda records: None  # type: ignore[method-assign]
         dying.apply([last])
         left = Map.open(copied(copy.path, Path(name) / "left"))
-        replay(copy.log, A, left)
+        replay(copy.log, A, left, 1 << 60)
         value = left.get(b"last")
         left.close()
         copy.map.close()

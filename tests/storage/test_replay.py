@@ -92,7 +92,7 @@ def test_after_any_crash_replay_gives_the_same_state(seed: int) -> None:
         copy.live(copy.dice.randint(1, 20))
         log, path = copy.killed(Path(name))
         found = Map.open(path)
-        replay(log, A, found)
+        replay(log, A, found, 1 << 60)
         assert found.digest() == copy.digests[-1]
         found.close()
         copy.map.close()
@@ -109,7 +109,7 @@ def test_a_map_ahead_of_its_log_is_refused(tmp_path: Path) -> None:
         with pytest.raises(
             CorruptionError, match="has lost records: its map ends at 5"
         ):
-            replay(log, A, copy.map)
+            replay(log, A, copy.map, 1 << 60)
     copy.map.close()
 
 
@@ -120,7 +120,7 @@ def test_a_log_that_begins_behind_its_map_is_refused(tmp_path: Path) -> None:
     log.set_start(A, 3, 1)
     log.commit(logged(copy.records[3:]))
     with pytest.raises(CorruptionError, match="its log holds 4 to 20"):
-        replay(log, A, copy.map)
+        replay(log, A, copy.map, 1 << 60)
     copy.map.close()
 
 
@@ -130,7 +130,7 @@ def test_an_entry_that_is_no_record_is_refused(tmp_path: Path) -> None:
     log.commit([LogEntry(A, 1, 1, b"\xff")])
     made = Map.open(tmp_path / "map.db")
     with pytest.raises(CorruptionError, match=f"record 1 of copy {A} is none"):
-        replay(log, A, made)
+        replay(log, A, made, 1 << 60)
     made.close()
 
 
@@ -141,8 +141,8 @@ def test_a_whole_copy_is_made_again_from_its_log(tmp_path: Path) -> None:
     log.commit(logged(copy.records))
     copy.map.apply(copy.records)
     with closing(Map.open(tmp_path / "other.db")) as made:
-        replay(log, A, made)
+        replay(log, A, made, 1 << 60)
         assert made.digest() == copy.map.digest()
-        replay(log, A, made)
+        replay(log, A, made, 1 << 60)
         assert made.applied_seq == 20
     copy.map.close()

@@ -41,7 +41,12 @@ def test_a_copy_is_there_from_its_first_opening_to_its_erasing(tmp_path: Path) -
 
 
 def records(first: int, last: int) -> list[Record]:
-    """Make records, each of which sets a key of its own."""
+    """Make records, each of which sets a key of its own.
+
+    Args:
+        first: the first one's seq.
+        last: the last one's.
+    """
     return [
         Record(SHARD, seq, 1, seq, (KvPut(b"%d" % seq, b"v" * 3000, "t"),))
         for seq in range(first, last + 1)
@@ -49,7 +54,13 @@ def records(first: int, last: int) -> list[Record]:
 
 
 def sent(shelf: Shelf, alloc: AllocId, view: Map) -> tuple[SnapshotFacts, bytes]:
-    """Take a snapshot, and say of it what a sender says."""
+    """Take a snapshot, and say of it what a sender says.
+
+    Args:
+        shelf: where the copy is.
+        alloc: which copy.
+        view: its map.
+    """
     target = shelf.outgoing(SHARD, alloc, "1")
     facts = view.snapshot(target)
     data = target.read_bytes()
@@ -106,7 +117,14 @@ class DyingFiles(DiskFiles):
 
 
 def install(shelf: Shelf, log: Log, facts: SnapshotFacts, data: bytes) -> None:
-    """Receive and install a snapshot as a node does."""
+    """Receive and install a snapshot as a node does.
+
+    Args:
+        shelf: where the copy is.
+        log: of the node.
+        facts: what is sent.
+        data: the same, in bytes.
+    """
     incoming = shelf.receive(SHARD, TWO, facts)
     for begin in range(0, len(data), 10_000):
         incoming.write(data[begin : begin + 10_000])
@@ -124,7 +142,7 @@ def reopened(tmp_path: Path) -> tuple[Log, Shelf, Map]:
     seq, term = log.start(TWO)
     shelf.settle(SHARD, TWO, (seq, term))
     view = shelf.open(SHARD, TWO)
-    replay(log, TWO, view)
+    replay(log, TWO, view, 1 << 60)
     return log, shelf, view
 
 

@@ -63,7 +63,10 @@ class NodeView(Struct, frozen=True):
 
 
 class CopyPosition(Struct, frozen=True):
-    """One shard copy on the node that answers; ``position`` is its last applied seq."""
+    """One shard copy on the node that answers; ``position`` is its last applied seq.
+
+    ``gcp`` is the newest record that it knows to be committed.
+    """
 
     shard: ShardId
     alloc_id: AllocId
@@ -72,6 +75,8 @@ class CopyPosition(Struct, frozen=True):
     position: int
     keys: int
     bytes: int
+    in_sync: bool = True
+    gcp: int = 0
 
 
 class NodeDetail(Struct, frozen=True):

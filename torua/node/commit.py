@@ -61,13 +61,8 @@ class State(Enum):
 class Listener(Protocol):
     """A copy that appends, and is told what became of it, in order."""
 
-    def stored(self, seq: int, term: int) -> None:
-        """Its log ends durably with the record at ``seq``.
-
-        Args:
-            seq: of that record.
-            term: of that record.
-        """
+    def stored(self, seq: int) -> None:
+        """All its records up to ``seq`` are durable."""
 
     def full(self) -> None:
         """None of its records that were not reported as stored was written."""
@@ -264,11 +259,11 @@ class GroupCommit:
         if self._state is State.FULL:
             self._state = State.OPEN
             log.info("there is room for the log again")
-        for alloc, item in dict(batch).items():
+        newest = {alloc: item for alloc, item in batch if isinstance(item, Record)}
+        for alloc, record in newest.items():
             listener = self._listeners.get(alloc)
             if listener is not None:
-                seq = item.seq if isinstance(item, Record) else item.after
-                listener.stored(seq, item.term)
+                listener.stored(record.seq)
         self._busy = False
         self._next()
 

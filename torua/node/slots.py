@@ -2,14 +2,15 @@
 
 from enum import Enum
 
+from prometheus_client import CollectorRegistry, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from torua.core.ids import AllocId, ShardId
-from torua.core.state import Copy, CopyState
+from torua.core.state import Copy, CopyState, Shard
 from torua.core.views import CopyPosition
 from torua.errors import CorruptionError
-from torua.node.copy import OpenCopy, State
+from torua.node.copy import OpenCopy
 
 
 class Is(Enum):
@@ -23,8 +24,9 @@ class Is(Enum):
 class Slot:
     """One copy that this node is or was assigned, and the worker that sees to it.
 
-    Invariants: ``copy`` is there exactly in OPEN; ``failure`` says why in FAILED; at
-    most one worker runs.
+    Invariants: ``copy`` is there exactly in OPEN; ``failure`` says why in FAILED, and
+    ``lost`` that its data are gone for good; at most one worker runs; ``told`` is what
+    the copy was last told of the state; ``again`` says that it is to be looked at.
     """
 
     def __init__(self, shard: ShardId, alloc_id: AllocId) -> None:
@@ -39,8 +41,10 @@ class Slot:
         self.phase = Is.NOTHING
         self.copy: OpenCopy | None = None
         self.failure = ""
+        self.lost = False
+        self.told: Shard | None = None
+        self.again = False
         self.work: Deferred[None] | None = None
-        self.report: Deferred[None] | None = None
         self.timer: IDelayedCall | None = None
 
 
@@ -58,22 +62,25 @@ def check_presence(state: CopyState, here: bool, logged: int) -> None:
         raise CorruptionError("the log of this node holds nothing of it")
 
 
-def position_of(slot: Slot, wanted: Copy) -> CopyPosition:
+def position_of(slot: Slot, shard: Shard, wanted: Copy) -> CopyPosition:
     """Tell how far a copy is.
 
     Args:
         slot: of it.
+        shard: of which shard.
         wanted: it, as the cluster state has it.
     """
     copy = slot.copy
     return CopyPosition(
         shard=slot.shard,
         alloc_id=slot.alloc_id,
-        role="primary" if copy and copy.state is State.LEADING else "replica",
+        role="primary" if copy and copy.leads else "replica",
         state="failed" if slot.failure else str(wanted.state),
         position=copy.position if copy else 0,
-        keys=copy.keys if copy else 0,
-        bytes=copy.size_bytes if copy else 0,
+        keys=copy.holding.view.keys if copy else 0,
+        bytes=copy.holding.view.size_bytes if copy else 0,
+        in_sync=slot.alloc_id in shard.in_sync,
+        gcp=copy.machine.gcp if copy else 0,
     )
 
 
@@ -82,3 +89,36 @@ def disarm(slot: Slot) -> None:
     if slot.timer is not None:
         slot.timer.cancel()
         slot.timer = None
+
+
+class CopyMeters:
+    """What is measured of open copies.
+
+    Invariants: declared once a registry; a shard has one copy on a node.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Declare the metrics."""
+        self._applied = Gauge(
+            "torua_shards_applied_seq",
+            "Last record applied by a shard copy of this node",
+            ["shard"],
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "torua_replication_lag_records",
+            "Records in the log of a shard copy that are not applied",
+            ["shard"],
+            registry=registry,
+        )
+
+    def follow(self, copy: OpenCopy) -> None:
+        """Measure a copy from now on."""
+        label, holding = str(copy.shard), copy.holding
+        self._applied.labels(label).set_function(lambda: holding.view.applied_seq)
+        self._lag.labels(label).set_function(lambda: holding.lag)
+
+    def forget(self, copy: OpenCopy) -> None:
+        """Measure it no more."""
+        self._applied.remove(str(copy.shard))
+        self._lag.remove(str(copy.shard))

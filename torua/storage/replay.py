@@ -11,13 +11,15 @@ _BATCH_BYTES = 4 << 20
 """How much one transaction of a replay holds in memory."""
 
 
-def replay(log: Log, alloc: AllocId, view: Map) -> None:
-    """Apply to a map all records of its copy that it has not applied yet.
+def replay(log: Log, alloc: AllocId, view: Map, through: int) -> None:
+    """Apply to a map the records of its copy that it has not applied yet.
 
     Args:
         log: the node's; the caller's thread owns it.
         alloc: the copy.
         view: that copy's map, not yet in use.
+        through: the last one that is known to be committed, if the log has it; what is
+            behind it may yet be void.
 
     Raises:
         CorruptionError: log and map do not fit together: one of them lost what was kept
@@ -31,9 +33,9 @@ def replay(log: Log, alloc: AllocId, view: Map) -> None:
             f"log holds {first} to {last}",
             alloc_id=alloc,
         )
-    while view.applied_seq < last:
+    while view.applied_seq < min(last, through):
         entries = log.read(alloc, view.applied_seq, _BATCH_BYTES)
-        view.apply([_record(entry) for entry in entries])
+        view.apply([_record(entry) for entry in entries if entry.seq <= through])
 
 
 def _record(entry: LogEntry) -> Record:
