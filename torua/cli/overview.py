@@ -147,7 +147,7 @@ def shards(client: Client, form: str) -> None:
                 shard["shard"],
                 shard["state"],
                 shard["primary"],
-                [_replica(each) for each in shard["copies"] if not _leads(each)],
+                _replicas(shard["copies"]),
                 _in_sync(shard["copies"]),
                 shard["keys"],
                 shard["bytes"],
@@ -157,15 +157,13 @@ def shards(client: Client, form: str) -> None:
     )
 
 
-def _leads(copy: Fields) -> bool:
-    """Tell whether a copy is the primary."""
-    return bool(copy["role"] == "primary")
-
-
-def _replica(copy: Fields) -> str:
-    """Name a replica's node; what it does, where it does not just hold everything."""
-    name = str(copy["node"])
-    return name if copy["in_sync"] else f"{name} ({copy['state']})"
+def _replicas(copies: Sequence[Fields]) -> list[str] | None:
+    """Name the replicas' nodes; what each does, where it does not hold everything."""
+    return [
+        str(copy["node"]) if copy["in_sync"] else f"{copy['node']} ({copy['state']})"
+        for copy in copies
+        if copy["role"] != "primary"
+    ] or None
 
 
 def _in_sync(copies: Sequence[Fields]) -> str:
