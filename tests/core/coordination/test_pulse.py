@@ -1,0 +1,85 @@
+"""Tests for `torua.core.coordination.pulse`: whom a coordinator loses, and when."""
+
+from torua.core.coordination.pulse import Pulse
+from torua.core.ids import NodeId
+
+PEER = NodeId("2" * 32)
+INTERVAL = 0.5
+
+
+def leading(*, heard_at: float | None = None) -> Pulse:
+    """Return the pulse of a node that leads from second 100 on.
+
+    Args:
+        heard_at: when somebody last heard of the peer.
+    """
+    pulse = Pulse(0)
+    if heard_at is not None:
+        pulse.hear(PEER, heard_at)
+    pulse.lead(100.0, INTERVAL)
+    return pulse
+
+
+def rounds_until_lost(pulse: Pulse) -> int:
+    """Begin rounds that nobody answers; return how many were over by the loss."""
+    for count in range(10):
+        pulse.begin_round(100.0 + count * INTERVAL)
+        if pulse.is_lost(PEER):
+            return count
+    raise AssertionError("never lost")
+
+
+def test_a_node_is_lost_once_it_missed_three_rounds() -> None:
+    """A round is missed when the next begins."""
+    assert rounds_until_lost(leading()) == 3
+    assert rounds_until_lost(leading(heard_at=99.9)) == 3
+
+
+def test_a_node_of_which_no_voter_heard_lately_is_lost_after_one() -> None:
+    """But not one that no voter listened to: that it was not heard tells nothing."""
+    assert rounds_until_lost(leading(heard_at=98.0)) == 1
+    assert rounds_until_lost(leading(heard_at=10.0)) == 3
+
+
+def test_a_node_whose_connection_broke_is_lost_after_one_round() -> None:
+    """A round that was asked since; a connection that is back must bring an answer."""
+    pulse = leading()
+    nonce = pulse.begin_round(100.0)
+    assert pulse.answer(PEER, nonce)
+    pulse.broke(PEER, 100.1)
+    pulse.begin_round(100.5)
+    assert not pulse.is_lost(PEER)
+    pulse.begin_round(101.0)
+    assert pulse.is_lost(PEER)
+
+
+def test_an_answer_ends_doubt_and_loss() -> None:
+    """One to a round that was asked since the doubt."""
+    pulse = leading()
+    old = pulse.begin_round(100.0)
+    pulse.broke(PEER, 100.1)
+    new = pulse.begin_round(100.5)
+    pulse.answer(PEER, old)
+    pulse.begin_round(101.0)
+    assert pulse.is_lost(PEER)
+    pulse.answer(PEER, new)
+    assert not pulse.is_lost(PEER)
+
+
+def test_a_sign_of_life_ends_doubt() -> None:
+    """Three rounds are then to be missed, as ever."""
+    pulse = leading()
+    pulse.broke(PEER, 100.0)
+    pulse.hear(PEER, 100.2)
+    pulse.begin_round(100.3)
+    pulse.begin_round(100.8)
+    assert not pulse.is_lost(PEER)
+
+
+def test_a_pause_of_this_node_loses_nobody() -> None:
+    """What counts is rounds, and none was begun meanwhile."""
+    pulse = leading()
+    pulse.answer(PEER, pulse.begin_round(100.0))
+    pulse.begin_round(100.5)
+    pulse.begin_round(160.5)
+    assert not pulse.is_lost(PEER)
