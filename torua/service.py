@@ -48,7 +48,7 @@ from torua.node.threads import WorkerThread
 from torua.storage.files import DiskFiles
 from torua.storage.identity import VOTES_FILE, KeptIdentity, begin_life
 from torua.storage.lock import DataDirLock
-from torua.storage.log import Log
+from torua.storage.rescue import open_log
 from torua.storage.shelf import Shelf
 from torua.storage.stable import StableStore
 
@@ -182,7 +182,10 @@ class Node(Service):
         )
         self._remembered = StableStore(config.data_dir / PEERS_FILE, files)
         self._votes = StableStore(config.data_dir / VOTES_FILE, files)
-        self._log = Log.open(config.data_dir / "log", files)
+        label = str(self._identity.boot_epoch)
+        self._log, trouble = open_log(config.data_dir / "log", files, label)
+        if trouble:
+            log.critical("the log is damaged: {trouble}", trouble=trouble)
         threads = [WorkerThread(self._reactor, name) for name in THREADS]
         self._log_thread, self._maps_thread, self._votes_thread = threads
 
@@ -258,8 +261,10 @@ class Node(Service):
             Shelf(config.data_dir / "shards", self._files),
             commit,
             self._coordinator,
+            peers=self._peers,
             worker=self._maps_thread,
             wall_ns=time.time_ns,
+            random=SystemRandom(),
             registry=self._registry,
         )
         self._assemble_edge(Looks(reactor, self._shards, commit))
@@ -401,7 +406,8 @@ class Node(Service):
             self._reactor.callLater(0, self._end)
 
     async def _stop(self) -> None:
-        """Close all parts, those first that take requests."""
+        """Hand over what is led here, then close all, what takes requests first."""
+        await self._shards.leave()
         await stopped(self._http_port)
         await self._site.drain()
         await self._shards.stop()

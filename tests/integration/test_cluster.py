@@ -4,127 +4,20 @@ What is injected here is what a network does: connections that are cut, peers th
 silent, datagrams that are lost.  Processes that are killed are behave's.
 """
 
-import importlib
-import json
-import shutil
-import tempfile
-from collections.abc import Callable, Coroutine
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
-import treq
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
-from torua.config import read_config
-from torua.service import Node
+from tests.integration.whole_nodes import NAMES, ClusterCase
 
 pytestmark = pytest.mark.integration
 
-NAMES = ("n1", "n2", "n3")
-PATIENCE_S = 20.0
-STEP_S = 0.02
 
-
-class ClusterTests(TestCase):
+class ClusterTests(ClusterCase):
     """What clients and operators see of a cluster whose network misbehaves."""
-
-    timeout = 60
-
-    def setUp(self) -> "Deferred[None]":  # type: ignore[override]
-        """Start three nodes that find each other, and wait until all serve."""
-        self.reactor: Any = importlib.import_module("twisted.internet.reactor")
-        self.directory = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.nodes: dict[str, Node] = {}
-        return Deferred.fromCoroutine(self.start_all())
-
-    async def start_all(self) -> None:
-        """Start the nodes; the first is the seed of the others."""
-        for name in NAMES:
-            self.start(name)
-        for name in NAMES:
-            await self.until(partial(self.says, name, "/ready", 200))
-
-    def start(self, name: str) -> None:
-        """Start a node, on free ports, or again in its data dir.
-
-        Whoever was started before it is its seed.
-        """
-        seeds = ",".join(str(node.cluster) for node in self.nodes.values())
-        given = {
-            "name": name,
-            "data-dir": str(self.directory / name),
-            "http": "127.0.0.1:0",
-            "cluster": "127.0.0.1:0",
-            "bootstrap-expect": "3",
-            "preset": "local",
-            "join": seeds,
-        }
-        node = Node(read_config(given, {}), self.reactor)
-        self.nodes[name] = node
-        node.startService()
-        self.addCleanup(self.stop, node)
-
-    def stop(self, node: Node) -> "Deferred[None] | None":
-        """Stop a node, if it runs."""
-        return node.stopService() if node.running else None
-
-    async def until(
-        self, condition: Callable[[], Coroutine[Deferred[Any], Any, bool]]
-    ) -> None:
-        """Wait, a bounded time, until a condition holds.
-
-        Args:
-            condition: asked again and again.
-        """
-        deadline = self.reactor.seconds() + PATIENCE_S
-        while not await condition():
-            assert self.reactor.seconds() < deadline, "waited in vain"
-            await deferLater(self.reactor, STEP_S)
-
-    async def ask(
-        self, name: str, method: str, path: str, body: bytes = b""
-    ) -> tuple[int, bytes]:
-        """Send a request to a node, each on a connection of its own.
-
-        Args:
-            name: the node.
-            method: of HTTP.
-            path: with query.
-            body: of the request.
-        """
-        url = f"http://{self.nodes[name].http}{path}"
-        response = await treq.request(
-            method, url, data=body or None, persistent=False, timeout=10
-        )
-        return response.code, await response.content()
-
-    async def told(self, name: str, path: str) -> Any:
-        """Return what a node answers as JSON.
-
-        Args:
-            name: the node.
-            path: what is asked for.
-        """
-        return json.loads((await self.ask(name, "GET", path))[1])
-
-    async def says(self, name: str, path: str, status: int) -> bool:
-        """Tell whether a node answers with a status.
-
-        Args:
-            name: the node.
-            path: what is asked for.
-            status: what is hoped for.
-        """
-        return (await self.ask(name, "GET", path))[0] == status
-
-    def sync(self, test: Coroutine[Deferred[Any], Any, None]) -> "Deferred[None]":
-        """Have trial run a coroutine."""
-        return Deferred.fromCoroutine(test)
 
     def test_any_node_serves_any_key(self) -> "Deferred[None]":
         """What is put through one node is got, listed and deleted through others."""

@@ -131,6 +131,7 @@ class Shards:
             CopyMeters(registry),
         )
         coordination.subscribe(self._on_committed)
+        worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
 
     async def write(
