@@ -231,7 +231,7 @@ class Dispatch:
         except (DeferredTimeout, CancelledError) as error:
             raise _no_answer(errand) from error
         except OutcomeUnknownError as error:
-            raise error if is_write(errand) else _no_answer(errand) from error
+            raise _no_answer(errand, error.detail) from error
         finally:
             moved.cancel()
 
@@ -350,15 +350,17 @@ def _final(error: ToruaError, unknown: ToruaError | None) -> ToruaError:
     return unknown
 
 
-def _no_answer(errand: Errand) -> ToruaError:
-    """Make the error of an errand whose answer did not come."""
-    if is_write(errand):
-        return OutcomeUnknownError(
-            f"the primary of shard {errand.shard} did not answer in time: the write "
-            "may or may not be done",
-            shard=errand.shard,
-        )
-    return _unavailable(errand.shard, "did not answer in time")
+def _no_answer(errand: Errand, why: str = "no answer in time") -> ToruaError:
+    """Make the error of an errand whose answer did not come.
+
+    Args:
+        errand: which.
+        why: what became of it instead.
+    """
+    if not is_write(errand):
+        return _unavailable(errand.shard, "did not answer in time")
+    detail = f"shard {errand.shard}: {why}; the write may or may not be done"
+    return OutcomeUnknownError(detail, shard=errand.shard)
 
 
 def _unavailable(shard: ShardId, why: str) -> UnavailableError:
