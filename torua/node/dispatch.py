@@ -147,10 +147,11 @@ class Dispatch:
                 if isinstance(error, OutcomeUnknownError):
                     unknown = error
                 again = may_retry(error, is_repeatable(errand))
-                if not again or self._is_red(errand.shard):
-                    raise _final(error, unknown) from error
-                if not await self._pause(errand, attempt, error, patient_until):
-                    raise _final(error, unknown) from error
+                again = again and not self._is_red(errand.shard)
+                if not again or not await self._pause(
+                    errand, attempt, error, patient_until
+                ):
+                    raise _final(self._explained(errand, error), unknown) from error
             attempt += 1
 
     def primary(self, shard: ShardId) -> NodeId:
@@ -172,6 +173,18 @@ class Dispatch:
         turn = self._turn % len(nodes) if nodes else 0
         nodes = nodes[turn:] + nodes[:turn]
         return sorted(nodes, key=lambda node: node != self._me)
+
+    def _explained(self, errand: Errand, error: ToruaError) -> ToruaError:
+        """Say which shard could not be served, and why, where that is not said."""
+        if not isinstance(error, UnavailableError | StaleRouteError):
+            return error
+        if self._is_red(errand.shard):
+            return _unavailable(
+                errand.shard, "is red: no copy in sync is on a live node"
+            )
+        if "shard" in error.members:
+            return error
+        return _unavailable(errand.shard, f"is not served: {error.detail}")
 
     def _target(self, errand: Errand, attempt: int) -> NodeId:
         """Choose who shall do an errand in one attempt of several."""
