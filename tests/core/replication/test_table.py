@@ -20,7 +20,10 @@ def test_nothing_that_was_acknowledged_is_lost(copies: int) -> None:
 
 
 def deposed_leader_answers() -> bool:
-    """Tell whether a primary that knows of no other answers a read."""
+    """Tell whether a primary that knows of no other answers a read.
+
+    It is parted from the copy that leads since, but not from its client.
+    """
     table = Table(0, 2)
     table.rest()
     old = next(each for each in table.stations if each.copy.serves)
