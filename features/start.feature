@@ -31,6 +31,6 @@ Feature: A cluster comes up by itself
     Then the cluster is healthy, with 3 nodes and a coordinator
     And every acknowledged key is there, through every node
 
-  Scenario: A wrong replica count is refused, for shards have one copy yet
-    When a node is started with "--replicas 2"
-    Then it ends with an error, saying "one copy" in one line
+  Scenario: A wrong replica count is refused
+    When a node is started with "--replicas 8"
+    Then it ends with an error, saying "not from 1 to 7" in one line
