@@ -222,6 +222,21 @@ def test_a_stop_has_another_lead_first(tmp_path: Path) -> None:
     several.close()
 
 
+def test_nothing_waits_for_a_replica_that_goes(tmp_path: Path) -> None:
+    """It said so, and was taken out of the in-sync set, before its node stops."""
+    several = Several(tmp_path)
+    several.write(0, b"k")
+    leaving = Deferred.fromCoroutine(several.nodes[2].shards.leave())
+    several.settle(0.5)
+    assert leaving.called
+    assert ALLOCS[2] not in several.shard.in_sync
+    several.network.cut.add(NODES[2])
+    done = several.nodes[0].begin(Put(b"l", b"v"))
+    several.settle(0.2)
+    result(done)
+    several.close()
+
+
 def test_what_the_cluster_gave_up_while_a_node_was_away_is_removed(
     tmp_path: Path,
 ) -> None:

@@ -33,7 +33,7 @@ from torua.core.replication.messages import (
 )
 from torua.core.replication.rests import Rests
 from torua.core.replication.wire import Acked, Ask, Message, Mismatch, SnapshotOpen
-from torua.core.state import Shard
+from torua.core.state import CopyState, Shard
 
 STALL_S = 1.0
 """A copy that makes no progress for so long, while records wait, is failed."""
@@ -357,9 +357,14 @@ class Group:
         return self._rests.until(follower.node)
 
     def _near(self, follower: Follower) -> bool:
-        """Tell whether a copy is being streamed to, and near to the tip."""
+        """Tell whether a copy is near to the tip, and not on its way off its node."""
         lag = self._source.tip.seq - follower.match
-        return follower.state is State.STREAMING and lag <= JOIN_RECORDS
+        if follower.state is not State.STREAMING or lag > JOIN_RECORDS:
+            return False
+        leaving = (follower.alloc_id, CopyState.RELOCATING)
+        return leaving not in (
+            (each.alloc_id, each.state) for each in self.shard.copies
+        )
 
     def _grow(self, follower: Follower, now: float) -> Iterator[Output]:
         """Track a copy that holds the checkpoint; hold that for one that is near."""
