@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from tests.simulation.coordination_node import Node
 from tests.simulation.coordination_rules import demand
-from tests.simulation.coordination_world import Cluster, Node
+from tests.simulation.coordination_world import Cluster
 from torua.core.coordination.machine import Mode
 from torua.core.coordination.messages import Voters
 from torua.core.coordination.voters import has_majority
