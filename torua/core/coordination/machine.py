@@ -380,10 +380,11 @@ class Coordination(Leading):
         self._check_at = now + self._timing.check_interval_s
 
     def _lose(self, why: str, now: float) -> None:
-        """Follow nobody any more, and stand before long."""
+        """Follow nobody any more, and stand before long; what is known is old."""
         assert self.mode is Mode.FOLLOWER
         self._outbox.notice(Event.LOST, self.coordinator or self.me, why)
         self.mode, self.coordinator = Mode.CANDIDATE, None
+        self._positions.clear()
         self._stand_later(now, 0.0)
 
     def _become_candidate(self, why: str, now: float) -> None:
