@@ -343,9 +343,12 @@ class Node(Service):
             log.warn("addresses of peers not kept: {error}", error=error.detail)
 
     def _recall(self) -> tuple[Address, ...]:
-        """Return where the others were."""
+        """Return where the others were: as last remembered, and as last committed."""
         data = self._remembered.load()
-        return read(data, tuple[Address, ...]) if data else ()
+        remembered = read(data, tuple[Address, ...]) if data else ()
+        committed = self._coordinator.state.nodes.values()
+        known = {*remembered, *(entry.address for entry in committed)}
+        return tuple(sorted(known - {self.cluster}))
 
     def _take_signals(self) -> None:
         """Stop on SIGTERM and Ctrl-C with status 0: a stop as told is no failure."""
