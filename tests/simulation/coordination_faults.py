@@ -133,6 +133,7 @@ def storm(cluster: Cluster, seconds: float) -> None:
     faults, weights = zip(*FAULTS, strict=True)
     cluster.mishaps, cluster.startles = 0.002, 0.2
     while cluster.world.now < end:
+        cluster.measure()
         dice.choices(faults, weights)[0](cluster)
         cluster.world.run(cluster.world.now + dice.uniform(0.0, 1.5))
     cluster.mishaps = cluster.startles = 0.0

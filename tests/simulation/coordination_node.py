@@ -84,6 +84,7 @@ class Node:
         self.skew = 0.0
         self.reached_majority_at = -1e9
         self.last_reached: dict[NodeId, float] = {}
+        self._letters: dict[NodeId, float] = {}
         self._lives: dict[NodeId, Member] = {}
         self._told: tuple[Member, ...] = ()
         self._backlog: list[Input] = []
@@ -129,6 +130,7 @@ class Node:
     def crash(self) -> None:
         """End the life now, whatever is under way."""
         self.world.note(self.id, "crashes")
+        self.cluster.measure()
         self.machine = None
         self.paused = False
         self._backlog = []
@@ -138,6 +140,7 @@ class Node:
 
     def pause(self) -> None:
         """Stop, as by SIGSTOP; the clock goes on."""
+        self.cluster.measure()
         self.paused = True
         self._disarm()
 
@@ -158,6 +161,7 @@ class Node:
             channel: does not matter.
         """
         epoch, letter = message  # type: ignore[misc]
+        self._letters[NodeId(source)] = self.world.now
         self.receive(Received(NodeId(source), epoch, letter))  # type: ignore[has-type]
 
     def cut(self, peer: str) -> None:
@@ -188,11 +192,13 @@ class Node:
             self.receive(Members(members))
 
     def reaches_majority(self) -> bool:
-        """Tell whether this node lately could talk to a majority."""
+        """Tell whether this node lately could talk to a majority, or was answered."""
         assert self.machine is not None
         register = self.machine.register
         others = self.cluster.nodes.values()
         reached = {each.id for each in others if self.cluster.connected(self, each)}
+        since = self.world.now - 0.5
+        reached |= {node for node, when in self._letters.items() if when >= since}
         voters = register.facts.committed_voters or register.facts.accepted.voters
         if not voters or has_majority(voters, reached):
             self.reached_majority_at = self.world.now

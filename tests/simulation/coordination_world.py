@@ -154,6 +154,10 @@ class Cluster:
     def mend(self) -> None:
         """Heal the network: what TCP held back now tells who could be reached."""
         self.network.heal()
+        self.measure()
+
+    def measure(self) -> None:
+        """Let all nodes take note of whom they can reach, before that changes."""
         for node in self.running():
             node.reaches_majority()
 

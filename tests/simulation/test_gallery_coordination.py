@@ -368,7 +368,7 @@ SWITCHES: tuple[tuple[str, Callable[..., Coordination], str, int], ...] = (
     ("accept in any term", with_register(AcceptsAnyTerm), "C2", 5),
     ("a lost ack stays lost", ForgetsLostAcks, "C12", 60),
     ("act before an own-term commit", ActsTooSoon, "C10", 5),
-    ("no pre-vote", NeverPreVotes, "C11", 20),
+    ("no pre-vote", NeverPreVotes, "C11 C13", 20),
     ("pre-vote despite a coordinator", GrantsAlways, "C13", 20),
 )
 
