@@ -1,5 +1,7 @@
 """Tests for `torua.node.coordinator`: real machines, fake wires, clock and disk."""
 
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
@@ -175,8 +177,8 @@ class CoordinatorTests(SynchronousTestCase):
         self.workers: dict[NodeId, Here] = {}
         self.fatal: list[str] = []
         self.registry = CollectorRegistry()
-        self.path = Path(self.mktemp())
-        self.path.mkdir()
+        self.path = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.path)
 
     def node(
         self, name: str, members: Members, expect: int = 1, boot_epoch: int = 1
