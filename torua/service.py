@@ -28,6 +28,7 @@ from torua import __version__
 from torua.codec import read, spell
 from torua.config import OPTIONS, Config, environment, read_config
 from torua.core.coordination.founding import Founding
+from torua.core.coordination.messages import Facts
 from torua.core.coordination.timing import TIMINGS
 from torua.core.ids import Address
 from torua.core.members import Member, Meta, Status
@@ -45,7 +46,7 @@ from torua.node.router import Router
 from torua.node.shards import Shards
 from torua.node.threads import WorkerThread
 from torua.storage.files import DiskFiles
-from torua.storage.identity import VOTES_FILE, KeptIdentity, begin_life
+from torua.storage.identity import KeptIdentity, begin_life, begin_votes
 from torua.storage.lock import DataDirLock
 from torua.storage.log import Log
 from torua.storage.shelf import Shelf
@@ -183,7 +184,12 @@ class Node(Service):
             config.name,
         )
         self._remembered = StableStore(config.data_dir / PEERS_FILE, files)
-        self._votes = StableStore(config.data_dir / VOTES_FILE, files)
+        self._votes = begin_votes(
+            config.data_dir,
+            files,
+            self._identity,
+            spell(Facts(self._identity.node_id, 0)),
+        )
         self._log = Log.open(config.data_dir / "log", files)
         threads = [WorkerThread(self._reactor, name) for name in THREADS]
         self._log_thread, self._maps_thread, self._votes_thread = threads
