@@ -342,6 +342,15 @@ class CoordinatorTests(SynchronousTestCase):
         lines = [each for each in captured if each["log_level"] is LogLevel.info]
         self.assertEqual([each["detail"] for each in lines], ["1 of 3"] * 2)
 
+    def test_a_node_that_may_only_join_says_that_it_waits(self) -> None:
+        """With wrong seeds, label or secret nothing else would tell."""
+        service = self.node("a", Members([NodeId("a")]), expect=0)
+        with capturedLogs() as captured:
+            service.start()
+            self.pass_time(35.0)
+        said = [each["log_format"].partition(":")[0] for each in captured]
+        self.assertEqual(said, ["waiting for a cluster to join"] * 2)
+
     def test_a_foreign_cluster_is_said_loudly_and_once(self) -> None:
         """A member of another cluster is critical, and stays out."""
         members = Members([NodeId("a")])
