@@ -96,7 +96,7 @@ class OverviewTests(SynchronousTestCase):
         self,
     ) -> None:
         """One damaged copy does not take its node out of service."""
-        self.held[ONE].broken[ShardId(1)] = "map.db is damaged"
+        self.held[ONE].broken[ShardId(1)] = "shard 1: map.db is damaged"
         del self.held[ONE].held[1]
         self.assertEqual(self.one.health().reasons, ("shard 1: map.db is damaged",))
         self.assertIsNone(self.one.unready())

@@ -349,7 +349,7 @@ class Cluster:
         if primary is None:
             return "red", f"shard {shard.shard} has no primary"
         if primary.node == self._me and shard.shard in failures:
-            return "red", f"shard {shard.shard}: {failures[shard.shard]}"
+            return "red", failures[shard.shard]
         member = self._membership.members.get(primary.node)
         if member is None or not member.is_live:
             where = self._name(primary.node)
