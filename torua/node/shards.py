@@ -127,9 +127,25 @@ class Shards:
             ["shard"],
             registry=registry,
         )
+        self._declare(registry)
         self._state = coordination.state
         coordination.subscribe(self._on_state)
         self._on_state(coordination.state)
+
+    def _declare(self, registry: CollectorRegistry) -> None:
+        """Make the metrics that are read off the slots."""
+        held = Gauge(
+            "torua_shards_copies",
+            "Shard copies that are open on this node",
+            registry=registry,
+        )
+        held.set_function(lambda: sum(s.copy is not None for s in self._each()))
+        failed = Gauge(
+            "torua_shards_failed",
+            "Shard copies of this node that do not serve, as /health says why",
+            registry=registry,
+        )
+        failed.set_function(lambda: len(self.failures()))
 
     async def write(
         self, shard: ShardId, operations: Sequence[Operation], call: Call
