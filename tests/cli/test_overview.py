@@ -127,6 +127,20 @@ def test_status_fails_where_health_is_red() -> None:
     assert "no coordinator" in result.stdout
 
 
+def test_status_is_red_where_a_shard_is_that_another_node_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The node that is asked may not know what its peers cannot open."""
+    monkeypatch.setitem(SHARDS[0], "state", "red")
+    result = run(cluster(), "status")
+    assert result.exit_code == 3
+    said = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert said["health"].strip() == "red"
+    assert said["reason"].strip() == "shard 0 is red, on node-1"
+    asjson = json.loads(run(cluster(), "status", "-o", "json").stdout)
+    assert asjson["health"] == HEALTH
+
+
 def test_status_in_json_holds_all_answers() -> None:
     """Programs get what the API said."""
     said = json.loads(run(cluster(), "status", "-o", "json").stdout)

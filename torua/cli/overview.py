@@ -19,7 +19,7 @@ Fields = Mapping[str, Any]
 def status(context: click.Context, form: str) -> None:
     """Show how the cluster fares: health, coordinator, nodes, shards.
 
-    Exits with 3 where health is red.
+    Exits with 3 where health is red, as the node sees it that is asked, or any shard.
     """
     client: Client = context.obj
     health, info, nodes, shards = (
@@ -29,9 +29,19 @@ def status(context: click.Context, form: str) -> None:
     if form == "json":
         print_json({"health": health, "info": info, "nodes": nodes, "shards": shards})
     else:
-        print_facts(_facts(health, info, nodes))
-    if health["status"] == "red":
+        print_facts(_facts(_with_shards(health, shards), info, nodes))
+    if "red" in {health["status"], *(shard["state"] for shard in shards)}:
         context.exit(ExitCode.UNAVAILABLE)
+
+
+def _with_shards(health: Fields, shards: Sequence[Fields]) -> Fields:
+    """Have one node's health tell of shards that only other nodes know to be red."""
+    red = [shard for shard in shards if shard["state"] == "red"]
+    if health["status"] == "red" or not red:
+        return health
+    reasons = [f"shard {each['shard']} is red, on {each['primary']}" for each in red]
+    told = [*(health.get("reasons") or ()), *reasons]
+    return {**health, "status": "red", "reasons": told}
 
 
 def _facts(
