@@ -113,11 +113,32 @@ class SnapshotTests(ReplicationCase):
         self.addCleanup(opening.stop)
         return super().setUp()
 
+    def test_a_damaged_log_is_never_served(self) -> "Deferred[None]":
+        """It is set aside, and all copies of the node are made anew from the others."""
+
+        async def test() -> None:
+            """Do it."""
+            await self.put("n1", 1, 20, 300)
+            await self.until(self.equal)
+            await self.stopped("n3")
+            path = min((self.directory / "n3" / "log").iterdir())
+            content = path.read_bytes()
+            path.write_bytes(content[:200] + bytes([content[200] ^ 1]) + content[201:])
+            self.start("n3")
+            await self.until(self.equal)
+            (aside,) = self.directory.glob("n3/log.damaged-*")
+            self.assertEqual(len((aside / path.name).read_bytes()), len(content))
+
+        return self.sync(test())
+
     def test_copies_that_are_gone_are_made_anew(self) -> "Deferred[None]":
         """Under other ids, for what was there is lost."""
 
         async def test() -> None:
-            """Do it."""
+            """Do it.
+
+            The logs no longer go back to where a new copy must begin.
+            """
             await self.put("n1", 1, 60, 300)
             for name in NAMES:
                 for copy in self.copies(name):

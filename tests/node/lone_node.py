@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred
@@ -93,6 +93,14 @@ class OneCoordinator:
         """Call back from now on."""
         self._callbacks.append(callback)
 
+    def unsubscribe(self, shards: Shards) -> None:
+        """Call a dead node back no more."""
+        self._callbacks = [
+            each
+            for each in self._callbacks
+            if getattr(each, "__self__", None) is not shards
+        ]
+
     def commit(self, state: ClusterState) -> None:
         """Make a state the committed one."""
         self.state = state
@@ -136,6 +144,15 @@ def state_of(
     )
 
 
+class Among(NamedTuple):
+    """One of several nodes, and what they share."""
+
+    node: NodeId
+    clock: Clock
+    coordinator: OneCoordinator
+    network: Network
+
+
 class LoneNode:
     """One life of a node with its copies.
 
@@ -148,6 +165,7 @@ class LoneNode:
         state: ClusterState,
         boot_epoch: int = 1,
         files: Files | None = None,
+        among: "Among | None" = None,
     ) -> None:
         """Start over what is in a data dir.
 
@@ -156,10 +174,14 @@ class LoneNode:
             state: the committed state that it knows.
             boot_epoch: which life this is.
             files: the file layer of the log.
+            among: other nodes; None for none.
         """
-        self.clock = Clock()
+        if among is None:
+            clock = Clock()
+            among = Among(ME, clock, OneCoordinator(state), Network(clock))
+        self.clock, self.network = among.clock, among.network
         self.registry = CollectorRegistry()
-        self.coordinator = OneCoordinator(state)
+        self.coordinator = among.coordinator
         self.log_worker, self.worker = HandWorker(), HandWorker()
         self.fatal: list[str] = []
         self.syncs: list[float] = []
@@ -175,11 +197,11 @@ class LoneNode:
         )
         self.shards = Shards(
             self.clock,
-            (ME, boot_epoch),
+            (among.node, boot_epoch),
             Shelf(data_dir / "shards", DiskFiles()),
             self.commit,
             self.coordinator,
-            peers=Network(self.clock).join(ME),
+            peers=self.network.join(among.node),
             random=Random(boot_epoch),
             worker=self.worker,
             wall_ns=self.now_ns,

@@ -86,7 +86,7 @@ class ForceAllocateTests(SynchronousTestCase):
         self.assertIn("accept_data_loss", str(refused))
         self.dead.clear()
         refused = self.failureResultOf(self.force(), ConflictError).value
-        self.assertIn("not red: n2 lives", str(refused))
+        self.assertIn("not red: in sync and up on n2", str(refused))
         self.assertIs(self.coordinator.state, before)
 
     def test_a_shard_that_there_is_not_is_not_found(self) -> None:

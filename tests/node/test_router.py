@@ -26,7 +26,6 @@ from torua.core.kv import (
     Entry,
     Get,
     IdempotencyKey,
-    Outcome,
     Put,
 )
 from torua.core.reading import Level, Position, Reading, Token, read_tokens
@@ -138,9 +137,8 @@ class RouterTests(TwoNodes):
                 assert outcome.entry is not None
                 self.assertEqual(outcome.entry.value, key)
             else:
-                self.assertEqual(
-                    outcome, Outcome(error="unavailable", detail="no connection")
-                )
+                self.assertEqual(outcome.error, "unavailable")
+                self.assertIn("shard 1 is red", outcome.detail)
 
     def test_a_listing_is_of_all_shards_in_byte_order(self) -> None:
         """Pages through either node give every key once, in order."""
@@ -236,7 +234,9 @@ class RetryTests(TwoNodes):
         del self.wire.ends[TWO]
         self.dead.add(TWO)
         get = Deferred.fromCoroutine(self.routers[ONE].get(self.key_of(1), CALL))
-        self.failureResultOf(get, UnavailableError)
+        error = self.failureResultOf(get, UnavailableError).value
+        self.assertEqual(error.members, {"shard": 1, "retry_after": 1})
+        self.assertIn("red", error.detail)
 
     def test_an_unknown_outcome_is_not_tried_again(self) -> None:
         """A write that may have happened is the caller's to decide about."""

@@ -80,7 +80,7 @@ class Client:
             return
         mine = message.number == self._current
         if not message.error:
-            self._answered(request, message, mine)
+            self._answered(request, message)
         elif message.error == OutcomeUnknownError.code:
             if mine:
                 self._again_or_not(unknown=True)
@@ -185,15 +185,15 @@ class Client:
         self.refused += not unknown
         self._end()
 
-    def _answered(self, request: Request, said: Said, mine: bool) -> None:
+    def _answered(self, request: Request, said: Said) -> None:
         """Note an answer, late or not."""
         shard = self.cluster.shard_of(request.operations[0].key)
-        if said.session is not None and mine:
+        late = request is not self._request
+        if said.session is not None and not late:
             history, seq = said.session
             last = self._sessions.get(shard, ("", 0))
             if last[0] != history or seq > last[1]:
                 self._sessions[shard] = (history, seq)
-        late = request is not self._request
         if not late or request.outcomes is not None:
             request.answered(said.outcomes, self.world.now)
         if late:

@@ -64,6 +64,7 @@ class DataCluster(Cluster):
         bulks: the share of requests that write several keys.
         expiring: the share of requests about keys that expire.
         requests_max: how many requests a primary admits.
+        travel_s: the longest time that a message is under way.
         disorder: the chance that a message comes late or twice.
         retention: the chance, at each record applied, that old records are cut off.
         data_mishaps: the chance that a node crashes between two outputs of a copy.
@@ -78,6 +79,7 @@ class DataCluster(Cluster):
     bulks = 0.03
     expiring = 0.04
     requests_max = 8192
+    travel_s = 0.01
     disorder = 0.01
     retention = 0.02
     data_mishaps = 0.0
@@ -114,6 +116,13 @@ class DataCluster(Cluster):
             founding: how it may form a cluster.
         """
         return DataNode(self, name, roles, founding)
+
+    def lose(self, node: Node) -> Node:
+        """Take a node's disk away; return what stands in its place, not started."""
+        other = super().lose(node)
+        if other is node and isinstance(node, DataNode):
+            node.store.copies.clear()
+        return other
 
     @property
     def data_nodes(self) -> list[DataNode]:
@@ -313,7 +322,10 @@ class DataCluster(Cluster):
             demand(False, *str(error).split(": ", 1))
 
     def check_rest(self) -> None:
-        """Demand that all copies are equal, and hold all that was acknowledged."""
+        """Demand that all copies are equal, and hold all that was acknowledged.
+
+        A shard that is red for good has nothing to compare; `counts` tells how many.
+        """
         self.data.everything()
         for number, shard in sorted(self.data.state.shards.items()):
             truth = self.data.truth(shard)
@@ -332,7 +344,12 @@ class DataCluster(Cluster):
             demand(truth.last >= acked, "R15", number, acked, truth.last)
 
     def disk_of(self, node_id: NodeId, alloc_id: AllocId) -> CopyDisk | None:
-        """Return what a disk has of a copy; None where that is lost."""
+        """Return what a disk has of a copy; None where that is lost.
+
+        Args:
+            node_id: whose disk.
+            alloc_id: which copy.
+        """
         node = self.nodes.get(node_id)
         if node_id in self.gone or not isinstance(node, DataNode):
             return None

@@ -22,6 +22,7 @@ from torua.core.allocation import (
 from torua.core.ids import AllocId, NodeId
 from torua.core.kv import Get, IdempotencyKey, Operation, Outcome
 from torua.core.replication import messages as m
+from torua.core.replication.wire import Acked
 from torua.core.replication.wire import Append as AppendRecords
 from torua.core.state import Copy, Shard
 from torua.errors import UnavailableError
@@ -239,6 +240,8 @@ class OpenCopy:
             self.node.cluster.data.leads(
                 message.shard, message.history, message.term, who
             )
+        if isinstance(message, Acked):
+            self.node.cluster.data.acknowledges(self.who, self.disk, message)
         self.node.post(output.node, message)
 
     def _ask(self, output: m.AskInSync | m.AskFail | m.AskTerm | m.Drained) -> None:

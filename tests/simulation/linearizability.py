@@ -195,7 +195,9 @@ class Search:
         if op.outcome is not None:
             return False
         absent = self._key.version is None
-        if self._key.lent or (absent and isinstance(op.operation, Delete)):
+        if absent and isinstance(op.operation, Delete):
+            return True
+        if self._key.lent and not _sees(op):
             return True
         other = event.before
         while other is not None and other is not self._head:
@@ -298,10 +300,10 @@ def _with_versions(ops: Sequence[Op]) -> list[Op]:
 
 
 def _told(op: Op) -> Iterator[int]:
-    """Yield the versions that an answer names beside that of a write or a read."""
+    """Yield the versions that somebody was told, beside those of writes and reads."""
     if op.failed and op.outcome is not None and op.outcome.version is not None:
         yield op.outcome.version
-    if op.outcome is not None and not op.failed:
+    if not op.failed:
         for each in getattr(op.operation, "conditions", ()):
             yield from (each.versions or ()) if each.match else ()
 

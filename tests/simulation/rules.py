@@ -19,6 +19,7 @@ from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Entry, Operation, Outcome
 from torua.core.records import KvDelete, Record
 from torua.core.replication.tip import entry_of
+from torua.core.replication.wire import Acked
 from torua.core.routing import shard_of
 from torua.core.state import ClusterState, Shard
 
@@ -198,6 +199,23 @@ class DataRules:
         least = max(gcp, known.gcp, known.applied)
         demand(after >= least, "R6", copy, "truncates after", after, "below", least)
 
+    def acknowledges(
+        self, copy: tuple[AllocId, int], disk: CopyDisk, message: Acked
+    ) -> None:
+        """Check R1, R2: what a copy acknowledges, and the term, are on its disk.
+
+        Args:
+            copy: which copy, in which life.
+            disk: what it has.
+            message: what it says.
+        """
+        self.checks += 1
+        facts = disk.facts.durable
+        kept = 0 if facts is None else facts.term
+        demand(kept >= message.term, "R2", copy, "kept", kept, "of", message.term)
+        last = disk.durable.last
+        demand(last >= message.match_seq, "R1", copy, last, message.match_seq)
+
     def leads(
         self, shard: ShardId, history: str, term: int, who: tuple[AllocId, NodeId, int]
     ) -> None:
@@ -279,6 +297,12 @@ class DataRules:
             several = new.shard_version > old.shard_version + 1
             ids = (*old.in_sync, *(new.in_sync if several else ()))
             demand(not ids or who.alloc_id in ids, "R7", "promoted", who, "of", ids)
+        left = {copy.alloc_id for copy in new.copies}
+        for copy in old.copies:
+            if copy.alloc_id in old.in_sync and copy.alloc_id not in left:
+                spare = len(old.in_sync) > old.rf
+                needed = self._look(copy.node, copy.alloc_id) is not None
+                demand(spare or not needed, "R16", "removed", copy, "of", old)
         nodes = [copy.node for copy in new.copies]
         demand(len(nodes) == len(set(nodes)), "R16", "two copies on one node", new)
 

@@ -103,6 +103,14 @@ GOOD = {
         failed(2, 3, 0, 3),
         put(4, 5, b"b", 4),
     ],
+    "writes of unknown outcome, each upon the last": [
+        put(0, 1, b"a", 1),
+        delete(2, 3, False),
+        put(4, 5, b"b", None, at=0),
+        failed(6, 7, 0, 4),
+        put(8, 9, b"c", None, at=4),
+        get(10, 11, b"c", 6),
+    ],
     "a delete": [put(0, 1, b"a", 1), delete(2, 3), get(4, 5, None)],
     "an unknown delete": [put(0, 1, b"a", 1), delete(2, 3, False), get(4, 5, None)],
     "writes beside each other": [

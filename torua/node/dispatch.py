@@ -147,10 +147,11 @@ class Dispatch:
                 if isinstance(error, OutcomeUnknownError):
                     unknown = error
                 again = may_retry(error, is_repeatable(errand))
-                if not again or self._is_red(errand.shard):
-                    raise _final(error, unknown) from error
-                if not await self._pause(errand, attempt, error, patient_until):
-                    raise _final(error, unknown) from error
+                again = again and not self._is_red(errand.shard)
+                if not again or not await self._pause(
+                    errand, attempt, error, patient_until
+                ):
+                    raise _final(self._explained(errand, error), unknown) from error
             attempt += 1
 
     def primary(self, shard: ShardId) -> NodeId:
@@ -172,6 +173,18 @@ class Dispatch:
         turn = self._turn % len(nodes) if nodes else 0
         nodes = nodes[turn:] + nodes[:turn]
         return sorted(nodes, key=lambda node: node != self._me)
+
+    def _explained(self, errand: Errand, error: ToruaError) -> ToruaError:
+        """Say which shard could not be served, and why, where that is not said."""
+        if not isinstance(error, UnavailableError | StaleRouteError):
+            return error
+        if self._is_red(errand.shard):
+            return _unavailable(
+                errand.shard, "is red: no copy in sync is on a live node"
+            )
+        if "shard" in error.members:
+            return error
+        return _unavailable(errand.shard, f"is not served: {error.detail}")
 
     def _target(self, errand: Errand, attempt: int) -> NodeId:
         """Choose who shall do an errand in one attempt of several."""
@@ -231,7 +244,7 @@ class Dispatch:
         except (DeferredTimeout, CancelledError) as error:
             raise _no_answer(errand) from error
         except OutcomeUnknownError as error:
-            raise error if is_write(errand) else _no_answer(errand) from error
+            raise _no_answer(errand, error.detail) from error
         finally:
             moved.cancel()
 
@@ -350,15 +363,17 @@ def _final(error: ToruaError, unknown: ToruaError | None) -> ToruaError:
     return unknown
 
 
-def _no_answer(errand: Errand) -> ToruaError:
-    """Make the error of an errand whose answer did not come."""
-    if is_write(errand):
-        return OutcomeUnknownError(
-            f"the primary of shard {errand.shard} did not answer in time: the write "
-            "may or may not be done",
-            shard=errand.shard,
-        )
-    return _unavailable(errand.shard, "did not answer in time")
+def _no_answer(errand: Errand, why: str = "no answer in time") -> ToruaError:
+    """Make the error of an errand whose answer did not come.
+
+    Args:
+        errand: which.
+        why: what became of it instead.
+    """
+    if not is_write(errand):
+        return _unavailable(errand.shard, "did not answer in time")
+    detail = f"shard {errand.shard}: {why}; the write may or may not be done"
+    return OutcomeUnknownError(detail, shard=errand.shard)
 
 
 def _unavailable(shard: ShardId, why: str) -> UnavailableError:

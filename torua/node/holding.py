@@ -1,7 +1,7 @@
 """What one open copy keeps on this node: its map, its facts, its part of the log.
 
 The map is made durable by checkpoints now and then; only what they covered may go from
-the log.  What touches the copy's directory is done on the worker, in order.
+the log.  The worker does what may take long: checkpoints, snapshots, openings.
 """
 
 from collections import deque
@@ -81,7 +81,8 @@ class Holding:
     Invariants: the map holds only what is committed; at most one checkpoint is under
     way; once closed nothing is touched any more.
 
-    Threading: the reactor's thread; checkpoints, facts and snapshots on the worker's.
+    Threading: the reactor's thread; checkpoints and snapshots on the worker's, facts
+    on the log's.  No facts are kept while a snapshot is installed.
 
     Attributes:
         view: the copy's map.
@@ -173,10 +174,13 @@ class Holding:
             )
 
     def keep(self, facts: CopyFacts) -> "Deferred[None]":
-        """Keep facts durably; the last that was asked for is what stays."""
+        """Keep facts durably; the last that was asked for is what stays.
+
+        On the log's thread: a failover waits for it, and may not wait for a snapshot.
+        """
         self.facts = facts
         shelf, shard, alloc = self._disk.shelf, self._shard, self._alloc
-        return self._disk.worker.run(lambda: shelf.keep(shard, alloc, facts))
+        return self._disk.commit.run(lambda _: shelf.keep(shard, alloc, facts))
 
     def read_log(self, wanted: ReadLog) -> "Deferred[tuple[Record, ...]]":
         """Read records for another copy; none where they are gone."""

@@ -123,8 +123,8 @@ class Operations:
         number = shard.shard
         if alive:
             raise ConflictError(
-                f"shard {number} is not red: {', '.join(alive)} lives and has all of "
-                "it; nothing need be forced",
+                f"shard {number} is not red: in sync and up on {', '.join(alive)}; "
+                "nothing need be forced",
                 shard=number,
             )
         if "data" not in node.roles:

@@ -8,6 +8,9 @@ from torua.core.ids import NodeId
 FAILURES = 2
 """The connection broke, and another was tried in vain."""
 
+FORGOTTEN = "forgotten"
+"""The reason where membership gave the node up: it left, or is dead."""
+
 
 class Peers(Protocol):
     """The connections to the other nodes."""
@@ -67,6 +70,7 @@ class Reach:
         """Count a failure, of a node that was connected."""
         if node not in self._failures:
             return
-        self._failures[node] += 1
-        if self._failures[node] == FAILURES:
+        before = self._failures[node]
+        self._failures[node] = FAILURES if reason == FORGOTTEN else before + 1
+        if before < FAILURES <= self._failures[node]:
             self._on_lost(node)

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torua.core.allocation import Command, FailCopy, HandOver, MarkInSync
+from torua.core.ids import AllocId, ShardId
 from torua.core.replication.messages import AskFail, AskInSync, AskTerm, Drained
 from torua.core.state import ClusterState
 from torua.errors import ToruaError
@@ -66,6 +67,7 @@ class Reports:
         self._coordination = coordination
         self._facts: dict[str, Deferred[None]] = {}
         self._wishes: set[Wish] = set()
+        self._blamed: dict[tuple[ShardId, AllocId], int] = {}
 
     def tell(self, name: str, fact: Callable[[], Command | None]) -> None:
         """Tell a fact, less and less often, until there is nothing more to tell.
@@ -86,9 +88,17 @@ class Reports:
         if wish in self._wishes:
             return
         self._wishes.add(wish)
-        told = Deferred.fromCoroutine(self._submit(_command(wish)))
+        self._log(wish)
+        told = Deferred.fromCoroutine(self.submit(_command(wish)))
         told.addErrback(self._broken)
         told.addCallback(lambda _: self._wishes.discard(wish))
+
+    async def submit(self, command: Command) -> None:
+        """Have a command executed, if it can be now."""
+        try:
+            await self._coordination.submit(command, REPORT_TIMEOUT_S)
+        except ToruaError as error:
+            log.debug("not yet reported: {detail}", detail=error.detail)
 
     def stop(self) -> None:
         """Tell nothing more."""
@@ -99,16 +109,19 @@ class Reports:
         """Tell it again and again."""
         delay_s = REPORT_FIRST_S
         while (command := fact()) is not None:
-            await self._submit(command)
+            await self.submit(command)
             await deferLater(self._clock, delay_s)
             delay_s = min(2 * delay_s, REPORT_LAST_S)
 
-    async def _submit(self, command: Command) -> None:
-        """Have a command executed, if it can be now."""
-        try:
-            await self._coordination.submit(command, REPORT_TIMEOUT_S)
-        except ToruaError as error:
-            log.debug("not yet reported: {detail}", detail=error.detail)
+    def _log(self, wish: Wish) -> None:
+        """Say that a copy is to be dropped, once for each time that it was taken up."""
+        if not isinstance(wish, AskFail):
+            return
+        copy = (wish.shard, wish.alloc_id)
+        if self._blamed.get(copy) != wish.expect:
+            self._blamed[copy] = wish.expect
+            line = "shard {shard}: copy {alloc} is to be dropped: {detail}"
+            log.info(line, shard=copy[0], alloc=copy[1], detail=wish.detail)
 
     def _broken(self, failure: Failure) -> None:
         """Note what we did wrong."""
@@ -120,13 +133,7 @@ def _command(wish: Wish) -> Command:
     match wish:
         case AskInSync(shard, term, alloc, epoch, expect):
             return MarkInSync(shard, term, alloc, epoch, expect)
-        case AskFail(shard, term, alloc, expect, detail):
-            log.info(
-                "shard {shard}: copy {alloc} is to be dropped: {detail}",
-                shard=shard,
-                alloc=alloc,
-                detail=detail,
-            )
+        case AskFail(shard, term, alloc, expect):
             return FailCopy(shard, term, alloc, expect)
         case AskTerm(shard, term, alloc, expect) | Drained(shard, term, alloc, expect):
             return HandOver(shard, term, expect, alloc)

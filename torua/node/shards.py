@@ -51,6 +51,9 @@ from torua.storage.shelf import Shelf
 LEAVE_S = 6.0
 """How long a stop waits for other copies to lead."""
 
+UNTOLD_S = 2.5
+"""How long a stop looks for a coordinator to tell; an election takes less."""
+
 DRAIN_S = 4.0
 """How long a stop waits for writes in flight; a stop in all takes at most 15 s."""
 
@@ -225,11 +228,15 @@ class Shards:
 
         It serves meanwhile.  It takes `LEAVE_S` at most.
         """
-        deadline = self._clock.seconds() + LEAVE_S
-        self._reports.tell("leave", self._leaving)
-        while self._clock.seconds() < deadline and (
-            self._leaving() is not None or self._hands_over()
-        ):
+        begun = self._clock.seconds()
+        while (now := self._clock.seconds()) < begun + LEAVE_S:
+            command = self._leaving()
+            if command is None and not self._hands_over():
+                return
+            if command is not None:
+                if now > begun + UNTOLD_S:
+                    return
+                await self._reports.submit(command)
             await deferLater(self._clock, DRAIN_STEP_S)
 
     def stop(self) -> "Deferred[None]":
@@ -258,8 +265,10 @@ class Shards:
 
     def _leaving(self) -> Leave | None:
         """Say that this node goes; None where the state knows, or nobody is left."""
-        entry = self._copies.state.nodes.get(self._me)
-        if entry is None or entry.leaving or len(self._copies.state.nodes) == 1:
+        nodes = self._copies.state.nodes
+        entry = nodes.get(self._me)
+        others = [node for node in nodes if node not in (self._me, *self._reach.lost)]
+        if entry is None or entry.leaving or not others:
             return None
         return Leave(self._me, self._boot_epoch)
 

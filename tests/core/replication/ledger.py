@@ -4,10 +4,12 @@ import random
 
 from msgspec import Struct
 
+from tests.core.replication.desk import DictMap
 from tests.core.replication.station import Station
 from torua.core.kv import Condition, Delete, Get, Operation, Outcome, Put
 from torua.core.records import KvPut, Record
 from torua.core.replication.messages import Reply
+from torua.core.replication.tip import Position
 
 KEYS = (b"a", b"b")
 
@@ -31,6 +33,15 @@ def batch(dice: random.Random, number: int) -> tuple[Operation, ...]:
     ]
     more = (Put(key, b"%d+" % number), Get(dice.choice(KEYS)))
     return (dice.choice(first), *more[: dice.choice([0, 0, 0, 1, 2])])
+
+
+class Snapshot(Struct, frozen=True):
+    """A snapshot under way."""
+
+    term: int
+    nonce: int
+    at: Position
+    image: DictMap
 
 
 class Claim(Struct):
@@ -77,15 +88,22 @@ class Ledger:
         for record in records:
             assert self.log.setdefault(record.seq, record) == record, "R5"
 
-    def replied(self, reply: Reply) -> None:
-        """Note what a client was told: from now on, all must go on from there."""
+    def replied(self, reply: Reply, stations: list[Station], least: int) -> None:
+        """Note what a client was told: from now on, all must go on from there.
+
+        Args:
+            reply: what it was told.
+            stations: all of them.
+            least: how many must hold what is acknowledged.
+        """
         claim = self.claims[reply.request]
         outcomes = reply.outcomes or ((claim.read,) if claim.read else ())
         for operation, outcome in zip(claim.operations, outcomes, strict=True):
             if isinstance(operation, Put) and outcome.error is None:
                 assert outcome.version is not None
                 assert outcome.version in self.log, "R8"
-                self.acked = max(self.acked, outcome.version)
+                ends = [each.disk.end for each in stations]
+                assert sum(end >= outcome.version for end in ends) >= least
         versions = [each.version for each in outcomes if each.version]
         self.acked = max([self.acked, *versions])
 

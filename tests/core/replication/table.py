@@ -9,10 +9,8 @@ import random
 from collections.abc import Callable
 from itertools import count
 
-from msgspec import Struct
-
 from tests.core.replication.desk import DictMap
-from tests.core.replication.ledger import KEYS, Claim, Ledger, batch
+from tests.core.replication.ledger import KEYS, Claim, Ledger, Snapshot, batch
 from tests.core.replication.office import Office
 from tests.core.replication.station import SHARD, Station
 from torua.core.ids import AllocId
@@ -57,15 +55,6 @@ from torua.core.replication.tip import Position
 STEP_S = 0.02
 
 
-class Snapshot(Struct, frozen=True):
-    """A snapshot under way."""
-
-    term: int
-    nonce: int
-    at: Position
-    image: DictMap
-
-
 class Table:
     """One shard, its copies, and all between them.
 
@@ -94,15 +83,15 @@ class Table:
         self.wire: list[tuple[Station, Station, object]] = []
         self.ledger = Ledger()
         self.requests = count(1)
+        self.late: list[tuple[Station, Station, object]] = []
         self.down: dict[AllocId, None] = {}
+        self.cut_off: dict[AllocId, None] = {}
         self.staged: dict[int, Snapshot] = {}
         self.calm = False
         self.office = Office(self.dice, self.stations)
         for station in self.stations:
             station.outside = self.outside
             station.begin_barriers(barriers)
-
-    # -- what happens
 
     def run(self, steps: int) -> None:
         """Take so many steps, then let all come to rest, and compare.
@@ -111,14 +100,16 @@ class Table:
             steps: how many.
         """
         kinds: list[tuple[int, Callable[[], None]]] = [
-            (12, self.deliver),
-            (8, self.work),
-            (6, self.write),
-            (3, self.read),
+            (40, self.deliver),
+            (16, self.work),
+            (8, self.write),
+            (6, self.read),
             (4, self.publish),
-            (3, self.execute),
+            (8, self.execute),
             (6, self.tick),
             (1, self.lose),
+            (1, self.cut_one_off),
+            (2, self.come_late),
             (1, self.crash),
             (1, self.fail_over),
             (1, self.disk_full),
@@ -138,6 +129,8 @@ class Table:
         It fails where that takes for ever.
         """
         self.calm = True
+        self.cut_off.clear()
+        self.wire, self.late = self.late + self.wire, []
         for _ in range(6000):
             for station in self.stations:
                 if station.full:
@@ -191,7 +184,10 @@ class Table:
                 return
             if self.dice.random() < 0.1:
                 self.wire.append((source, target, message))
-        if target.alloc in self.down:
+            if self.dice.random() < 0.07:
+                self.late.append((source, target, message))
+                return
+        if target.alloc in self.down or {source.alloc, target.alloc} & {*self.cut_off}:
             self.lost(source, target, message)
         else:
             self.hand(source, target, message)
@@ -263,9 +259,7 @@ class Table:
 
     def tick(self) -> None:
         """Let time pass."""
-        self.now += (
-            STEP_S if self.calm else self.dice.choice([STEP_S, STEP_S, 0.3, 1.2])
-        )
+        self.now += STEP_S if self.calm else self.dice.choice([*[STEP_S] * 8, 0.3, 1.2])
         for station in self.stations:
             if station.alloc in self.down:
                 continue
@@ -317,8 +311,6 @@ class Table:
         ]
         return self.dice.choice(found) if found else None
 
-    # -- faults
-
     def lose(self) -> None:
         """Stop a node for a while, or let it go on."""
         station = self.dice.choice(self.stations)
@@ -326,6 +318,19 @@ class Table:
             del self.down[station.alloc]
         elif len(self.down) < len(self.stations) - 1:
             self.down[station.alloc] = None
+
+    def cut_one_off(self) -> None:
+        """Part a node from all others, but not from clients; or end that."""
+        if self.cut_off:
+            self.cut_off.clear()
+        elif self.dice.random() < 0.6:
+            self.cut_off[self.dice.choice(self.stations).alloc] = None
+
+    def come_late(self) -> None:
+        """Put something on the wire that was sent long ago."""
+        if self.late:
+            place = self.dice.randrange(len(self.late))
+            self.wire.insert(0, self.late.pop(place))
 
     def crash(self) -> None:
         """Kill a node, and start it anew."""
@@ -387,7 +392,8 @@ class Table:
     def publish(self) -> None:
         """Let nodes apply the committed state; some of them skip one."""
         for station in self.stations:
-            if station.alloc in self.down and not self.calm:
+            away = station.alloc in self.down or station.alloc in self.cut_off
+            if away and not self.calm:
                 continue
             if station.seen < self.office.shard.shard_version and (
                 self.calm or self.dice.random() < 0.6
@@ -425,7 +431,8 @@ class Table:
             case Sweep():
                 station.tell(Expire(self.ns), self.now)
             case Reply():
-                self.ledger.replied(output)
+                least = self.office.shard.min_copies
+                self.ledger.replied(output, self.stations, least)
             case _:
                 self.moved(station, output)
 

@@ -71,9 +71,16 @@ SCENARIOS: dict[str, Scenario] = {
         options={"keys": 2},
     ),
     "nonce-reuse": Scenario(
-        findings.deposed_leader,
+        findings.nonce_reuse,
         "nonce reuse under pause (etcd #20418)",
-        options={"keys": 2, "disorder": 0.3},
+        shape=(3, 2),
+        options={"keys": 1, "disorder": 0.1, "travel_s": 0.15, "think_s": 0.02},
+    ),
+    "late-acks": Scenario(
+        findings.late_acks,
+        "acknowledgements of a term that is over, and of a life",
+        shape=(3, 2),
+        options={"disorder": 0.5, "think_s": 0.01},
     ),
     "apply-save": Scenario(
         findings.apply_save,
@@ -109,6 +116,7 @@ def cluster_of(name: str, seed: int) -> DataCluster:
     cluster = DataCluster(seed, size, replicas)
     for option, value in scenario.options.items():
         setattr(cluster, option, value)
+    cluster.network.delay = (0.0005, cluster.travel_s)
     return cluster
 
 

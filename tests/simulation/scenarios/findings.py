@@ -94,6 +94,43 @@ def deposed_leader(cluster: DataCluster) -> None:
         cluster.mend()
 
 
+def nonce_reuse(cluster: DataCluster) -> None:
+    """Hold answers to a primary's barriers back until others have written.
+
+    Args:
+        cluster: whose messages are long under way.
+    """
+    number = cluster.shard_of(b"k0")
+    for _ in range(3):
+        node = faults.primary(cluster, number)
+        if node is not None:
+            others = [name for name in cluster.nodes if name != node.id]
+            cluster.network.partition([node.id], others)
+        cluster.run(cluster.world.random.uniform(5.0, 8.0))
+        cluster.mend()
+        cluster.run(4.0)
+
+
+def late_acks(cluster: DataCluster) -> None:
+    """Restart primaries whose disks are slower than those of the others.
+
+    Args:
+        cluster: whose primaries come back in later terms, having lost their tips.
+    """
+    dice = cluster.world.random
+    for _ in range(8):
+        node = faults.primary(cluster)
+        if node is not None:
+            node.store.delay = (0.02, 0.3)
+            cluster.run(dice.uniform(0.1, 1.0))
+            if node.machine is not None:
+                faults.kill(cluster, node, silent=True)
+                node.start()
+        cluster.run(dice.uniform(0.1, 1.5))
+    for node in cluster.data_nodes:
+        node.store.delay = (0.0005, 0.004)
+
+
 def apply_save(cluster: DataCluster) -> None:
     """Kill nodes between any two things that they do."""
     faults.storm(cluster, 12.0, ((faults.restart, 1),), pace=0.8)

@@ -156,6 +156,7 @@ class Group:
                 yield self._fail(follower, "its node was lost", now)
             yield from follower.begin(committed, self._source, now)
         yield from self._discover(now)
+        yield from self.pump(now)
 
     def open(self, now: float) -> Iterator[Output]:
         """Let copies grow into the in-sync set from now on: the no-op is committed.
@@ -330,6 +331,8 @@ class Group:
             yield self._fail(follower, f"no progress for {STALL_S:g} s", now)
         elif ask.again is not None and ask.again <= now:
             yield self._ask(follower, now)
+            if ask.marking is not None and follower.due is None:
+                yield from self._again(follower, now)
         if follower.tracking is Tracking.JOINING:
             if self._join_by[follower.alloc_id] <= now:
                 follower.tracking = Tracking.UNTRACKED

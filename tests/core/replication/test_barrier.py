@@ -1,0 +1,176 @@
+"""Barriers: many shards and reads, one question a peer node."""
+
+import random
+from collections.abc import Sequence
+
+from torua.core.ids import AllocId, NodeId, ShardId
+from torua.core.replication.barrier import (
+    BARRIER_S,
+    Barriers,
+    Done,
+    Flush,
+    Output,
+    Said,
+    SendAsk,
+    Want,
+    say,
+)
+from torua.core.replication.wire import BARRIER_ASKS_MAX, Ask, BarrierSaid
+
+B, C = NodeId("b"), NodeId("c")
+Peers = Sequence[tuple[NodeId, Ask]]
+
+
+class ReusesNonces(Barriers):
+    """Asks each question under the same name."""
+
+    def _nonce(self) -> int:
+        """Make the same again."""
+        return 7
+
+
+def ask(shard: int, node: NodeId = B, term: int = 1) -> tuple[NodeId, Ask]:
+    """Ask the copy of a shard on a node.
+
+    Args:
+        shard: which.
+        node: where.
+        term: of the primary.
+    """
+    return node, Ask(ShardId(shard), "h", AllocId(f"{shard}{node}"), term)
+
+
+def barriers(peers: dict[ShardId, Peers], kind: type[Barriers] = Barriers) -> Barriers:
+    """Make barriers over some shards.
+
+    Args:
+        peers: whom each asks.
+        kind: the machine to try.
+    """
+    return kind(peers.get, random.Random(1))
+
+
+def want(machine: Barriers, *pairs: tuple[int, int], now: float = 0.0) -> list[SendAsk]:
+    """Want barriers, end the turn, and return what is sent.
+
+    Args:
+        machine: the barriers.
+        pairs: shards and requests.
+        now: the monotonic clock.
+    """
+    for shard, request in pairs:
+        assert machine.receive(Want(ShardId(shard), request), now) == []
+    found = machine.receive(Flush(), now)
+    return [each for each in found if isinstance(each, SendAsk)]
+
+
+def said(machine: Barriers, sent: SendAsk, *answers: bool) -> list[Output]:
+    """Answer a question.
+
+    Args:
+        machine: the barriers.
+        sent: the question.
+        answers: to each of its asks.
+    """
+    return machine.receive(Said(sent.node, BarrierSaid(sent.message.nonce, answers)), 0)
+
+
+def done(shard: int, request: int, passed: bool) -> Done:
+    """Spell an end.
+
+    Args:
+        shard: whose.
+        request: which.
+        passed: whether all said yes.
+    """
+    return Done(ShardId(shard), request, passed)
+
+
+def test_one_question_a_node_serves_all_shards_and_reads_of_a_turn() -> None:
+    """Each shard is asked about once, however many reads wait for it."""
+    machine = barriers({ShardId(1): [ask(1)], ShardId(2): [ask(2), ask(2, C)]})
+    b, c = want(machine, (1, 10), (1, 11), (2, 12))
+    assert [len(b.message.asks), len(c.message.asks)] == [2, 1]
+    assert b.message.nonce != c.message.nonce
+    assert said(machine, b, True, True) == [done(1, 10, True), done(1, 11, True)]
+    assert said(machine, c, True) == [done(2, 12, True)]
+    assert machine.next_deadline() is None
+
+
+def test_one_no_is_no() -> None:
+    """The other's yes changes nothing, and nobody is told twice."""
+    machine = barriers({ShardId(1): [ask(1), ask(1, C)]})
+    b, c = want(machine, (1, 10))
+    assert said(machine, b, False) == [done(1, 10, False)]
+    assert said(machine, c, True) == []
+
+
+def test_too_few_answers_are_no() -> None:
+    """Anything but as many as were asked for."""
+    machine = barriers({ShardId(1): [ask(1)], ShardId(2): [ask(2)]})
+    (b,) = want(machine, (1, 10), (2, 11))
+    assert said(machine, b, True) == [done(1, 10, False), done(2, 11, False)]
+
+
+def test_alone_needs_no_message_and_a_copy_that_serves_not_fails() -> None:
+    """Nobody to ask is yes; no primary here is no."""
+    machine = barriers({ShardId(1): []})
+    machine.receive(Want(ShardId(1), 10), 0)
+    machine.receive(Want(ShardId(2), 11), 0)
+    assert machine.wanted
+    assert machine.receive(Flush(), 0) == [done(1, 10, True), done(2, 11, False)]
+    assert not machine.wanted
+
+
+def test_silence_is_no_after_a_while() -> None:
+    """A late yes does nothing."""
+    machine = barriers({ShardId(1): [ask(1)]})
+    (b,) = want(machine, (1, 10))
+    assert machine.wake(BARRIER_S / 2) == []
+    assert machine.next_deadline() == BARRIER_S
+    assert machine.wake(BARRIER_S) == [done(1, 10, False)]
+    assert machine.next_deadline() is None
+    assert said(machine, b, True) == []
+
+
+def test_another_nodes_answer_does_nothing() -> None:
+    """A nonce is one node's."""
+    machine = barriers({ShardId(1): [ask(1)]})
+    (b,) = want(machine, (1, 10))
+    assert machine.receive(Said(C, BarrierSaid(b.message.nonce, (True,))), 0) == []
+    assert said(machine, b, True) == [done(1, 10, True)]
+
+
+def test_many_shards_are_asked_about_in_several_messages() -> None:
+    """Each bounded."""
+    machine = barriers({ShardId(i): [ask(i)] for i in range(BARRIER_ASKS_MAX + 1)})
+    first, second = want(machine, *((i, i) for i in range(BARRIER_ASKS_MAX + 1)))
+    sizes = [len(each.message.asks) for each in (first, second)]
+    assert sizes == [BARRIER_ASKS_MAX, 1]
+
+
+def test_an_answer_keeps_the_order_of_the_asks() -> None:
+    """Each is put to the copy that is meant."""
+    machine = barriers({ShardId(1): [ask(1)], ShardId(2): [ask(2)]})
+    (b,) = want(machine, (1, 10), (2, 11))
+    answer = say(b.message, lambda asked: asked.shard == 2)
+    assert answer == BarrierSaid(b.message.nonce, (False, True))
+
+
+def late_yes_is_taken(kind: type[Barriers]) -> bool:
+    """Tell whether a yes of before a read proves the read.
+
+    Args:
+        kind: the machine to try.
+    """
+    machine = barriers({ShardId(1): [ask(1)]}, kind)
+    (old,) = want(machine, (1, 10))
+    machine.wake(BARRIER_S)
+    want(machine, (1, 11), now=BARRIER_S)
+    return said(machine, old, True) == [done(1, 11, True)]
+
+
+def test_a_nonce_is_never_used_again() -> None:
+    """R22: a primary that was paused reads nothing by answers of before its pause."""
+    assert late_yes_is_taken(ReusesNonces), "the trial finds it"
+    assert not late_yes_is_taken(Barriers)

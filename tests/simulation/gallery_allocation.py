@@ -1,0 +1,103 @@
+"""Switches that break how the coordinator changes a shard."""
+
+from collections.abc import Collection, Iterable
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from torua.core.allocation import (
+    Delays,
+    commands,
+    failover,
+    reconcile,
+)
+from torua.core.allocation.site import Site
+from torua.core.coordination import leading
+from torua.core.ids import NodeId
+from torua.core.members import Member
+from torua.core.state import ClusterState, Copy, Shard
+
+Patch = pytest.MonkeyPatch
+
+
+def no_cas(patch: Patch) -> None:
+    """Execute commands whatever ``shard_version`` they expect.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+
+    def is_meant(shard: Shard, command: object) -> bool:
+        """Look at nothing.
+
+        Args:
+            shard: to be changed.
+            command: how.
+        """
+        return shard.primary is not None
+
+    patch.setattr(commands, "_is_meant", is_meant)
+
+
+def remove_before_add(patch: Patch) -> None:
+    """Make room for a move by removing a copy first.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+
+    def careless(  # noqa: PLR0913
+        state: ClusterState,
+        members: Iterable[Member],
+        random: Random,
+        *,
+        lost: Collection[NodeId] = (),
+        delays: Delays | None = None,
+        now: float = 0.0,
+    ) -> ClusterState:
+        """Remove a copy where some node has none.
+
+        Args:
+            state: passed on.
+            members: passed on.
+            random: passed on.
+            lost: passed on.
+            delays: passed on.
+            now: passed on.
+        """
+        shards = dict(state.shards)
+        held = {copy.node for shard in shards.values() for copy in shard.copies}
+        for number, shard in state.shards.items():
+            first = shard.primary.alloc_id if shard.primary else None
+            others = [each for each in shard.in_sync if each != first]
+            if set(state.nodes) - held and others and len(others) < shard.rf:
+                shards[number] = replace(
+                    shard,
+                    shard_version=shard.shard_version + 1,
+                    in_sync=tuple(a for a in shard.in_sync if a != others[0]),
+                    copies=tuple(c for c in shard.copies if c.alloc_id != others[0]),
+                )
+        state = replace(state, shards=shards) if shards != state.shards else state
+        return reconcile(state, members, random, lost=lost, delays=delays, now=now)
+
+    patch.setattr(leading, "reconcile", careless)
+
+
+def promote_out_of_sync(patch: Patch) -> None:
+    """Let any copy lead whose node lives.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+
+    def candidates(shard: Shard, site: Site) -> list[Copy]:
+        """Ask for nothing more.
+
+        Args:
+            shard: without a primary.
+            site: who lives.
+        """
+        return [copy for copy in shard.copies[::-1] if site.is_up(copy.node)]
+
+    patch.setattr(failover, "candidates", candidates)
