@@ -34,7 +34,7 @@ def formed(members: list[Member], shards: int, expected: int = 1) -> ClusterStat
         shards: how many there shall be.
         expected: how many nodes must be there first.
     """
-    settings = Settings(shards=shards, expected_nodes=expected)
+    settings = Settings(shards=shards, replicas=1, expected_nodes=expected)
     state = ClusterState(cluster_uuid="u", settings=settings)
     return reconcile(state, members, Random(1))
 
@@ -99,18 +99,6 @@ def test_a_first_copy_is_started_once_by_the_life_that_was_meant() -> None:
     assert after.copies[0].state is CopyState.STARTED
     assert after.shard_version == shard.shard_version + 1
     assert execute(started, right) is started
-
-
-def test_a_shard_without_a_primary_is_not_started() -> None:
-    """A red shard is nobody's to start."""
-    state = formed([member(0)], 1)
-    red = replace(state.shards[ShardId(0)], primary=None)
-    state = replace(state, shards={ShardId(0): red})
-    assert (
-        execute(state, MarkStarted(ShardId(0), red.copies[0].alloc_id, 1, 1)) is state
-    )
-    later = [replace(member(0), boot_epoch=2)]
-    assert reconcile(state, later, Random(1)).shards == state.shards
 
 
 def test_a_rebooted_primary_gets_a_new_term_and_keeps_its_copy() -> None:

@@ -145,7 +145,9 @@ class Shards:
             "Shard copies that are open on this node",
             registry=registry,
         )
-        held.set_function(lambda: len(self.positions()))
+        held.set_function(
+            lambda: sum(slot.copy is not None for slot in self._copies.slots())
+        )
         failed = Gauge(
             "torua_shards_failed",
             "Shard copies of this node that do not serve, as /health says why",
