@@ -42,6 +42,13 @@ def kill_primary(context):
         time.sleep(SETTLE_S)
 
 
+@when("a node with primaries is killed, and others take over")
+def kill_briefly(context):
+    """SIGKILL; go on once all shards answer."""
+    with_primaries(context).kill()
+    context.load.wait_for_answers(20)
+
+
 @when("the coordinator is killed, which has primaries")
 def kill_coordinating_primary(context):
     """SIGKILL; then watch for a while."""

@@ -5,7 +5,7 @@ silent, datagrams that are lost.  Processes that are killed are behave's.
 """
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
@@ -18,6 +18,8 @@ pytestmark = pytest.mark.integration
 
 class ClusterTests(ClusterCase):
     """What clients and operators see of a cluster whose network misbehaves."""
+
+    options: ClassVar[dict[str, str]] = {"replicas": "1"}
 
     def test_any_node_serves_any_key(self) -> "Deferred[None]":
         """What is put through one node is got, listed and deleted through others."""

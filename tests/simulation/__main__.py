@@ -121,10 +121,13 @@ def main(arguments: list[str]) -> int:
         tasks = [(options.scenario, seed) for seed in seeds]
     start = perf_counter()
     done = []
-    for result in results(tasks, options.jobs):
-        done.append(result)
-        if result.broken:
-            tell(result)
+    try:
+        for result in results(tasks, options.jobs):
+            done.append(result)
+            if result.broken:
+                tell(result)
+    except KeyboardInterrupt:
+        print("interrupted")
     summarize(done, perf_counter() - start)
     return int(any(result.broken for result in done))
 
@@ -136,6 +139,8 @@ def summarize(done: list[Result], took_s: float) -> None:
         done: all results.
         took_s: by the clock on the wall.
     """
+    if not done:
+        return
     events = sum(result.events for result in done)
     seconds = sum(result.seconds for result in done)
     busy_s = sum(result.took_s for result in done)

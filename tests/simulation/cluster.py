@@ -99,7 +99,7 @@ class DataCluster(Cluster):
             seed, size, make=type(self).make_coordination, settings=settings
         )
         self.network.reordering = 0.3
-        self.data = DataRules(self.disk_of, lambda: self.world.now)
+        self.data = DataRules(self.disk_of)
         self.history = History()
         self.slots = even_slots(SHARDS)
         self.clients = [

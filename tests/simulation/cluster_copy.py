@@ -20,7 +20,7 @@ from torua.core.allocation import (
     MarkStarted,
 )
 from torua.core.ids import AllocId, NodeId
-from torua.core.kv import Get, IdempotencyKey, Operation, Outcome
+from torua.core.kv import Get, IdempotencyKey, Operation, Outcome, Put
 from torua.core.replication import messages as m
 from torua.core.replication.wire import Acked
 from torua.core.replication.wire import Append as AppendRecords
@@ -311,7 +311,11 @@ class OpenCopy:
         elif found is not None:
             said = Said(errand.number, errand.path, (found,), session=position)
         else:
-            self.node.cluster.data.writes(self.shard, errand.operations, position[1])
+            rules = self.node.cluster.data
+            rules.writes(self.shard, errand.operations, position[1])
+            pairs = zip(errand.operations, output.outcomes, strict=True)
+            if any(isinstance(each, Put) and not said.error for each, said in pairs):
+                rules.succeeds(self.shard, position[1])
             said = Said(errand.number, errand.path, output.outcomes, session=position)
         self.node.answer(said)
 

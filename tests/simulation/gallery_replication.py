@@ -52,6 +52,15 @@ def ack_before_fail_copy(patch: Patch) -> None:
     patch.setattr(Group, "committable", committable)
 
 
+def too_few_copies(patch: Patch) -> None:
+    """Let writes succeed however few copies are counted.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+    patch.setattr(Group, "sufficient", property(lambda self: True))
+
+
 def no_boot_epoch(patch: Patch) -> None:
     """Let a later life of a copy go on in the term of an earlier one.
 

@@ -96,23 +96,16 @@ class DataRules:
         checks: how often something was compared.
     """
 
-    def __init__(self, look: Look, now: Callable[[], float]) -> None:
-        """Have seen nothing.
-
-        Args:
-            look: into the disks.
-            now: tells the time, for what is reported.
-        """
+    def __init__(self, look: Look) -> None:
+        """Have seen nothing; ``look`` looks into the disks."""
         self.state = ClusterState()
         self.version = 0
         self.checks = 0
         self.truths: dict[tuple[ShardId, str], Truth] = {}
         self.leaders: dict[tuple[ShardId, str, int], tuple[AllocId, NodeId, int]] = {}
         self.acked: dict[tuple[ShardId, str], int] = {}
-        self.answered_at: list[tuple[float, ShardId]] = []
         self._seen: dict[tuple[AllocId, int], Seen] = {}
         self._look = look
-        self._now = now
 
     def truth(self, shard: Shard) -> Truth:
         """Return what is committed of a shard in its present history."""
@@ -244,7 +237,7 @@ class DataRules:
     def writes(
         self, shard: Shard, operations: tuple[Operation, ...], applied: int
     ) -> None:
-        """Check R1, R17 and R16 of an answer to a batch.
+        """Check R1 and R17 of an answer to a batch.
 
         Args:
             shard: as the primary knows it.
@@ -252,13 +245,27 @@ class DataRules:
             applied: where the primary's view is.
         """
         self.checks += 1
-        self.answered_at.append((self._now(), shard.shard))
         for operation in operations:
             owner = shard_of(self.state.slots, operation.key)
             demand(owner == shard.shard, "R17", operation.key, owner, shard.shard)
         key = (shard.shard, shard.history_uuid)
         self.acked[key] = max(self.acked.get(key, 0), applied)
         self._is_on_disks(shard.shard, applied)
+
+    def succeeds(self, shard: Shard, applied: int) -> None:
+        """Check R16: enough copies in sync hold what succeeded.
+
+        Args:
+            shard: as the primary knows it.
+            applied: where the primary's view is.
+        """
+        disks = [
+            self._look(copy.node, copy.alloc_id)
+            for copy in shard.copies
+            if copy.alloc_id in shard.in_sync
+        ]
+        held = sum(disk is None or disk.durable.last >= applied for disk in disks)
+        demand(held >= shard.min_copies, "R16", shard.shard, held, "of", shard)
 
     def reads(self, shard: Shard, view: View, key: bytes, found: Outcome) -> None:
         """Check R8, R19: what is shown is the truth at the position of the view.

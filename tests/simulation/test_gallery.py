@@ -32,6 +32,7 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
         20,
     ),
     ("no CAS on shard_version", allocation.no_cas, "control", 60),
+    ("too few copies", replication.too_few_copies, "chaos", 20),
     ("no boot epoch", replication.no_boot_epoch, "chaos", 10),
     ("count acks of an older term", replication.acks_of_an_older_term, "late-acks", 60),
     ("truncate below gcp", replication.truncate_below_gcp, "isolated-primary", 10),

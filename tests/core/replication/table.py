@@ -337,6 +337,9 @@ class Table:
         station = self.dice.choice(self.stations)
         station.crash()
         station.full = False
+        for other in self.stations:
+            if other is not station and other.alloc not in self.cut_off:
+                other.tell(PeerUp(station.node), self.now)
         named = self.office.shard.primary
         if named is not None and named.alloc_id == station.alloc:
             self.office.name(station)

@@ -1,6 +1,6 @@
 """The bug gallery of several copies: each switch breaks a rule, and is found.
 
-Nonces used again are in `test_barrier`.
+Nonces used again are in `test_barrier`, reads without one in `test_table`.
 """
 
 from collections.abc import Callable, Iterator
@@ -119,7 +119,6 @@ GALLERY: list[tuple[type, str, object]] = [
     (Replica, "_conflict", _stale_tail_goes),
     (Replica, "_committed", _applies_what_it_holds),
     (Primary, "_admit", _refuses_early),
-    (Waiting, "effectless", property(lambda waiting: False)),
     (Replica, "_matching", _length_is_match),
     (Group, "_track", _marks_untracked),
     (Group, "_fail", _drops_at_once),

@@ -148,6 +148,8 @@ class Group:
             now: the monotonic clock.
         """
         self._begun = True
+        for follower in tuple(self._followers.values()):
+            yield from self._settle(follower, now)
         committed = self._source.tip.committed
         suspected = tuple(suspects)
         for follower in self.tracked:
@@ -407,7 +409,7 @@ class Group:
             assert follower.tracking is Tracking.TRACKED, "in sync, but not tracked"
             yield from self._settle_inside(follower, now)
         elif follower.tracking is Tracking.TRACKED and shard.shard_version > ask.marked:
-            if ask.failing is None and known:
+            if ask.marking is not None and known:
                 yield self._mark(follower, now)
             else:
                 self._drop(follower, now)
