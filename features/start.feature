@@ -38,6 +38,6 @@ Feature: A cluster comes up by itself
     And all nodes are started again without any seed, one after the other
     Then the moment each is ready, it serves the keys of its own shards
 
-  Scenario: A wrong replica count is refused, for shards have one copy yet
-    When a node is started with "--replicas 2"
-    Then it ends with an error, saying "one copy" in one line
+  Scenario: A wrong replica count is refused
+    When a node is started with "--replicas 8"
+    Then it ends with an error, saying "not a whole number from 1 to 7" in one line

@@ -113,7 +113,7 @@ def test_status_tells_what_matters_first() -> None:
     assert said["health"].strip() == "green"
     assert said["coordinator"].strip() == "node-2 (term 3)"
     assert said["nodes"].strip() == "3/3 healthy"
-    assert said["shards"].strip() == "4, 4 assigned, shared 1/1/2"
+    assert said["shards"].strip() == "4, 4 assigned, shared 1/1/2, copies 1/1/2"
     assert said["asked"].strip() == "node-1, up 1 h 2 min"
     assert said["note"].strip() == "one copy a shard"
 
@@ -149,9 +149,12 @@ def test_status_in_json_holds_all_answers() -> None:
 
 def test_a_dead_node_without_shards_has_no_share() -> None:
     """A node that is gone is no zero in the sharing, one that still counts is."""
-    assert sharing([a_node(1, 2), a_node(2, 0), a_node(3, 0, "dead")]) == "0/2"
-    assert sharing([a_node(1, 2), a_node(3, 2, "dead")]) == "2/2"
-    assert sharing([]) == "-"
+    assert (
+        sharing([a_node(1, 2), a_node(2, 0), a_node(3, 0, "dead")], "primaries")
+        == "0/2"
+    )
+    assert sharing([a_node(1, 2), a_node(3, 2, "dead")], "shard_count") == "2/2"
+    assert sharing([], "primaries") == "-"
 
 
 def test_nodes_lists_each_on_a_line() -> None:

@@ -56,7 +56,8 @@ def _facts(
         (
             "shards",
             f"{info['total_shards']}, {info['assigned_shards']} assigned,"
-            f" shared {sharing(nodes)}",
+            f" shared {sharing(nodes, 'primaries')},"
+            f" copies {sharing(nodes, 'shard_count')}",
         ),
         ("asked", f"{health['node']}, up {_duration(info['uptime'])}"),
     ]
@@ -65,10 +66,15 @@ def _facts(
     return facts
 
 
-def sharing(nodes: Sequence[Fields]) -> str:
-    """Say how many shards each data node has, fewest first: ``1/1/2``."""
+def sharing(nodes: Sequence[Fields], what: str) -> str:
+    """Say how many each data node has, fewest first: ``1/1/2``.
+
+    Args:
+        nodes: as the API lists them.
+        what: the field that counts: ``primaries``, or ``shard_count`` for all copies.
+    """
     counts = sorted(
-        node["shard_count"]
+        node[what]
         for node in nodes
         if node["shard_count"] or "data" in node["roles"]
         if node["status"] not in {"dead", "left"} or node["shard_count"]
