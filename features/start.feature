@@ -31,6 +31,13 @@ Feature: A cluster comes up by itself
     Then the cluster is healthy, with 3 nodes and a coordinator
     And every acknowledged key is there, through every node
 
+  Scenario: A node that says it is ready serves its shards
+    Given 3 nodes
+    And 50 keys
+    When all nodes get SIGTERM
+    And all nodes are started again without any seed, one after the other
+    Then the moment each is ready, it serves the keys of its own shards
+
   Scenario: A wrong replica count is refused
     When a node is started with "--replicas 8"
-    Then it ends with an error, saying "not from 1 to 7" in one line
+    Then it ends with an error, saying "not a whole number from 1 to 7" in one line

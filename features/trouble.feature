@@ -72,6 +72,14 @@ Feature: Trouble is named, counted, and survived
     And the stranger is not ready, and is no member
     And the cluster is healthy, with 3 nodes and a coordinator
 
+  Scenario: A node that does not know the cluster's secret
+    Given 3 nodes that share a secret
+    When a node without that secret is told to join them
+    Then node-1 has counted what it dropped
+    And the stranger is not ready, and is no member
+    And the cluster is healthy, with 3 nodes and a coordinator
+    And what is put through one node can be got through each other
+
   Scenario: A node of another cluster with the same name
     Given 3 nodes
     And another cluster of one node

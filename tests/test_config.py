@@ -56,8 +56,8 @@ def test_every_fault_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("given", "part"),
     [
-        ({"replicas": "8"}, "not from 1 to 7"),
-        ({"replicas": "0"}, "not from 1 to 7"),
+        ({"replicas": "8"}, "not a whole number from 1 to 7"),
+        ({"replicas": "0"}, "not a whole number from 1 to 7"),
         ({"min-copies": "3"}, "more than --replicas 2"),
         ({"replicas": "3", "min-copies": "4"}, "more than --replicas 3"),
         ({"cluster": "0.0.0.0:7441"}, "--advertise"),

@@ -97,10 +97,10 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         """Read one; ValueError where it is out of bounds."""
-        number = int(text)
-        if not low <= number <= high:
-            raise ValueError(f"not from {low} to {high}")
-        return number
+        whole = text.isascii() and text.isdigit()
+        if not whole or not low <= int(text) <= high:
+            raise ValueError(f"not a whole number from {low} to {high}")
+        return int(text)
 
     return read
 

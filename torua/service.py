@@ -25,6 +25,7 @@ from torua import __version__
 from torua.codec import read, spell
 from torua.config import OPTIONS, Config, environment, read_config
 from torua.core.coordination.founding import Founding
+from torua.core.coordination.messages import Facts
 from torua.core.coordination.timing import TIMINGS
 from torua.core.ids import Address, NodeId
 from torua.core.members import Member, Meta, Status
@@ -46,7 +47,7 @@ from torua.node.router import Router
 from torua.node.shards import Shards
 from torua.node.threads import WorkerThread
 from torua.storage.files import DiskFiles
-from torua.storage.identity import VOTES_FILE, KeptIdentity, begin_life
+from torua.storage.identity import KeptIdentity, begin_life, begin_votes
 from torua.storage.lock import DataDirLock
 from torua.storage.rescue import open_log
 from torua.storage.shelf import Shelf
@@ -181,7 +182,12 @@ class Node(Service):
             config.name,
         )
         self._remembered = StableStore(config.data_dir / PEERS_FILE, files)
-        self._votes = StableStore(config.data_dir / VOTES_FILE, files)
+        self._votes = begin_votes(
+            config.data_dir,
+            files,
+            self._identity,
+            spell(Facts(self._identity.node_id, 0)),
+        )
         label = str(self._identity.boot_epoch)
         self._log, trouble = open_log(config.data_dir / "log", files, label)
         if trouble:
@@ -381,9 +387,12 @@ class Node(Service):
             log.warn("addresses of peers not kept: {error}", error=error.detail)
 
     def _recall(self) -> tuple[Address, ...]:
-        """Return where the others were."""
+        """Return where the others were: as last remembered, and as last committed."""
         data = self._remembered.load()
-        return read(data, tuple[Address, ...]) if data else ()
+        remembered = read(data, tuple[Address, ...]) if data else ()
+        committed = self._coordinator.state.nodes.values()
+        known = {*remembered, *(entry.address for entry in committed)}
+        return tuple(sorted(known - {self.cluster}))
 
     def _take_signals(self) -> None:
         """Stop on SIGTERM and Ctrl-C with status 0: a stop as told is no failure."""

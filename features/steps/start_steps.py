@@ -1,7 +1,7 @@
 """Steps: nodes start, share the work, stop and come back."""
 
 from behave import given, step, then, when
-from cluster import START_S, eventually, key_path, run_torua
+from cluster import START_S, STOP_S, eventually, key_path, run_torua
 from keys import check_all
 
 
@@ -87,9 +87,9 @@ def healthy_within(context, seconds, count):
 
 @then("{count:d} shards are shared {shares}")
 def shared(context, count, shares):
-    """Compare the counts of all nodes, and the primaries of all shards."""
+    """Compare the primaries of all nodes, and of all shards."""
     for node in context.cluster.running():
-        counts = sorted(each["shard_count"] for each in node.json("/nodes"))
+        counts = sorted(each["primaries"] for each in node.json("/nodes"))
         assert "/".join(map(str, counts)) == shares, counts
         shards = node.json("/shards")
         assert [each["shard"] for each in shards] == list(range(count)), shards
@@ -126,6 +126,45 @@ def exits(context, name, seconds):
     """Wait for its end."""
     status = context.cluster.nodes[name].process.wait(seconds)
     assert status == 0, f"exit status {status}"
+
+
+@when("all nodes get SIGTERM")
+def terminate_all(context):
+    """Ask all to stop, and wait; remember whose the keys were."""
+    nodes = context.cluster.running()
+    context.primaries = {
+        each["shard"]: each["primary"] for each in nodes[0].json("/shards")
+    }
+    for node in nodes:
+        node.process.terminate()
+    for node in nodes:
+        assert node.process.wait(STOP_S) == 0, node.name
+
+
+@when("all nodes are started again without any seed, one after the other")
+def start_in_turn(context):
+    """Do not wait for any, so that each sees the others come."""
+    for node in context.cluster.nodes.values():
+        node.spawn(*context.cluster.options)
+
+
+@then("the moment each is ready, it serves the keys of its own shards")
+def ready_means_serving(context):
+    """Ask each node for its own keys as soon as it says that it is ready."""
+    for node in context.cluster.nodes.values():
+        node.wait_until_listening()
+    waiting = list(context.cluster.nodes.values())
+
+    def look():
+        for node in [each for each in waiting if each.ready()]:
+            waiting.remove(node)
+            for key, shard in context.shard_of.items():
+                if context.primaries[shard] == node.name:
+                    answer = node.ask("GET", key_path(key))
+                    assert answer.status == 200, (node.name, key, answer.data)
+        return not waiting
+
+    eventually(look, START_S, "all are ready", pause_s=0.002)
 
 
 @when("{name} is started again without any seed")

@@ -237,6 +237,25 @@ def start_stranger(context, label):
     context.stranger.wait_until_listening()
 
 
+@given("{count:d} nodes that share a secret")
+def form_with_secret(context, count):
+    """The secret is a file, as long as it must be."""
+    secret = context.cluster.root / "secret"
+    secret.write_text("only for members of this cluster")
+    context.cluster.form(count, "--cluster-secret", str(secret))
+
+
+@when("a node without that secret is told to join them")
+def start_without_secret(context):
+    """It waits for a cluster, for ever."""
+    cluster = context.cluster
+    target = cluster.any()
+    context.drops = target.drops()
+    context.stranger = cluster.node("stranger")
+    context.stranger.spawn("--join", target.about["cluster"])
+    context.stranger.wait_until_listening()
+
+
 @then("the stranger is not ready, and is no member")
 def no_member(context):
     """Ask both sides; then end it, so that others' checks pass it by."""

@@ -1,11 +1,13 @@
 """The options that all commands share, and where requests go."""
 
+from errno import ENOSPC
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 import torua
-from tests.cli.fakes import run
+from tests.cli.fakes import FakeClient, run
 from torua.cli import cluster_file
 from torua.cli.cluster_file import ClusterFile
 from torua.cli.failures import Failure
@@ -30,6 +32,19 @@ def test_endpoints_of_the_local_cluster_are_the_default(tmp_path: Path) -> None:
     cluster_file.write(tmp_path, content)
     assert cluster_file.read(tmp_path) == content
     assert cluster_file.endpoints(None, tmp_path) == ("http://a:1", "http://b:2")
+
+
+def test_a_full_disk_behind_the_output_is_one_line_and_no_refusal() -> None:
+    """Exit code 1 would tell a script that the key does not exist."""
+
+    def no_room(*_: object) -> NoReturn:
+        """Fail as a write to a full disk does."""
+        raise OSError(ENOSPC, "No space left on device")
+
+    result = run(FakeClient(no_room), "status")
+    assert result.exit_code == 5
+    assert result.stderr.startswith("torua: input or output failed here: ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_endpoints_may_be_urls_or_addresses(tmp_path: Path) -> None:

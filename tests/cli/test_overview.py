@@ -113,7 +113,7 @@ def test_status_tells_what_matters_first() -> None:
     assert said["health"].strip() == "green"
     assert said["coordinator"].strip() == "node-2 (term 3)"
     assert said["nodes"].strip() == "3/3 healthy"
-    assert said["shards"].strip() == "4, 4 assigned, shared 1/1/2"
+    assert said["shards"].strip() == "4, 4 assigned, shared 1/1/2, copies 1/1/2"
     assert said["asked"].strip() == "node-1, up 1 h 2 min"
     assert said["note"].strip() == "one copy a shard"
 
@@ -127,6 +127,20 @@ def test_status_fails_where_health_is_red() -> None:
     assert "no coordinator" in result.stdout
 
 
+def test_status_is_red_where_a_shard_is_that_another_node_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The node that is asked may not know what its peers cannot open."""
+    monkeypatch.setitem(SHARDS[0], "state", "red")
+    result = run(cluster(), "status")
+    assert result.exit_code == 3
+    said = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert said["health"].strip() == "red"
+    assert said["reason"].strip() == "shard 0 is red, on node-1"
+    asjson = json.loads(run(cluster(), "status", "-o", "json").stdout)
+    assert asjson["health"] == HEALTH
+
+
 def test_status_in_json_holds_all_answers() -> None:
     """Programs get what the API said."""
     said = json.loads(run(cluster(), "status", "-o", "json").stdout)
@@ -135,9 +149,12 @@ def test_status_in_json_holds_all_answers() -> None:
 
 def test_a_dead_node_without_shards_has_no_share() -> None:
     """A node that is gone is no zero in the sharing, one that still counts is."""
-    assert sharing([a_node(1, 2), a_node(2, 0), a_node(3, 0, "dead")]) == "0/2"
-    assert sharing([a_node(1, 2), a_node(3, 2, "dead")]) == "2/2"
-    assert sharing([]) == "-"
+    assert (
+        sharing([a_node(1, 2), a_node(2, 0), a_node(3, 0, "dead")], "primaries")
+        == "0/2"
+    )
+    assert sharing([a_node(1, 2), a_node(3, 2, "dead")], "shard_count") == "2/2"
+    assert sharing([], "primaries") == "-"
 
 
 def test_nodes_lists_each_on_a_line() -> None:

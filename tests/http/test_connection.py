@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from twisted.internet.interfaces import ITCPTransport
 from zope.interface import directlyProvides
 
-from tests.http.wire import World, held, request
+from tests.http.wire import Wire, World, held, request
 from torua.core.kv import VALUE_BYTES_MAX
 from torua.http import limits
 
@@ -363,6 +363,35 @@ def test_a_large_answer_goes_out_as_it_is_taken() -> None:
     assert health.status == 200
     wire.hang_up()
     assert world.clock.getDelayedCalls() == []
+
+
+def test_answers_that_nobody_takes_are_bounded() -> None:
+    """Clients that read nothing cannot have a node hold any number of values."""
+    size = 2 * limits.PIECE_BYTES
+    world = World(unread_bytes_max=2 * size)
+    world.ask("PUT", "/kv/k", b"v" * size)
+    wires = [Choked(world.site) for _ in range(3)]
+    for wire in wires:
+        wire.send(request("GET", "/kv/k"))
+    refused = wires[2].responses()[0]
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    assert world.metric("torua_http_unread_bytes") == 2 * size
+    for wire in wires:
+        wire.hang_up()
+    assert world.metric("torua_http_unread_bytes") == 0
+    assert len(world.ask("GET", "/kv/k").body) == size
+
+
+class Choked(Wire):
+    """A client that has enough with each piece.
+
+    Invariants: those of `Wire`.
+    """
+
+    def write(self, data: bytes) -> None:
+        """Take one piece, and no more."""
+        super().write(data)
+        self.channel.pauseProducing()
 
 
 @pytest.mark.parametrize("leaves", [True, False])

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 
 from tests.net.wires import Town, node_id
 from torua.codec.frames import Lane
+from torua.errors import UnavailableError
 
 SEEDS = range(150)
 
@@ -103,6 +104,30 @@ def test_a_forgotten_node_s_last_life_is_remembered() -> None:
     town.run(1)
     assert town.events[1] == ["up 2", "down 2"]
     assert town.peers[1].meters.drops.labels("epoch")._value.get() > 0
+
+
+def test_a_node_that_leaves_answers_what_it_was_asked() -> None:
+    """It is asked nothing more, closes when it is done, and is not dialled again."""
+    town = Town(0, 2)
+    town.know(1, 2)
+    town.know(2, 1)
+    town.run(0.2)
+    asked = ask(town, 1, 2)
+    town.peers[1].part(node_id(2))
+    refused = ask(town, 1, 2)
+    town.run(0.1)
+    assert asked.result == 1
+    assert isinstance(refused.result, UnavailableError)
+    town.peers[2].stop()
+    town.run(5.0)
+    assert town.events[1] == ["up 2", "down 2"]
+    assert not town.reactor.getDelayedCalls()
+    town.start(2, 2)
+    town.know(1, 2, 2)
+    town.run(0.2)
+    again = ask(town, 1, 2)
+    town.run(0.1)
+    assert again.result == 1
 
 
 def test_a_pair_finds_together_again_after_any_cut() -> None:

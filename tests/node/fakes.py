@@ -133,6 +133,7 @@ class Holdings:
         self.held = {shard: dict[bytes, Entry]() for shard in held}
         self.calls: list[Call] = []
         self.broken: dict[ShardId, str] = {}
+        self.resting: set[ShardId] = set()
         self.error: ToruaError | None = None
         self.errors: list[ToruaError] = []
         self.gate: Deferred[None] | None = None
@@ -284,6 +285,10 @@ class Holdings:
             )
             for shard, held in self.held.items()
         )
+
+    def serving(self, shard: ShardId) -> bool:
+        """Tell whether a shard is served."""
+        return shard in self.held and shard not in self.resting
 
     def failures(self) -> dict[ShardId, str]:
         """Tell which copies do not serve."""

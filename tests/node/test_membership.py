@@ -57,7 +57,7 @@ class Transport:
 class Links:
     """The TCP side of one node, as `torua.net.peers` offers it.
 
-    Invariants: `known` holds who is to be connected to.
+    Invariants: `known` holds who is to be connected to, `parted` who left.
     """
 
     def __init__(self, wires: Wires) -> None:
@@ -65,6 +65,7 @@ class Links:
         self.wires = wires
         self.on_exchange: Callable[[bytes], bytes | None] = lambda data: None
         self.known: dict[NodeId, tuple[Address, int]] = {}
+        self.parted: list[NodeId] = []
         self.error: ToruaError = UnavailableError("nobody there")
 
     async def exchange(self, address: Address, body: bytes, timeout_s: float) -> bytes:
@@ -90,6 +91,10 @@ class Links:
             boot_epoch: in which life.
         """
         self.known[node_id] = (address, boot_epoch)
+
+    def part(self, node_id: NodeId) -> None:
+        """Note whom to ask no more."""
+        self.parted.append(node_id)
 
     def forget(self, node_id: NodeId) -> None:
         """Note whom no more."""
@@ -223,6 +228,9 @@ class MembershipServiceTests(SynchronousTestCase):
         self.pass_time(2.0)
         self.successResultOf(left)
         self.assertEqual(self.statuses(a), "a:ALIVE b:LEFT")
+        links = a._exchanges
+        assert isinstance(links, Links)
+        self.assertEqual(links.parted, [b.me.node_id])
         a.stop()
         a.stop()
         self.clock.advance(0)

@@ -123,6 +123,14 @@ class OverviewTests(TwoNodes):
         del self.held[ONE].held[1]
         self.assertEqual(self.one.unready(), "shard copies not open yet: [1]")
 
+    def test_a_primary_that_does_not_serve_yet_keeps_its_node_from_being_ready(
+        self,
+    ) -> None:
+        """After a restart the state says started long before the copy leads again."""
+        self.held[ONE].resting.add(ShardId(1))
+        self.assertEqual(self.one.unready(), "shard copies not open yet: [1]")
+        self.assertIsNone(self.two.unready())
+
     def test_a_copy_that_no_state_calls_started_keeps_its_node_from_being_ready(
         self,
     ) -> None:

@@ -39,6 +39,8 @@ def test_a_new_copy_is_made_led_and_reported(tmp_path: Path) -> None:
     assert (position.role, position.state) == ("primary", "started")
     assert (position.position, position.keys, position.bytes) == (2, 1, 2)
     assert node.shards.failures() == {}
+    assert node.registry.get_sample_value("torua_shards_failed") == 0
+    assert node.registry.get_sample_value("torua_shards_copies") == 1
     node.close()
 
 
@@ -155,6 +157,8 @@ def test_a_started_copy_that_is_missing_is_never_made_anew(tmp_path: Path) -> No
     shutil.rmtree(tmp_path / "shards")
     again = LoneNode(tmp_path, state_of(STARTED)).settle()
     assert "missing" in again.shards.failures()[SHARD]
+    assert again.registry.get_sample_value("torua_shards_failed") == 1
+    assert again.registry.get_sample_value("torua_shards_copies") == 0
     with pytest.raises(UnavailableError, match="missing"):
         again.get(b"k")
     assert again.shards.positions()[0].state == "failed"

@@ -6,8 +6,9 @@ played is who leads, and what the coordinator makes of what it is asked for.
 
 from collections.abc import Iterator
 
+from tests.simulation.coordination_node import Node
 from tests.simulation.coordination_rules import Life, Rules, demand
-from tests.simulation.coordination_world import Cluster, Node
+from tests.simulation.coordination_world import Cluster
 from torua.core.allocation import (
     Command,
     FailCopy,

@@ -12,8 +12,9 @@ import msgspec
 from tests.simulation.clients import Client
 from tests.simulation.cluster_copy import OpenCopy
 from tests.simulation.cluster_node import DataNode
+from tests.simulation.coordination_node import Node
 from tests.simulation.coordination_rules import demand
-from tests.simulation.coordination_world import Cluster, Machine, Node
+from tests.simulation.coordination_world import Cluster, Machine
 from tests.simulation.disk import CopyDisk, Health, View
 from tests.simulation.history import History, HistoryError
 from tests.simulation.rules import DataRules

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from tests.simulation.cluster_copy import Errand, OpenCopy, Said, lost_command, node_of
-from tests.simulation.coordination_world import DEAD_AFTER_S, Node
+from tests.simulation.coordination_node import DEAD_AFTER_S, Node
 from tests.simulation.disk import CopyDisk, NodeDisk, Snapshot
 from tests.simulation.world import Channel, Timer
 from torua.core.allocation import Command, CopyLost

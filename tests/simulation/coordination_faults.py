@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from tests.simulation.coordination_node import Node
 from tests.simulation.coordination_rules import demand
-from tests.simulation.coordination_world import Cluster, Node
+from tests.simulation.coordination_world import Cluster
 from torua.core.coordination.machine import Mode
 from torua.core.coordination.messages import Voters
 from torua.core.coordination.voters import has_majority
@@ -132,6 +133,7 @@ def storm(cluster: Cluster, seconds: float) -> None:
     faults, weights = zip(*FAULTS, strict=True)
     cluster.mishaps, cluster.startles = 0.002, 0.2
     while cluster.world.now < end:
+        cluster.measure()
         dice.choices(faults, weights)[0](cluster)
         cluster.world.run(cluster.world.now + dice.uniform(0.0, 1.5))
     cluster.mishaps = cluster.startles = 0.0
@@ -164,6 +166,7 @@ def calm_majority(cluster: Cluster) -> None:
     cluster.world.note("calm among", sorted(inside))
     cluster.world.run(cluster.world.now + 5.0)
     kept = all(has_majority(voters, inside) for voters in _electorates(cluster))
+    kept = kept and any(_knows_commit(node) for node in members)
     cluster.calms[kept] += 1
     if kept:
         demand(cluster.leader() is not None, "C12", "nobody leads", sorted(inside))
@@ -274,6 +277,15 @@ def _all_belong(cluster: Cluster) -> bool:
     nodes = [node for node in cluster.nodes.values() if node.id not in cluster.gone]
     kept = [n.machine.register.facts if n.machine else n.disk.durable for n in nodes]
     return all(facts is not None and facts.cluster_uuid for facts in kept)
+
+
+def _knows_commit(node: Node) -> bool:
+    """Tell whether a node knows that the first voters were committed.
+
+    While nobody does, all of them are needed, for it may not have been.
+    """
+    kept = node.machine.register.facts if node.machine else node.disk.durable
+    return kept is not None and bool(kept.committed_voters)
 
 
 def _may_go(cluster: Cluster, node: Node) -> bool:

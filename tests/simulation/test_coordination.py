@@ -22,7 +22,25 @@ pytestmark = pytest.mark.simulation
 ROOT = Path(__file__).parent.parent.parent
 SEEDS = range(100)
 
-REGRESSIONS = (8, 23, 28, 63, 68, 78, 100, 141, 147, 160, 175, 203)
+REGRESSIONS = (
+    8,
+    23,
+    28,
+    63,
+    68,
+    78,
+    100,
+    141,
+    147,
+    160,
+    175,
+    203,
+    730,
+    733,
+    1047,
+    1263,
+    1566,
+)
 """Seeds that once found something, in the product or in the simulation itself."""
 
 

@@ -6,6 +6,7 @@ report it, and within how many seeds it must be found.
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -86,14 +87,24 @@ class IgnoresCommittedVoters(Register):
     """
 
     def elects(self, nodes: set[NodeId], founders: Voters = ()) -> bool:
-        """Leave the committed voters out."""
+        """Leave the committed voters out.
+
+        Args:
+            nodes: who would join.
+            founders: the first set.
+        """
         voters = self.facts.accepted.voters
         if not voters or not self.facts.committed_voters:
             return super().elects(nodes, founders)
         return has_majority(voters, nodes)
 
     def ack(self, source: NodeId, message: Ack) -> bool:
-        """Leave the committed voters out."""
+        """Leave the committed voters out.
+
+        Args:
+            source: who acked.
+            message: what.
+        """
         before = super().ack(source, message)
         published = self.published
         if before or self.committed or published is None or not self.won:
@@ -111,14 +122,24 @@ class FoundsByMajority(Register):
     """
 
     def elects(self, nodes: set[NodeId], founders: Voters = ()) -> bool:
-        """Ask for a majority of the first set, too."""
+        """Ask for a majority of the first set, too.
+
+        Args:
+            nodes: who would join.
+            founders: the first set.
+        """
         voters = self.facts.accepted.voters or founders
         return super().elects(nodes, founders) or (
             not self.facts.committed_voters and has_majority(voters, nodes)
         )
 
     def ack(self, source: NodeId, message: Ack) -> bool:
-        """Commit the first set by a majority, too."""
+        """Commit the first set by a majority, too.
+
+        Args:
+            source: who acked.
+            message: what.
+        """
         if super().ack(source, message):
             return True
         published = self.published
@@ -171,7 +192,12 @@ class KeepsOldAcks(Register):
     """
 
     def propose(self, state: ClusterState, voters: Voters) -> Accepted:
-        """Do not forget who acked."""
+        """Do not forget who acked.
+
+        Args:
+            state: what to propose.
+            voters: who shall vote.
+        """
         acks = set(self._acks)
         published = super().propose(state, voters)
         self._acks = acks
@@ -297,46 +323,36 @@ class SendsDiffsToAll(Coordination):
             self._post(node, self._publisher.message(node, has_parent=True))
 
 
-def with_register(kind: type[Register]) -> Machine:
-    """Return a maker of machines with another register."""
+def swapped(name: str, kind: type[Register] | type[Outbox]) -> Machine:
+    """Return a maker of machines in which one part is another.
 
-    def make(
-        facts: Facts, founding: Founding, timing: Timing, random: Random
-    ) -> Coordination:
-        """Make one, with the arguments of `Coordination`.
+    Args:
+        name: the attribute that holds the part.
+        kind: what to make of the facts instead.
+    """
+
+    def make(facts: Facts, *others: Any) -> Coordination:
+        """Make one, and swap the part before it does anything.
 
         Args:
-            facts: passed on.
-            founding: passed on.
-            timing: passed on.
-            random: passed on.
+            facts: as for `Coordination`.
+            others: likewise.
         """
-        machine = Coordination(facts, founding, timing, random)
-        machine.register = kind(facts)
+        machine = Coordination(facts, *others)
+        setattr(machine, name, kind(facts))
         return machine
 
     return make
+
+
+def with_register(kind: type[Register]) -> Machine:
+    """Return a maker of machines with another register."""
+    return swapped("register", kind)
 
 
 def with_outbox(kind: type[Outbox]) -> Machine:
     """Return a maker of machines with another outbox."""
-
-    def make(
-        facts: Facts, founding: Founding, timing: Timing, random: Random
-    ) -> Coordination:
-        """Make one, with the arguments of `Coordination`.
-
-        Args:
-            facts: passed on.
-            founding: passed on.
-            timing: passed on.
-            random: passed on.
-        """
-        machine = Coordination(facts, founding, timing, random)
-        machine._outbox = kind(facts)
-        return machine
-
-    return make
+    return swapped("_outbox", kind)
 
 
 SWITCHES: tuple[tuple[str, Callable[..., Coordination], str, int], ...] = (
@@ -352,7 +368,7 @@ SWITCHES: tuple[tuple[str, Callable[..., Coordination], str, int], ...] = (
     ("accept in any term", with_register(AcceptsAnyTerm), "C2", 5),
     ("a lost ack stays lost", ForgetsLostAcks, "C12", 60),
     ("act before an own-term commit", ActsTooSoon, "C10", 5),
-    ("no pre-vote", NeverPreVotes, "C11", 20),
+    ("no pre-vote", NeverPreVotes, "C11 C13", 20),
     ("pre-vote despite a coordinator", GrantsAlways, "C13", 20),
 )
 

@@ -7,7 +7,7 @@ import pytest
 from tests.storage.faulty import FaultyFiles
 from torua.codec import plain
 from torua.errors import CorruptionError
-from torua.storage.identity import KeptIdentity, begin_life
+from torua.storage.identity import KeptIdentity, begin_life, begin_votes
 from torua.storage.stable import StableStore
 
 DATA = Path("/data")
@@ -76,3 +76,21 @@ def test_a_damaged_identity_is_refused() -> None:
     StableStore(DATA / "identity", files).save(plain.encode(["no", "identity"]))
     with pytest.raises(CorruptionError, match="/data/identity is damaged"):
         live(files, 2)
+
+
+def test_votes_are_begun_once_and_must_be_there_ever_after() -> None:
+    """A node whose votes are gone is refused: its old id would vote again (C8)."""
+    files = a_data_dir()
+    begin_votes(DATA, files, live(files, 1), b"none yet").save(b"one")
+    assert begin_votes(DATA, files, live(files, 2), b"none yet").load() == b"one"
+    files.remove(DATA / "votes")
+    with pytest.raises(CorruptionError, match="/data/votes is missing"):
+        begin_votes(DATA, files, live(files, 3), b"none yet")
+
+
+def test_a_crash_before_the_votes_were_begun_is_no_loss() -> None:
+    """An identity alone is a node that never voted."""
+    files = a_data_dir()
+    live(files, 1)
+    votes = begin_votes(DATA, files, live(files, 2), b"none yet")
+    assert votes.load() == b"none yet"

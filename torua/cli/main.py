@@ -1,10 +1,13 @@
 """The ``torua`` command."""
 
+from typing import Any
+
 import click
 
 import torua
 from torua.cli import cluster_file
 from torua.cli.bench import bench
+from torua.cli.failures import Failure
 from torua.cli.http import DEFAULT_TIMEOUT_S, Client
 from torua.cli.kv import kv
 from torua.cli.overview import nodes, shards, status
@@ -22,7 +25,23 @@ Exit codes:
 """
 
 
-@click.group(epilog=EXIT_CODES)
+class _Commands(click.Group):
+    """The commands, none of which ends in a traceback over a full disk.
+
+    Invariants: those of its base.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; where its own input or output fails, say so."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # click ends quietly: whoever read our output has enough
+        except OSError as error:
+            raise Failure(f"input or output failed here: {error}") from error
+
+
+@click.group(cls=_Commands, epilog=EXIT_CODES)
 @click.version_option(torua.__version__, prog_name="torua")
 @click.option(
     "--endpoint",

@@ -19,7 +19,7 @@ Fields = Mapping[str, Any]
 def status(context: click.Context, form: str) -> None:
     """Show how the cluster fares: health, coordinator, nodes, shards.
 
-    Exits with 3 where health is red.
+    Exits with 3 where health is red, as the node sees it that is asked, or any shard.
     """
     client: Client = context.obj
     health, info, nodes, shards = (
@@ -29,9 +29,19 @@ def status(context: click.Context, form: str) -> None:
     if form == "json":
         print_json({"health": health, "info": info, "nodes": nodes, "shards": shards})
     else:
-        print_facts(_facts(health, info, nodes))
-    if health["status"] == "red":
+        print_facts(_facts(_with_shards(health, shards), info, nodes))
+    if "red" in {health["status"], *(shard["state"] for shard in shards)}:
         context.exit(ExitCode.UNAVAILABLE)
+
+
+def _with_shards(health: Fields, shards: Sequence[Fields]) -> Fields:
+    """Have one node's health tell of shards that only other nodes know to be red."""
+    red = [shard for shard in shards if shard["state"] == "red"]
+    if health["status"] == "red" or not red:
+        return health
+    reasons = [f"shard {each['shard']} is red, on {each['primary']}" for each in red]
+    told = [*(health.get("reasons") or ()), *reasons]
+    return {**health, "status": "red", "reasons": told}
 
 
 def _facts(
@@ -46,7 +56,8 @@ def _facts(
         (
             "shards",
             f"{info['total_shards']}, {info['assigned_shards']} assigned,"
-            f" shared {sharing(nodes)}",
+            f" shared {sharing(nodes, 'primaries')},"
+            f" copies {sharing(nodes, 'shard_count')}",
         ),
         ("asked", f"{health['node']}, up {_duration(info['uptime'])}"),
     ]
@@ -55,10 +66,15 @@ def _facts(
     return facts
 
 
-def sharing(nodes: Sequence[Fields]) -> str:
-    """Say how many shards each data node has, fewest first: ``1/1/2``."""
+def sharing(nodes: Sequence[Fields], what: str) -> str:
+    """Say how many each data node has, fewest first: ``1/1/2``.
+
+    Args:
+        nodes: as the API lists them.
+        what: the field that counts: ``primaries``, or ``shard_count`` for all copies.
+    """
     counts = sorted(
-        node["shard_count"]
+        node[what]
         for node in nodes
         if node["shard_count"] or "data" in node["roles"]
         if node["status"] not in {"dead", "left"} or node["shard_count"]

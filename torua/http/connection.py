@@ -55,6 +55,9 @@ class Host(Protocol):
     def has_room(self, count: int) -> bool:
         """Tell whether so many more bytes could be held now."""
 
+    def pouring(self, count: int) -> None:
+        """Account for so many more bytes of answers, or less, that wait to be taken."""
+
     def fresh_id(self) -> str:
         """Make a request id."""
 
@@ -215,7 +218,14 @@ class ApiRequest(server.Request):
             self.write(answer.body)
             self.finish()
         else:
-            Pouring(self, answer.body, self.host_site.reactor).start()
+            self._pour(answer.body)
+
+    def _pour(self, body: bytes) -> None:
+        """Write a large body as its client takes it, and account for it meanwhile."""
+        site, count = self.host_site, len(body)
+        site.pouring(count)
+        self.notifyFinish().addBoth(lambda _: site.pouring(-count))
+        Pouring(self, body, site.reactor).start()
 
     def _headers(self, answer: Answer) -> list[tuple[str, str]]:
         """List the headers of an answer, those of every answer among them."""

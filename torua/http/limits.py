@@ -15,6 +15,10 @@ OTHER_BODY_BYTES_MAX = 64 << 10
 HELD_BYTES_MAX = 256 << 20
 """Request bodies held at once by the node: eight of the largest, or 429."""
 
+UNREAD_BYTES_MAX = 512 << 20
+"""Large answers that wait for their clients to take them: 32 of the largest, or 429;
+without it, clients that take nothing could have a node hold 16 GiB."""
+
 CONNECTIONS_MAX = 1000
 """Leaves file descriptors for peers and logs where a process may have 1,024 …"""
 

@@ -71,3 +71,8 @@ class Meter:
         self.held = Gauge(
             "torua_http_held_bytes", "Request bodies held in memory.", registry=registry
         )
+        self.unread = Gauge(
+            "torua_http_unread_bytes",
+            "Large answers that wait for their clients to take them.",
+            registry=registry,
+        )

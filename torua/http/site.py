@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from torua.core.kv import BULK_BYTES_MAX, VALUE_BYTES_MAX
-from torua.errors import ToruaError
+from torua.errors import OverloadedError, ToruaError
 from torua.http import ids, limits
 from torua.http.bulk import BulkHandler
 from torua.http.changes import ChangesHandler
@@ -40,6 +40,7 @@ def make_site(  # noqa: PLR0913
     fresh_id: Callable[[], str] = ids.fresh_id,
     connections_max: int = limits.CONNECTIONS_MAX,
     held_bytes_max: int = limits.HELD_BYTES_MAX,
+    unread_bytes_max: int = limits.UNREAD_BYTES_MAX,
 ) -> "ApiSite":
     """Make what the HTTP port is listened on with.
 
@@ -55,6 +56,8 @@ def make_site(  # noqa: PLR0913
         fresh_id: makes request ids for requests that bring none.
         connections_max: so many connections at once; more are closed at once.
         held_bytes_max: so many bytes of request bodies at once; more get 429.
+        unread_bytes_max: so many bytes of large answers that wait for their clients at
+            once; requests for more get 429.
     """
     router = Router(
         (
@@ -68,7 +71,7 @@ def make_site(  # noqa: PLR0913
             ),
         )
     )
-    bounds = (connections_max, held_bytes_max)
+    bounds = (connections_max, held_bytes_max, unread_bytes_max)
     return ApiSite(router, Meter(registry), reactor, fresh_id, bounds)
 
 
@@ -118,7 +121,7 @@ class ApiSite(Site):
         meter: Meter,
         reactor: IReactorTime,
         fresh_id: Callable[[], str],
-        bounds: tuple[int, int],
+        bounds: tuple[int, int, int],
     ) -> None:
         """Put the parts together.
 
@@ -127,16 +130,18 @@ class ApiSite(Site):
             meter: counts.
             reactor: for time only.
             fresh_id: makes request ids.
-            bounds: how many connections, and how many bytes of bodies, at once.
+            bounds: how many connections, bytes of bodies, and bytes of large answers
+                at once.
         """
         super().__init__(Resource(), reactor=reactor, timeout=limits.IDLE_S)
         self._router = router
         self._meter = meter
         self.fresh_id = fresh_id
-        self._connections_max, self._held_max = bounds
+        self._connections_max, self._held_max, self._unread_max = bounds
         self._open: dict[Channel, None] = {}
         self._streaming: dict[Streaming, None] = {}
         self._held = 0
+        self._unread = 0
         self._draining: list[Deferred[None]] | None = None
 
     def startFactory(self) -> None:
@@ -226,6 +231,11 @@ class ApiSite(Site):
         self._held = held
         self._meter.held.set(held)
 
+    def pouring(self, count: int) -> None:
+        """Account for so many more bytes of answers, or less, that wait to be taken."""
+        self._unread += count
+        self._meter.unread.set(self._unread)
+
     def match(self, method: str, path: str) -> Match:
         """Find what serves a request, or raise why nothing does.
 
@@ -265,7 +275,10 @@ class ApiSite(Site):
             if request.refusal is not None:
                 raise request.refusal
             assert request.match is not None
-            return await self._router.answer(request.match, ask_of(request))
+            answer = await self._router.answer(request.match, ask_of(request))
+            if request.method == b"GET":
+                self._check_takers(answer)
+            return answer
         except ToruaError as error:
             return problem(error, request.request_id)
         except Exception:
@@ -273,6 +286,12 @@ class ApiSite(Site):
             self._log.failure("{method} {path} failed", **_fields(request))
             detail = "the node made a mistake; its log says which"
             return problem(ToruaError(detail), request.request_id)
+
+    def _check_takers(self, answer: Answer) -> None:
+        """Raise where too many clients leave large answers unread already."""
+        size = len(answer.body)
+        if size > limits.PIECE_BYTES and self._unread + size > self._unread_max:
+            raise OverloadedError("too many large answers wait for their clients")
 
     def _done(self, request: ApiRequest, answer: Answer) -> None:
         """Count and note what became of a request."""

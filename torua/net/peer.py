@@ -102,7 +102,7 @@ class Peer:
 
     Invariants: at most one ``link``, and while there is one, no dial; ``epoch`` never
     falls; a waiter whose message was sent was sent over ``link``; the outbox holds
-    replies of ``link`` only.
+    replies of ``link`` only; nothing is asked of one that is parting.
     """
 
     def __init__(self, hub: Hub, me: NodeId, node_id: NodeId) -> None:
@@ -121,6 +121,7 @@ class Peer:
         self.link: Connection | None = None
         self.outbox = Outbox()
         self.dial = Dial.IDLE
+        self._parting = False
         self._attempt: Connection | None = None
         self._connecting: Deferred[Connection] | None = None
         self._rest: IDelayedCall | None = None
@@ -138,12 +139,19 @@ class Peer:
             epoch: the life that it leads.
         """
         moved, self.address = address != self.address, address
+        self._parting = False
         self.epoch = max(self.epoch, epoch)
         if self.link is not None and self.link.other.boot_epoch < self.epoch:
             self.link.close("restarted", "the node began a new life")
         elif self.link is None and moved:
             self._abandon("moved")
             self._dial()
+
+    def part(self) -> None:
+        """Ask nothing more of it: it leaves, answers what it has, and closes."""
+        self.address = None
+        self._parting = True
+        self._abandon("left")
 
     def forget(self, reason: str) -> None:
         """Have nothing more to do with it, unless it comes by itself."""
@@ -187,6 +195,7 @@ class Peer:
             self.link.close("replaced", "a newer connection took its place")
         self._abandon("crossed")
         self.epoch = max(self.epoch, connection.other.boot_epoch)
+        self._parting = False
         self.link = connection
         connection.outbox = self.outbox
         self._up_since = self._hub.clock.seconds()
@@ -240,7 +249,7 @@ class Peer:
             UnavailableError: there is no way to it.
             OverloadedError: too much waits for it already.
         """
-        if self.link is None and self.address is None:
+        if self._parting or (self.link is None and self.address is None):
             raise UnavailableError(f"no connection to node {self.node_id}")
         number = self._asked = self._asked + 1
         body = spell(number)

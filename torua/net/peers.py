@@ -155,6 +155,14 @@ class Peers:
             peer.forget("forgotten")
             self._drop(peer)
 
+    def part(self, node_id: NodeId) -> None:
+        """Ask nothing more of a node that leaves; what it was asked it answers yet."""
+        peer = self._peers.get(node_id)
+        if peer is None or peer.link is None:
+            self.forget(node_id)
+        else:
+            peer.part()
+
     def handle(self, kind: str, handler: Handler) -> None:
         """Have all messages of one kind handled from now on.
 

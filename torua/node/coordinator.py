@@ -64,7 +64,7 @@ SAVE_RETRY_S = 1.0
 """How long to wait before the votes are saved again where the disk was full."""
 
 WAITING_LOG_S = 30.0
-"""How often at most to say that nodes are missing."""
+"""How often at most to say that nodes, or a cluster, are missing."""
 
 log = Logger()
 
@@ -79,6 +79,11 @@ LINES = {
     Event.STANDING: (LogLevel.debug, "this node stands for coordinator"),
     Event.FORMED: (LogLevel.info, "cluster {detail} is formed"),
     Event.WAITING: (LogLevel.info, "waiting for nodes to form a cluster: {detail}"),
+    Event.SEEKING: (
+        LogLevel.info,
+        "waiting for a cluster to join: no member of one answers yet; --join, "
+        "--cluster-name and --cluster-secret must fit",
+    ),
     Event.FOREIGN: (
         LogLevel.critical,
         "node {node} belongs to another cluster, {detail}: the two stay apart; check "
@@ -314,7 +319,7 @@ class CoordinatorService:
 
     async def _on_submit(self, inbound: Inbound) -> None:
         """Execute another node's command."""
-        command = shape(inbound.body, Command)
+        command: Command = shape(inbound.body, Command)
         await self._execute(command, inbound.deadline - self._clock.seconds())
 
     async def _execute(self, command: Command, timeout_s: float) -> None:
@@ -444,7 +449,8 @@ class CoordinatorService:
         """Count it, and say it."""
         if noticed.event in self._counters:
             self._counters[noticed.event].inc()
-        if noticed.event is Event.WAITING and not self._is_news():
+        waits = noticed.event in (Event.WAITING, Event.SEEKING)
+        if waits and not self._is_news():
             return
         line = LINES.get(noticed.event)
         if line is not None:
@@ -457,7 +463,7 @@ class CoordinatorService:
             )
 
     def _is_news(self) -> bool:
-        """Tell whether it is time again to say that nodes are missing."""
+        """Tell whether it is time again to say what is missing."""
         now = self._clock.seconds()
         if now - self._waiting_since < WAITING_LOG_S:
             return False

@@ -70,6 +70,9 @@ class Exchanges(Protocol):
             boot_epoch: the life that it leads.
         """
 
+    def part(self, node_id: NodeId) -> None:
+        """Ask nothing more of a node that leaves, and let it answer what it has."""
+
     def forget(self, node_id: NodeId) -> None:
         """Connect no more to a node that is gone."""
 
@@ -358,6 +361,8 @@ class MembershipService:
             _log_change(member, previous)
             if member.is_live:
                 self._exchanges.know(member.node_id, member.address, member.boot_epoch)
+            elif member.status is Status.LEFT:
+                self._exchanges.part(member.node_id)
             else:
                 self._exchanges.forget(member.node_id)
         self._notify(member)

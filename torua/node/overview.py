@@ -5,7 +5,7 @@ is asked for the positions of its own copies.  Nothing here waits longer for a s
 node than `ASK_TIMEOUT_S`: what it would say is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Protocol
 
 from msgspec import Struct
@@ -80,6 +80,9 @@ class Holdings(Protocol):
 
     def failures(self) -> dict[ShardId, str]:
         """Tell which copies do not serve, and why."""
+
+    def serving(self, shard: ShardId) -> bool:
+        """Tell whether the primary of a shard is here and serves."""
 
 
 class Cluster:
@@ -160,17 +163,25 @@ class Cluster:
             return "the coordinator has not taken this node in yet"
         if not state.shards:
             return "shards have not been given out yet"
-        opened = {each.alloc_id for each in self._holdings.positions()}
+        here = {each.alloc_id for each in self._holdings.positions()}
+        failed = self._holdings.failures()
         waiting = [
             shard.shard
             for shard in state.shards.values()
+            if shard.shard not in failed and not self._holds_well(shard, here)
+        ]
+        return f"shard copies not open yet: {sorted(waiting)}" if waiting else None
+
+    def _holds_well(self, shard: Shard, here: Set[AllocId]) -> bool:
+        """Tell whether this node's copy of a shard, if any, does what it is to do."""
+        leads = shard.primary is not None and shard.primary.node == self._me
+        if leads and not self._holdings.serving(shard.shard):
+            return False
+        return all(
+            copy.alloc_id in here and bool(shard.in_sync)
             for copy in shard.copies
             if copy.node == self._me
-            and (copy.alloc_id not in opened or not shard.in_sync)
-        ]
-        failed = self._holdings.failures()
-        waiting = [shard for shard in waiting if shard not in failed]
-        return f"shard copies not open yet: {sorted(waiting)}" if waiting else None
+        )
 
     def info(self) -> views.ClusterInfo:
         """Describe the cluster in a few numbers.

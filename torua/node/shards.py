@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -136,6 +136,24 @@ class Shards:
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
+        self._declare(registry)
+
+    def _declare(self, registry: CollectorRegistry) -> None:
+        """Make the metrics that are read off the slots."""
+        held = Gauge(
+            "torua_shards_copies",
+            "Shard copies that are open on this node",
+            registry=registry,
+        )
+        held.set_function(
+            lambda: sum(slot.copy is not None for slot in self._copies.slots())
+        )
+        failed = Gauge(
+            "torua_shards_failed",
+            "Shard copies of this node that do not serve, as /health says why",
+            registry=registry,
+        )
+        failed.set_function(lambda: len(self.failures()))
 
     async def write(
         self, shard: ShardId, operations: Sequence[Operation], call: Call

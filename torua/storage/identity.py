@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from torua.codec import plain
 from torua.core.ids import NodeId
@@ -31,11 +32,13 @@ class KeptIdentity(Struct, frozen=True):
         node_id: made once, with the data dir.
         name: what people call it.
         boot_epoch: which life of it this is; higher in every later one.
+        has_votes: whether the votes file was begun, so that it must be there.
     """
 
     node_id: NodeId
     name: str
     boot_epoch: int
+    has_votes: bool = False
 
 
 def begin_life(
@@ -67,9 +70,41 @@ def begin_life(
         node_id = NodeId(new_id())
         kept = KeptIdentity(node_id, name or f"node-{node_id[:8]}", 0)
     epoch = max(kept.boot_epoch + 1, unix_ms)
-    identity = KeptIdentity(kept.node_id, name or kept.name, epoch)
+    identity = replace(kept, name=name or kept.name, boot_epoch=epoch)
     store.save(plain.spell(identity))
     return identity
+
+
+def begin_votes(
+    data_dir: Path, files: Files, identity: KeptIdentity, blank: bytes
+) -> StableStore:
+    """Open the votes, and begin them where this node never had any.
+
+    Args:
+        data_dir: where; it must exist, and be locked.
+        files: the file layer.
+        identity: whose votes, as `begin_life` gave it.
+        blank: what the votes say before the first one.
+
+    Raises:
+        CorruptionError: the votes that were begun are gone; with its old id the node
+            would vote twice (rule C8).
+        DiskError, DiskFullError: they could not be kept.
+    """
+    votes = StableStore(data_dir / VOTES_FILE, files)
+    missing = votes.load() is None
+    if identity.has_votes and missing:
+        raise CorruptionError(
+            f"{data_dir / VOTES_FILE} is missing: a node that forgot its votes must "
+            "not vote again; with an empty data dir it is another node",
+            file=str(data_dir / VOTES_FILE),
+        )
+    if missing:
+        votes.save(blank)
+    if not identity.has_votes:
+        kept = StableStore(data_dir / IDENTITY_FILE, files)
+        kept.save(plain.spell(replace(identity, has_votes=True)))
+    return votes
 
 
 def _read(store: StableStore, path: Path) -> KeptIdentity | None:

@@ -5,7 +5,7 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
-from torua.core.coordination.messages import Facts, Voters
+from torua.core.coordination.messages import Event, Facts, Voters
 from torua.core.coordination.voters import first_voters
 from torua.core.members import Member
 from torua.core.state import ClusterState, Settings
@@ -25,30 +25,40 @@ class Founding(Struct, frozen=True):
     bootstrap_expect: int = 0
 
 
-def may_found(founding: Founding, facts: Facts, live: list[Member]) -> bool:
+def is_blank(facts: Facts, live: list[Member]) -> bool:
     """Tell whether there is neither a voter set nor a cluster to be seen.
 
     Args:
-        founding: what this node was told.
-        facts: what it keeps.
+        facts: what this node keeps.
         live: the members that live.
     """
     blank = not facts.accepted.voters and not facts.cluster_uuid
-    alone = not any(member.meta.cluster_uuid for member in live)
-    return founding.bootstrap_expect > 0 and blank and alone
+    return blank and not any(member.meta.cluster_uuid for member in live)
 
 
 def founders(founding: Founding, live: list[Member]) -> Voters:
-    """Return the first voter set to try; nobody while too few are there.
+    """Return the first voter set to try; nobody while too few are there, or ever.
 
     Args:
         founding: what this node was told.
         live: the members that live.
     """
-    if len(live) < founding.bootstrap_expect:
+    if not 0 < founding.bootstrap_expect <= len(live):
         return ()
     able = [member.node_id for member in live if "voter" in member.meta.roles]
     return first_voters(able, founding.bootstrap_expect)
+
+
+def lacking(founding: Founding, live: list[Member]) -> tuple[Event, str]:
+    """Return what there is to say while no cluster is formed or seen, and how much.
+
+    Args:
+        founding: what this node was told.
+        live: the members that live.
+    """
+    if not founding.bootstrap_expect:
+        return Event.SEEKING, ""
+    return Event.WAITING, f"{len(live)} of {founding.bootstrap_expect}"
 
 
 def blank_state(founding: Founding, random: Random) -> ClusterState:

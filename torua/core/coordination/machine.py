@@ -24,7 +24,8 @@ from torua.core.coordination.founding import (
     Founding,
     blank_state,
     founders,
-    may_found,
+    is_blank,
+    lacking,
 )
 from torua.core.coordination.leading import Leading
 from torua.core.coordination.messages import (
@@ -322,12 +323,12 @@ class Coordination(Leading):
     def _choose_founders(self) -> Voters:
         """Return the first set to try; nobody where a set or a cluster is known."""
         live = self._circle.live()
-        if not may_found(self._founding, self.register.facts, live):
+        if not is_blank(self.register.facts, live):
             return ()
         chosen = founders(self._founding, live)
         if not chosen:
-            expected = self._founding.bootstrap_expect
-            self._outbox.notice(Event.WAITING, self.me, f"{len(live)} of {expected}")
+            event, detail = lacking(self._founding, live)
+            self._outbox.notice(event, self.me, detail)
         return chosen
 
     def _stand_later(self, now: float, delay: float) -> None:
@@ -378,10 +379,11 @@ class Coordination(Leading):
         self._check_at = now + self._timing.check_interval_s
 
     def _lose(self, why: str, now: float) -> None:
-        """Follow nobody any more, and stand before long."""
+        """Follow nobody any more, and stand before long; what is known is old."""
         assert self.mode is Mode.FOLLOWER
         self._outbox.notice(Event.LOST, self.coordinator or self.me, why)
         self.mode, self.coordinator = Mode.CANDIDATE, None
+        self._positions.clear()
         self._stand_later(now, 0.0)
 
     def _become_candidate(self, why: str, now: float) -> None:

@@ -289,6 +289,7 @@ class Event(StrEnum):
     COMMITTED = "committed"
     FORMED = "formed"
     WAITING = "waiting"
+    SEEKING = "seeking"
     FOREIGN = "foreign"
 
 
