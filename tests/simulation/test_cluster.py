@@ -19,6 +19,7 @@ REGRESSIONS = (
     ("chaos", 101),
     ("control", 18),
     ("disks", 93),
+    ("disks", 20278),
     ("failed-cas", 1336),
     ("isolated-primary", 1161),
     ("isolated-primary", 1541),

@@ -24,6 +24,7 @@ from torua.core.replication.messages import (
     Configure,
     Confirm,
     CopyFacts,
+    DiskFull,
     Failed,
     Identity,
     Input,
@@ -34,9 +35,11 @@ from torua.core.replication.messages import (
     Received,
     Refuse,
     Reign,
+    RoomAgain,
     StepDown,
     SteppedDown,
     StorageFailed,
+    Truncate,
     Write,
 )
 from torua.core.replication.replica import DivergenceError, Replica, State
@@ -104,6 +107,7 @@ class ShardCopy:
         self._last_primary: AllocId | None = None
         self._spent = facts.term
         self._begin: Begin | None = None
+        self._stale = False
         stored = at.seq + len(tail)
         self._replica = self._follow(facts, at, tail, stored)
         self._primary: primary.Primary | None = None
@@ -189,10 +193,28 @@ class ShardCopy:
     def _hand(self, message: Input, now: float) -> Iterator[Output]:
         """Hand an input to the machine at work."""
         if self._primary is not None:
+            yield from self._ground(message)
             yield from self._primary.receive(message, now)
         else:
             yield from _refusal(message, "this copy is not the primary")
             yield from self._replica.receive(message, now)
+
+    def _ground(self, message: Input) -> Iterator[Output]:
+        """Void what a full disk left behind the log, before the primary appends again.
+
+        A truncation that was on its way to the disk with the records is lost with them.
+        """
+        leading = self._primary
+        if isinstance(message, DiskFull):
+            self._stale = True
+        if not isinstance(message, Begin | RoomAgain) or not self._stale:
+            return
+        assert leading is not None, "only a primary is grounded here"
+        self._stale = False
+        own, at = leading.group.own, leading.position
+        term = at.term if own == at.seq else self._term_at(own)
+        assert term is not None, "the end of the log is not in it"
+        yield Truncate(own, term)
 
     def _outranks(self, received: Received) -> bool:
         """Tell whether a message shows that the term that this copy leads is over."""
@@ -282,6 +304,9 @@ class ShardCopy:
         facts = CopyFacts(self._facts.history, was.term, leading.gcp)
         at, tail, stored = leading.position, leading.log(), leading.group.own
         self._replica = self._follow(facts, at, tail, stored)
+        if self._stale:
+            self._stale = False
+            self._replica.spoil()
         yield from leading.receive(StepDown(detail), now)
         yield SteppedDown(was.term)
 

@@ -173,6 +173,10 @@ class Replica:
         """
         return list(self._receive(message))
 
+    def spoil(self) -> None:
+        """Take note that a full disk may have left older records behind the log."""
+        self._void = True
+
     def ground(self) -> Iterator[Output]:
         """Void what a full disk left behind the log, before it is led from here."""
         if self._void:
