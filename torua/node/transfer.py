@@ -388,8 +388,11 @@ class Transfers:
         try:
             await self._worker.run(lambda: self._shelf.finish(shard, alloc, incoming))
         except ToruaError:
-            self._end(alloc, "failed")
+            if self._in.get(alloc) is session:
+                self._end(alloc, "failed")
             raise
+        if self._in.get(alloc) is not session:
+            raise ConflictError("the session is over")
         self._end(alloc, "ok")
         ready = SnapshotReady(
             begin.term, begin.nonce, facts.seq, facts.term, facts.time_ns
