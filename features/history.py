@@ -58,6 +58,9 @@ they must have the same answer."""
 
 READERS = 8
 
+_DETAILS = re.compile(r"[0-9a-f]{6,}|\d+\.\d+|(?<=shard )\d+")
+"""What differs between sentences that say the same: ids, times, shards."""
+
 _AT_VERSION = re.compile(rb"the key is at version (\d+)")
 
 
@@ -390,7 +393,9 @@ class Load:
     def _note(self, error: Exception) -> None:
         """Count trouble."""
         with self._lock:
-            self.trouble[re.sub(r"[0-9a-f]{6,}|\d+\.\d+", "…", str(error))[:60]] += 1
+            self.trouble[
+                re.sub(r"[0-9a-f]{6,}|\d+\.\d+|(?<=shard )\d+", "…", str(error))[:60]
+            ] += 1
 
     def _pulse(self, name: str, shard: int, number: int) -> None:
         """Write to one shard as fast as it answers, through the nodes in turn.

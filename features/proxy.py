@@ -126,6 +126,8 @@ class Way:
                 (self.target.abort if reset else self.target.close)()
                 return
             self._held_bytes -= len(data)
+            if self.target.is_closing():
+                continue
             if rule.cut_after is not None and len(data) >= rule.cut_after:
                 self.target.write(data[: rule.cut_after])
                 rule.cut_after = None
