@@ -297,6 +297,17 @@ class CoordinatorTests(SynchronousTestCase):
         done = Deferred.fromCoroutine(service.submit(command, 1.0))
         self.failureResultOf(done, UnavailableError)
 
+    def test_a_node_that_is_deaf_asks_for_nothing(self) -> None:
+        """What still arrives of it could have healthy copies dropped."""
+        services = self.three()
+        follower = next(each for each in services if not each.is_coordinator)
+        command = MarkStarted(ShardId(0), AllocId("x"), 1, 1)
+        del self.wires.ends[follower._me]
+        self.pass_time(1.0)
+        self.assertIsNotNone(follower.coordinator)
+        asked = Deferred.fromCoroutine(follower.submit(command, 1.0))
+        self.failureResultOf(asked, UnavailableError)
+
     def test_an_answer_that_does_not_come_in_time_is_unknown(self) -> None:
         """Cut off from its followers, the coordinator cannot tell what became of it."""
         leader = next(each for each in self.three() if each.is_coordinator)

@@ -1,5 +1,7 @@
 """Tests for `torua.node.looks`, over a real log."""
 
+import shutil
+import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -94,7 +96,9 @@ class LooksTests(SynchronousTestCase):
         """Make them."""
         self.clock = Clock()
         self.copies = Copies()
-        self.log = Log.open(Path(self.mktemp()), DiskFiles())
+        directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, directory)
+        self.log = Log.open(directory, DiskFiles())
         self.addCleanup(self.log.close)
         self.looks = Looks(self.clock, self.copies, Store(self.log))
         self.records = [

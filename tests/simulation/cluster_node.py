@@ -186,7 +186,9 @@ class DataNode(Node):
 
     def submit(self, command: Command) -> None:
         """Send a command to whoever coordinates, as far as this node knows."""
-        coordinator = self.machine.coordinator if self.machine else None
+        if self.machine is None or self.machine.is_deaf(self.now):
+            return
+        coordinator = self.machine.coordinator
         if coordinator == self.id:
             self.world.at(0.0, self.entry(self._execute, command))
         elif coordinator is not None:

@@ -280,12 +280,16 @@ class CoordinatorService:
             timeout_s: how long to wait.
 
         Raises:
-            UnavailableError: nobody coordinates, or no longer; nothing was done.
+            UnavailableError: nobody coordinates, or no longer, or it was not heard of
+                lately: what this node wants may come of its own deafness, and words of
+                it that still arrive could have healthy copies dropped.
             OutcomeUnknownError: it may or may not have been done.
         """
         coordinator = self.coordinator
         if coordinator is None:
             raise UnavailableError("no coordinator is known")
+        if self._machine.is_deaf(self._clock.seconds()):
+            raise UnavailableError("the coordinator has not been heard of lately")
         if self.is_coordinator:
             await self._execute(command, timeout_s)
         else:

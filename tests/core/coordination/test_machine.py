@@ -143,6 +143,16 @@ def test_a_broken_connection_leaves_a_moment_to_answer() -> None:
     assert events(voter.wake(2.0)) == []
 
 
+def test_a_node_that_hears_nothing_of_its_coordinator_is_deaf() -> None:
+    """Less than two rounds of silence tell that it is not listened to, or not alive."""
+    assert machine().is_deaf(0.1)
+    voter = following()
+    assert not voter.is_deaf(1.8)
+    assert voter.is_deaf(1.9)
+    voter.receive(letter(B, Check(3, True, 2)), 1.95)
+    assert not voter.is_deaf(2.0)
+
+
 def test_a_grant_of_long_ago_raises_no_term() -> None:
     """Who slept over the answers asks again (C11)."""
     for delay, term in ((0.1, 4), (5.0, 3)):

@@ -13,6 +13,7 @@ on anything in this module: times and live sets only say when to try.
 
 from collections.abc import Iterable
 from enum import Enum
+from math import inf
 from random import Random
 from typing import assert_never
 
@@ -110,6 +111,12 @@ class Coordination(Leading):
     def term(self) -> int:
         """Return the highest term that this node took part in."""
         return self.register.facts.term
+
+    def is_deaf(self, now: float) -> bool:
+        """Tell whether nothing came lately of the coordinator, which never rests."""
+        return self._pulse.silence(self.coordinator or self.me, now) > (
+            inf if self.coordinator == self.me else self._timing.deaf_after_s
+        )
 
     def receive(self, message: Input, now: float) -> list[Output]:
         """Take one input, and answer what is to be done about it, in order.

@@ -79,6 +79,10 @@ class Pulse:
         if when > self._doubted.get(node, when):
             del self._doubted[node]
 
+    def silence(self, node: NodeId, now: float) -> float:
+        """Tell for how many seconds a node has not been heard of; infinite if never."""
+        return now - self._heard.get(node, float("-inf"))
+
     def lead(self, now: float, interval: float) -> None:
         """Begin to lose nodes; what others heard of them until now counts.
 
