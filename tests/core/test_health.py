@@ -1,6 +1,7 @@
 """Tests for `torua.core.health`."""
 
 import pytest
+from msgspec.structs import replace
 
 from torua.core.health import fares
 from torua.core.ids import AllocId, NodeId, ShardId
@@ -50,6 +51,8 @@ def shard_of(
         (shard_of("a", "a"), "b", "red", "waits for its only copy, on A"),
         (shard_of("b", "b", ""), "", "red", "waits for its only copy, on B"),
         (shard_of("", "", ""), "ab", "red", "has no primary"),
+        (replace(shard_of(), damaged=1), "ab", "red", "on A, is damaged"),
+        (replace(shard_of(), damaged=2), "ab", "green", ""),
     ],
 )
 def test_a_shard_has_a_colour_and_says_why(

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from torua.codec.records import spell_record
 from torua.core.ids import AllocId, ShardId
+from torua.core.kv import Entry
 from torua.core.records import KvPut, Record
 from torua.core.replication.messages import CopyFacts
 from torua.errors import CorruptionError, DiskError
@@ -16,7 +17,7 @@ from torua.storage.files import DiskFile, DiskFiles
 from torua.storage.log import Log, LogEntry
 from torua.storage.map import Map
 from torua.storage.replay import replay
-from torua.storage.rows import digest_of
+from torua.storage.rows import Row, digest_of
 from torua.storage.shelf import MAP_NAME, Shelf, SnapshotFacts
 
 ONE, TWO = AllocId("a" * 32), AllocId("b" * 32)
@@ -237,6 +238,25 @@ def test_a_scrub_finds_what_rotted_while_it_was_open(tmp_path: Path) -> None:
     path.write_bytes(content[:place] + b"w" + content[place + 1 :])
     with pytest.raises(CorruptionError):
         view.scrub()
+    view.close()
+
+
+def test_a_scrub_is_stopped_for_a_stop(tmp_path: Path) -> None:
+    """It ends in the middle, and finds nothing wrong in that."""
+    view = Shelf(tmp_path, DiskFiles()).open(SHARD, ONE)
+    view.apply(records(1, 300))
+    entry, seen = view._entry, []
+
+    def stop(row: Row) -> Entry:
+        """Read a row; the stop comes at the first."""
+        seen.append(row)
+        view.stop_scrub()
+        return entry(row)
+
+    view._entry = stop  # type: ignore[method-assign]
+    view.scrub()
+    assert len(seen) < 300
+    view.stop_scrub()
     view.close()
 
 

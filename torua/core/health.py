@@ -26,6 +26,9 @@ def fares(
     primary = shard.primary
     if primary is None or not is_live(primary.node):
         return "red", f"shard {number} {_lost(shard, holding, alive, name)}"
+    if shard.is_damaged:
+        where = name(primary.node)
+        return "red", f"shard {number}: its only copy in sync, on {where}, is damaged"
     if not shard.in_sync:
         return "yellow", f"shard {number}: its first copy is not open yet"
     if len(alive) < shard.min_copies:

@@ -59,6 +59,8 @@ class Shard(Struct, frozen=True):
             histories do not compare.
         rf: how many copies there should be.
         min_copies: how many must hold a write before it is acknowledged.
+        damaged: the life in which the node of the last in-sync copy found it damaged,
+            so that nobody can lead; 0 where it did not.
         successor: the in-sync copy that the primary shall hand over to; None: it stays.
     """
 
@@ -72,6 +74,13 @@ class Shard(Struct, frozen=True):
     rf: int
     min_copies: int
     successor: AllocId | None = None
+    damaged: int = 0
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the only copy that could lead is no good in this life."""
+        led = self.primary
+        return led is not None and self.damaged == led.boot_epoch
 
 
 class NodeEntry(Struct, frozen=True):

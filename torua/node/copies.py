@@ -334,5 +334,6 @@ class Copies:
         if shard.in_sync == (slot.alloc_id,):
             note = "; no other copy has all that was acknowledged: the shard is red"
             slot.failure += "" if slot.failure.endswith(note) else note
-            return None
+            if shard.damaged == self._boot_epoch:
+                return None
         return CopyLost(shard.shard, slot.alloc_id, self._boot_epoch)

@@ -180,7 +180,7 @@ class Dispatch:
             return error
         if self._is_red(errand.shard):
             return _unavailable(
-                errand.shard, "is red: no copy in sync is on a live node"
+                errand.shard, "is red: no good copy in sync is on a live node"
             )
         if "shard" in error.members:
             return error
@@ -200,7 +200,7 @@ class Dispatch:
         held = self._states.state.shards.get(shard)
         if held is None or not held.in_sync:
             return False
-        return not any(
+        return held.is_damaged or not any(
             self._is_live(copy.node)
             for copy in held.copies
             if copy.alloc_id in held.in_sync

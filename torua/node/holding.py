@@ -235,6 +235,7 @@ class Holding:
         """
         self._closed = True
         self._disarm()
+        self.view.stop_scrub()
         done = self._disk.worker.run(self.view.close)
         done.addErrback(self._warn, "its map did not close")
         return done

@@ -9,7 +9,7 @@ log.
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from torua.core.kv import Entry
@@ -47,6 +47,7 @@ class Map:
         self._connection = connection
         self._facts = Facts()
         self._durable_seq = 0
+        self._scrubbing: sqlite3.Connection | None = None
 
     @classmethod
     def open(cls, path: Path) -> "Map":
@@ -273,8 +274,22 @@ class Map:
             DiskError: it cannot be read.
         """
         with blame(self._path), closing(connect(self._path)) as connection:
-            connection.execute("BEGIN")
-            self._verify(connection)
+            self._scrubbing = connection
+            try:
+                connection.execute("BEGIN")
+                self._verify(connection)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+            finally:
+                self._scrubbing = None
+
+    def stop_scrub(self) -> None:
+        """Let a scrub that is under way end at once; from any thread."""
+        scrubbing = self._scrubbing
+        if scrubbing is not None:
+            with suppress(sqlite3.ProgrammingError):
+                scrubbing.interrupt()
 
     def reopen(self) -> None:
         """Open again after `close`: what stands there now, as `open` does.

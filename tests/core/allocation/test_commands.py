@@ -151,8 +151,12 @@ def test_a_lost_copy_goes_but_never_the_last() -> None:
     assert led.primary is not None
     assert led.primary.alloc_id == one(lost).in_sync[0]
     assert led.primary_term == one(state).primary_term + 1
-    alone = execute(lost, CopyLost(ZERO, one(lost).in_sync[0], 1))
-    assert alone is lost
+    last = one(led_state := reconcile(lost, members(2), Random(1)))
+    report = CopyLost(ZERO, last.in_sync[0], 1)
+    alone = execute(led_state, report)
+    assert one(alone).is_damaged
+    assert one(alone).copies == last.copies
+    assert execute(alone, report) is alone
 
 
 def test_a_node_that_leaves_is_waited_for_by_nobody() -> None:

@@ -108,8 +108,8 @@ class HandOver(Struct, frozen=True, tag="hand_over"):
 class CopyLost(Struct, frozen=True, tag="copy_lost"):
     """A copy's data are gone or damaged; another copy, of another id, replaces it.
 
-    The last in-sync copy is not given up so: the shard stays red, and its node says
-    why.
+    The last in-sync copy is not given up so: the shard is marked damaged, and is red
+    until its node comes back with good data, or an operator accepts the loss.
 
     Attributes:
         shard: whose copy.
@@ -286,12 +286,13 @@ def _gone(shard: Shard, alloc_id: AllocId) -> Shard:
 
 
 def _copy_lost(state: ClusterState, shard: Shard, command: CopyLost) -> Shard | None:
-    """Let go of a copy, unless it is the last that the shard goes by."""
+    """Let go of a copy; one that is the last that the shard goes by is only marked."""
     copy = find(shard, command.alloc_id)
     if copy is None or command.boot_epoch != life(state, copy.node):
         return None
     if shard.in_sync == (command.alloc_id,):
-        return None
+        known = shard.damaged == command.boot_epoch
+        return None if known else changed(shard, damaged=command.boot_epoch)
     leads = shard.primary is not None and shard.primary.alloc_id == command.alloc_id
     after = _out_of_sync(shard, command.alloc_id, CopyState.INIT)
     copies = tuple(each for each in after.copies if each.alloc_id != command.alloc_id)
@@ -322,6 +323,7 @@ def _force_allocate(
         copies=(first, *others),
         in_sync=(lead.alloc_id,) if held else (),
         history_uuid=command.history_uuid,
+        damaged=0,
     )
     return promoted(state, after, lead)
 
