@@ -80,7 +80,12 @@ class Pulse:
             del self._doubted[node]
 
     def silence(self, node: NodeId, now: float) -> float:
-        """Tell for how many seconds a node has not been heard of; infinite if never."""
+        """Tell for how many seconds a node has not been heard of; infinite if never.
+
+        Args:
+            node: which.
+            now: this node's clock.
+        """
         return now - self._heard.get(node, float("-inf"))
 
     def lead(self, now: float, interval: float) -> None:
