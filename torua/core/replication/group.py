@@ -406,7 +406,7 @@ class Group:
         return self._asks[alloc_id].spell(*where, alloc_id, epoch, now)
 
     def _settle(self, follower: Follower, now: float) -> Iterator[Output]:
-        """Compare one copy with a newer state."""
+        """Compare one copy with a newer state; it may now be one that is to grow."""
         ask, shard = self._asks[follower.alloc_id], self.shard
         known = any(copy.alloc_id == follower.alloc_id for copy in shard.copies)
         inside = follower.alloc_id in shard.in_sync
@@ -420,6 +420,8 @@ class Group:
                 self._drop(follower, now)
                 if known:
                     yield from self._again(follower, now)
+        elif follower.tracking is Tracking.UNTRACKED and self._near(follower):
+            yield from self._again(follower, now)
         if not known and follower.tracking is not Tracking.TRACKED:
             del self._followers[follower.alloc_id], self._asks[follower.alloc_id]
 
