@@ -57,7 +57,12 @@ def group_of(state: CopyState) -> Group:
 
 
 def acked(group: Group, now: float) -> list[Output]:
-    """Let the other copy say that it holds all."""
+    """Let the other copy say that it holds all.
+
+    Args:
+        group: hears it.
+        now: when.
+    """
     message = Acked(ZERO, "h", TERM, OTHER, 1, 5, 5)
     return list(group.receive(Received(THERE, message), now))
 
