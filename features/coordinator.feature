@@ -4,7 +4,7 @@ Feature: The cluster goes on without its coordinator
   So that nobody has to get up at night
 
   Scenario: The coordinator is killed
-    Given 3 nodes
+    Given 3 nodes that keep one copy of each shard
     And 200 keys
     And clients that go on reading and writing keys of all shards
     When the coordinator is killed

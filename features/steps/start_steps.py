@@ -4,14 +4,22 @@ from behave import given, step, then, when
 from cluster import START_S, STOP_S, eventually, key_path, run_torua
 from keys import check_all
 
+ONE_COPY = ("--replicas", "1")
+
 
 @given("{count:d} nodes")
 @given("{count:d} node")
 @when("{count:d} nodes are started")
 @when("{count:d} node is started")
 def form(context, count):
-    """Start a cluster and wait until it is ready."""
-    context.cluster.form(count)
+    """Start a cluster and wait until it is ready; one node alone keeps one copy."""
+    context.cluster.form(count, *(ONE_COPY if count == 1 else ()))
+
+
+@given("{count:d} nodes that keep one copy of each shard")
+def form_with_one_copy(context, count):
+    """Start a cluster in which a shard waits for its node."""
+    context.cluster.form(count, *ONE_COPY)
 
 
 @given("{count:d} nodes with the {preset} timings")
