@@ -1,14 +1,12 @@
 """Barriers between this node and the others, all shards of a turn at once."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from random import Random
-from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from torua.codec.frames import Lane
 from torua.codec.plain import plain, shape
-from torua.core.ids import NodeId, ShardId
+from torua.core.ids import ShardId
 from torua.core.replication.barrier import (
     Barriers,
     Done,
@@ -24,34 +22,9 @@ from torua.core.replication.barrier import (
 from torua.core.replication.wire import Ask, BarrierAsk, BarrierMessage
 from torua.net.handlers import Inbound
 from torua.node.driver import Driver
+from torua.node.post import Notices
 
 KIND = "barrier"
-
-
-class Wire(Protocol):
-    """The connections to the other nodes."""
-
-    def handle(
-        self, kind: str, handler: Callable[[Inbound], Awaitable[object]]
-    ) -> None:
-        """Have all messages of one kind handled from now on.
-
-        Args:
-            kind: of messages.
-            handler: a coroutine function.
-        """
-
-    def send(
-        self, node_id: NodeId, kind: str, body: object, *, lane: Lane = Lane.CONTROL
-    ) -> None:
-        """Send a notice, as well as it goes.
-
-        Args:
-            node_id: to whom.
-            kind: of message.
-            body: plain values.
-            lane: how urgent it is.
-        """
 
 
 class BarrierService:
@@ -65,7 +38,7 @@ class BarrierService:
     def __init__(  # noqa: PLR0913
         self,
         clock: IReactorTime,
-        wire: Wire,
+        wire: Notices,
         *,
         peers: Peers,
         confirms: Callable[[Ask], bool],

@@ -32,8 +32,8 @@ _Messages = Annotated[list[Message], Meta(max_length=MESSAGES_MAX)]
 Deliver = Callable[[NodeId, Message], None]
 
 
-class Peers(Protocol):
-    """The connections to the other nodes."""
+class Notices(Protocol):
+    """The connections to the other nodes, for what is told and not asked."""
 
     def handle(
         self, kind: str, handler: Callable[[Inbound], Awaitable[object]]
@@ -70,7 +70,7 @@ class Post:
     def __init__(
         self,
         clock: IReactorTime,
-        peers: Peers,
+        peers: Notices,
         deliver: Deliver,
         registry: CollectorRegistry,
     ) -> None:

@@ -6,7 +6,6 @@ maps, so a difference means that one of them is wrong; the one that is not prima
 fails, and is made anew.  And now and then one copy of the node is read, row by row.
 """
 
-from collections.abc import Awaitable, Callable
 from itertools import cycle
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from torua.core.state import Shard
 from torua.errors import CorruptionError
 from torua.net.handlers import Inbound
 from torua.node.copy import OpenCopy
+from torua.node.post import Notices
 from torua.node.threads import Worker
 
 KIND = "scrub"
@@ -56,32 +56,6 @@ class Samples(Struct, frozen=True):
     digests: tuple[tuple[int, bytes], ...]
 
 
-class Peers(Protocol):
-    """The connections to the other nodes."""
-
-    def handle(
-        self, kind: str, handler: Callable[[Inbound], Awaitable[object]]
-    ) -> None:
-        """Have all messages of one kind handled from now on.
-
-        Args:
-            kind: of messages.
-            handler: a coroutine function.
-        """
-
-    def send(
-        self, node_id: NodeId, kind: str, body: object, *, lane: Lane = Lane.CONTROL
-    ) -> None:
-        """Send a notice, as well as it goes.
-
-        Args:
-            node_id: to whom.
-            kind: of message.
-            body: plain values.
-            lane: how urgent it is.
-        """
-
-
 class Copies(Protocol):
     """The copies of this node."""
 
@@ -102,7 +76,7 @@ class Scrubber:
         self,
         clock: IReactorTime,
         copies: Copies,
-        peers: Peers,
+        peers: Notices,
         worker: Worker,
         registry: CollectorRegistry,
     ) -> None:

@@ -30,14 +30,14 @@ from torua.core.replication.wire import (
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
 from torua.errors import UnavailableError
-from torua.node import barriers, post, reach, transfer
+from torua.node import reach, transfer
 from torua.node.barriers import BarrierService
 from torua.node.commit import GroupCommit
 from torua.node.copies import Copies, Life
 from torua.node.copy import OpenCopy
 from torua.node.holding import Disk
 from torua.node.means import Means, Wish
-from torua.node.post import Post
+from torua.node.post import Notices, Post
 from torua.node.reach import Reach
 from torua.node.reports import Coordination, Reports
 from torua.node.requests import RETRY_AFTER_S
@@ -62,7 +62,7 @@ DRAIN_STEP_S = 0.02
 log = Logger()
 
 
-class Peers(transfer.Peers, post.Peers, barriers.Wire, reach.Peers, Protocol):
+class Peers(transfer.Peers, Notices, reach.Peers, Protocol):
     """The connections to the other nodes."""
 
 
