@@ -292,6 +292,19 @@ class DataCluster(Cluster):
             self.run(0.05)
         return self.world.now - start
 
+    def lively(self, seconds: float) -> None:
+        """Let time pass, and demand that every shard acknowledges writes meanwhile.
+
+        Args:
+            seconds: how long that may take.
+        """
+        before = dict(self.data.acked)
+        self.run(seconds)
+        for number, shard in sorted(self.data.state.shards.items()):
+            place = (number, shard.history_uuid)
+            gone_on = self.data.acked.get(place, 0) > before.get(place, 0)
+            demand(gone_on, "liveness", number, "acknowledges nothing", spelled(shard))
+
     def begin(self) -> None:
         """Let the clients begin."""
         for client in self.clients:

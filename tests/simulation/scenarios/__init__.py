@@ -40,6 +40,12 @@ SCENARIOS: dict[str, Scenario] = {
     "isolated-primary": Scenario(
         findings.isolated_primary, "isolated primary with clients (Elasticsearch 1.x)"
     ),
+    "deaf-primary": Scenario(
+        findings.deaf_primary, "a primary that is heard by all, and hears nobody"
+    ),
+    "one-fault": Scenario(
+        findings.one_fault, "one node killed, paused, deaf, mute or alone, for good"
+    ),
     "paused-primary": Scenario(
         findings.paused_primary, "SIGSTOP of the primary for 60 s"
     ),
