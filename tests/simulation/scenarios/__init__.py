@@ -22,12 +22,14 @@ class Scenario(Struct, frozen=True):
         about: where it was found.
         shape: nodes and copies; None for what the seed says.
         options: attributes of the cluster, by name.
+        whole: whether the nodes run the real membership machine, too.
     """
 
     story: Story
     about: str
     shape: tuple[int, int] | None = None
     options: dict[str, float] = {}
+    whole: bool = False
 
 
 SHAPES = ((3, 2), (3, 3), (5, 2), (5, 3), (4, 2))
@@ -35,6 +37,12 @@ SHAPES = ((3, 2), (3, 3), (5, 2), (5, 3), (4, 2))
 SCENARIOS: dict[str, Scenario] = {
     "chaos": Scenario(
         chaos.everything, "any fault after any other", options={"data_mishaps": 0.0005}
+    ),
+    "whole": Scenario(
+        chaos.everything, "any fault, with membership and all", whole=True
+    ),
+    "whole-one-fault": Scenario(
+        findings.one_fault, "one lasting fault, with membership and all", whole=True
     ),
     "calm": Scenario(chaos.nothing, "no fault at all"),
     "isolated-primary": Scenario(
@@ -119,7 +127,7 @@ def cluster_of(name: str, seed: int) -> DataCluster:
     """
     scenario = SCENARIOS[name]
     size, replicas = scenario.shape or SHAPES[seed % len(SHAPES)]
-    cluster = DataCluster(seed, size, replicas)
+    cluster = DataCluster(seed, size, replicas, whole_nodes=scenario.whole)
     for option, value in scenario.options.items():
         setattr(cluster, option, value)
     cluster.network.delay = (0.0005, cluster.travel_s)
