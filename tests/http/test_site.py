@@ -38,7 +38,7 @@ def test_head_is_served_where_get_is(path: str) -> None:
     got, headed = world.ask("GET", path), world.ask("HEAD", path)
     assert (got.status, headed.status, headed.body) == (200, 200, b"")
     if path != "/metrics":
-        assert headed.headers == got.headers
+        assert headed.headers | {"date": ""} == got.headers | {"date": ""}
 
 
 @pytest.mark.parametrize(

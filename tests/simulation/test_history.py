@@ -2,7 +2,6 @@
 
 from math import inf
 from random import Random
-from time import perf_counter
 
 import pytest
 
@@ -12,7 +11,7 @@ from tests.simulation.history import (
     check_order,
     check_sessions,
 )
-from tests.simulation.linearizability import Op, linearizable
+from tests.simulation.linearizability import Op, Search, linearizable
 from torua.core.kv import Condition, Delete, Entry, Get, Operation, Outcome, Put
 
 K = b"k"
@@ -216,12 +215,11 @@ def played(seed: int, count: int, unknown: float = 0.1) -> list[Op]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_long_good_histories_pass_quickly(seed: int) -> None:
+def test_long_good_histories_pass_in_few_steps(seed: int) -> None:
     """Five hundred operations of eight clients, a tenth of them of unknown outcome."""
-    ops = played(seed, 500)
-    start = perf_counter()
-    assert linearizable(ops)
-    assert perf_counter() - start < 2.0
+    search = Search(played(seed, 500))
+    assert search.run()
+    assert len(search._been) < 100 * 500
 
 
 @pytest.mark.parametrize("seed", range(2))
