@@ -64,6 +64,18 @@ class UnprocessableError(ToruaError):
     code = "unprocessable"
 
 
+class QueryTooLargeError(UnprocessableError):
+    """A query would read more than is allowed; the caller must ask for less."""
+
+    code = "query-too-large"
+
+
+class QueryTimeoutError(UnprocessableError):
+    """A query took longer than the caller gave it; nothing was changed."""
+
+    code = "query-timeout"
+
+
 class GoneError(ToruaError):
     """It was there once; go on from ``earliest``, which still is."""
 

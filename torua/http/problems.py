@@ -67,6 +67,8 @@ KINDS = {
     "uri-too-long": Kind(414, "Request target too long"),
     "unsupported-media-type": Kind(415, "Unsupported media type"),
     "unprocessable": Kind(422, "Unprocessable"),
+    "query-too-large": Kind(422, "Query too large"),
+    "query-timeout": Kind(422, "Query took too long"),
     "overloaded": Kind(429, "Overloaded"),
     "headers-too-large": Kind(431, "Headers too large"),
     "internal": Kind(500, "Internal error"),
