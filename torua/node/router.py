@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
@@ -44,10 +44,17 @@ from torua.node.errands import (
     Listed,
     Mark,
     Marked,
+    Measure,
+    Measured,
     Peers,
+    Queried,
+    Query,
+    QueryMore,
+    QueryRelease,
+    Released,
     Scan,
 )
-from torua.node.serving import Looks, Serving, Shards
+from torua.node.serving import GraphReads, Looks, Serving, Shards
 
 T = TypeVar("T")
 
@@ -79,6 +86,7 @@ class Router:
         *,
         is_live: Callable[[NodeId], bool],
         random: Random,
+        graphs: GraphReads | None = None,
     ) -> None:
         """Begin to answer the errands of other routers.
 
@@ -90,11 +98,13 @@ class Router:
             clock: the reactor.
             is_live: tells whether membership believes a node alive.
             random: draws the pauses between attempts.
+            graphs: the copies here as graphs.
         """
         self._states = states
         self._clock = clock
+        serving = Serving(*copies, graphs)
         self._dispatch = Dispatch(
-            me, states, Serving(*copies), peers, clock, is_live=is_live, random=random
+            me, states, serving, peers, clock, is_live=is_live, random=random
         )
         self._fresh: dict[ShardId, _Fresh] = {}
 
@@ -197,6 +207,61 @@ class Router:
     def holders(self, shard: ShardId) -> list[NodeId]:
         """List the live nodes with a copy to be read, this one first, then in turn."""
         return self._dispatch.holders(shard)
+
+    async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
+        """Read a graph at one shard, as fresh as the call asks.
+
+        Args:
+            errand: what to read; its ``reading`` is made here.
+            call: who asks, and how long it waits.
+
+        Returns:
+            The first piece; and the node that has the rest, and the session.
+        """
+        reading = await self._reading(errand.shard, call)
+        errand = structs.replace(errand, reading=reading)
+        return await self._dispatch.run(errand, call, Queried)
+
+    async def measure(self, errand: Measure, call: Call) -> Measured:
+        """Count a graph's rows at one shard, as fresh as the call asks.
+
+        Args:
+            errand: of which graph; its ``reading`` is made here.
+            call: who asks, and how long it waits.
+        """
+        reading = await self._reading(errand.shard, call)
+        errand = structs.replace(errand, reading=reading)
+        return (await self._dispatch.run(errand, call, Measured))[0]
+
+    async def continue_query(
+        self, node: NodeId, errand: Query | QueryMore, call: Call
+    ) -> Queried:
+        """Read on where a transaction is open.
+
+        Args:
+            node: where it is.
+            errand: names the session.
+            call: who asks, and how long it waits.
+
+        Raises:
+            UnavailableError: it is gone; what was read with it must be read anew.
+        """
+        return await self._dispatch.ask(node, errand, call, Queried)
+
+    async def release(self, node: NodeId, errand: QueryRelease, call: Call) -> None:
+        """End a transaction at a copy.
+
+        Args:
+            node: where it is.
+            errand: names the session.
+            call: who asks, and how long it waits.
+        """
+        await self._dispatch.ask(node, errand, call, Released)
+
+    def shards(self) -> tuple[ShardId, ...]:
+        """List all shards; UnavailableError before they were given out."""
+        self._shard(b"-")
+        return tuple(sorted(self._states.state.shards))
 
     def _shard(self, key: bytes) -> ShardId:
         """Return the shard of a key; UnavailableError before shards were given out."""
