@@ -76,6 +76,12 @@ class QueryTimeoutError(UnprocessableError):
     code = "query-timeout"
 
 
+class StaleSchemaError(ConflictError):
+    """What was planned with an older schema is to be planned again; nothing was done."""
+
+    code = "stale-schema"
+
+
 class GoneError(ToruaError):
     """It was there once; go on from ``earliest``, which still is."""
 

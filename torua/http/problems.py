@@ -61,6 +61,7 @@ KINDS = {
     "method-not-allowed": Kind(405, "Method not allowed"),
     "request-timeout": Kind(408, "Request not received in time"),
     "conflict": Kind(409, "Conflict"),
+    "stale-schema": Kind(409, "The schema changed"),
     "gone": Kind(410, "Gone"),
     "precondition-failed": Kind(412, "Precondition failed"),
     "too-large": Kind(413, "Too large"),
