@@ -124,14 +124,18 @@ class MergedColumn(Struct, frozen=True):
     """One column of the answer.
 
     Attributes:
-        name: the one that the single engine would give it; empty for a hidden one.
+        name: of the column; empty: the partial column's name as the engine spelled it,
+            where AVG( stands for a leading SUM(, and COUNT( for COLLECT( in a
+            COUNT_DISTINCT: that is the name the whole statement would give it.
         how: from which partial columns it comes, and how.
         at: the number of its partial column (AVG's sum; its count is the next one).
+        hidden: only sorted by, not shown; such columns are the last ones.
     """
 
     name: str
     how: Merging
     at: int
+    hidden: bool = False
 
 
 class Merge(Struct, frozen=True):
@@ -149,15 +153,15 @@ class Merge(Struct, frozen=True):
         distinct: without an aggregate: equal rows are one.
         order: numbers in `columns`, each with whether it is descending.
         skip: how many rows to leave out.
-        limit: how many to keep; None for all.
+        limit: how many to keep; None for all.  Both may be parameters.
     """
 
     columns: tuple[MergedColumn, ...]
     grouped: bool = False
     distinct: bool = False
     order: tuple[tuple[int, bool], ...] = ()
-    skip: int = 0
-    limit: int | None = None
+    skip: int | Parameter = 0
+    limit: int | Parameter | None = None
 
 
 class Scatter(Struct, frozen=True):
@@ -197,27 +201,26 @@ class Along(Struct, frozen=True):
 class Frontier(Struct, frozen=True):
     """What surrounds a few nodes is gathered, and the statement runs on it.
 
-    The executor keeps, per node table, the keys it has seen, and a frontier.
+    The executor keeps, per node table, the keys it has seen; per `Along`, those that it
+    has expanded; and the relationships found.
 
-    1. The frontier is the anchors' keys.
-    2. For each round: Expand from the frontier along each `Along` (one that is
-       outgoing: the shard of each key; one that is not: all shards); relationships are
-       kept once, by table, pair and ``tv_id``; the far keys not seen before are the
-       next frontier, of the far table of the pair.  It ends with an empty frontier.
-    3. Fetch all keys seen, with the columns that `nodes` names for their tables; drop
-       relationships whose far end is missing or was born again.  (A worker does so.)
-    4. The statement runs on that; tables not touched are there, and empty.
+    1. The keys seen are the anchors'.
+    2. For each round, for each `Along` of it: Expand from those keys seen *before this
+       round*, of the table it starts from, that were not yet expanded along it (where
+       it is outgoing: at the shard of each key; else at all shards).  Relationships are
+       kept once, by table, pair and ``tv_id``; their far keys count as seen.
+    3. Fetch all keys seen, with the columns that `nodes` names for their tables.  The
+       worker drops relationships whose far end is missing or was born again.
+    4. The statement runs on that; tables of the graph not touched are empty.
 
     Attributes:
         anchors: where it begins.
-        rounds: what to follow in each; the same in all.
-        radius: how many rounds.
+        rounds: what is followed in each round, in order.
         nodes: node tables with the columns to fetch (None: all).
     """
 
     anchors: tuple[Anchor, ...]
-    rounds: tuple[Along, ...]
-    radius: int
+    rounds: tuple[tuple[Along, ...], ...]
     nodes: tuple[tuple[str, tuple[str, ...] | None], ...]
 
 
