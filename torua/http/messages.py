@@ -13,8 +13,19 @@ JSON = "application/json"
 CBOR = "application/cbor"
 
 
+class Taken(Protocol):
+    """A request's body that is taken as it comes."""
+
+    async def next(self) -> bytes | None:
+        """Return what has come, once something has; None at the end.
+
+        Raises:
+            ToruaError: the rest will not come, and why.
+        """
+
+
 class Ask(Struct, frozen=True):
-    """A request whose body has come in whole.
+    """A request whose body has come in whole, or is taken as it comes.
 
     Attributes:
         method: as it came, in upper case.
@@ -22,9 +33,10 @@ class Ask(Struct, frozen=True):
         variables: the variable parts of the path, decoded.
         query: names and values, decoded.
         headers: by lower-case name; several lines of one name joined by commas.
-        body: the body.
+        body: the body; empty where there is a stream.
         request_id: the caller's or ours.
         traceparent: W3C trace context; empty where there is none.
+        stream: gives the body piece by piece, to a route that wants it so.
     """
 
     method: str
@@ -35,6 +47,7 @@ class Ask(Struct, frozen=True):
     body: bytes
     request_id: str
     traceparent: str = ""
+    stream: Taken | None = None
 
     @property
     def wants_cbor(self) -> bool:

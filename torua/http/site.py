@@ -345,4 +345,5 @@ def ask_of(request: ApiRequest) -> Ask:
         body=request.body(),
         request_id=request.request_id,
         traceparent=request.traceparent,
+        stream=request.intake,
     )
