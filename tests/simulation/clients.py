@@ -11,9 +11,9 @@ from torua.core.kv import (
     Delete,
     Get,
     IdempotencyKey,
-    Operation,
     Outcome,
     Put,
+    Single,
 )
 from torua.errors import OutcomeUnknownError
 
@@ -49,7 +49,7 @@ class Client:
         self._versions: dict[bytes, int] = {}
         self._sessions: dict[int, tuple[str, int]] = {}
         self._request: Request | None = None
-        self._operations: tuple[Operation, ...] = ()
+        self._operations: tuple[Single, ...] = ()
         self._idempotency: IdempotencyKey | None = None
         self._session = False
         self._attempts = 0
@@ -114,7 +114,7 @@ class Client:
         self._attempts = 0
         self._attempt()
 
-    def _choose(self, key: bytes) -> tuple[Operation, ...]:
+    def _choose(self, key: bytes) -> tuple[Single, ...]:
         """Choose what to do with a key."""
         cluster, dice = self.cluster, self.world.random
         value = f"{self.name}-{self.asked}".encode()

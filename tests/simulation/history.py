@@ -6,7 +6,7 @@ from math import inf
 from msgspec import Struct, field
 
 from tests.simulation.linearizability import Op, Search, is_known_write, version_of
-from torua.core.kv import Delete, Get, Operation, Outcome, Put
+from torua.core.kv import Delete, Get, Outcome, Put, Single
 
 
 class HistoryError(AssertionError):
@@ -20,7 +20,7 @@ class Request:
     """
 
     def __init__(
-        self, client: str, operations: tuple[Operation, ...], start: float
+        self, client: str, operations: tuple[Single, ...], start: float
     ) -> None:
         """Begin.
 
@@ -98,9 +98,7 @@ class History(Struct):
 
     requests: list[Request] = field(default_factory=list)
 
-    def begin(
-        self, client: str, operations: Iterable[Operation], now: float
-    ) -> Request:
+    def begin(self, client: str, operations: Iterable[Single], now: float) -> Request:
         """Note a new request.
 
         Args:

@@ -10,11 +10,11 @@ from torua.core.kv import (
     Call,
     Delete,
     Entry,
-    Operation,
     Outcome,
     Page,
     Put,
     Served,
+    Single,
 )
 
 
@@ -40,7 +40,7 @@ class KeyValue(Protocol):
         """
 
     async def bulk(
-        self, operations: Sequence[Operation], call: Call
+        self, operations: Sequence[Single], call: Call
     ) -> tuple[tuple[Outcome, ...], str]:
         """Do many operations; those on one key in order.
 

@@ -23,6 +23,7 @@ from torua.core.kv import (
     Page,
     Put,
     Served,
+    Single,
 )
 from torua.core.merging import merge
 from torua.core.reading import (
@@ -34,6 +35,7 @@ from torua.core.reading import (
     spell_tokens,
 )
 from torua.core.routing import shard_of
+from torua.core.state import SlotRange
 from torua.errors import ToruaError, UnavailableError, from_wire
 from torua.node.dispatch import RETRY_AFTER_S, Dispatch, States
 from torua.node.errands import (
@@ -118,7 +120,7 @@ class Router:
         Returns:
             The entry, None where it is absent; and where it was served.
         """
-        shard = self._shard(key)
+        shard = self.shard_of_key(key)
         reading = await self._reading(shard, call)
         errand = Fetch(shard, 0, key, reading)
         found, node = await self._dispatch.run(errand, call, Found)
@@ -133,7 +135,7 @@ class Router:
             operation: what to do.
             call: who asks, and how long it waits.
         """
-        shard = self._shard(operation.key)
+        shard = self.shard_of_key(operation.key)
         done, node = await self._apply(shard, (operation,), call)
         (outcome,) = done.outcomes
         if outcome.error is not None:
@@ -141,7 +143,7 @@ class Router:
         return outcome, self._served(shard, node, done.at)
 
     async def bulk(
-        self, operations: Sequence[Operation], call: Call
+        self, operations: Sequence[Single], call: Call
     ) -> tuple[tuple[Outcome, ...], str]:
         """Do many operations, each shard's part at its primary, all parts at once.
 
@@ -156,7 +158,7 @@ class Router:
         """
         parts: dict[ShardId, list[int]] = {}
         for index, operation in enumerate(operations):
-            parts.setdefault(self._shard(operation.key), []).append(index)
+            parts.setdefault(self.shard_of_key(operation.key), []).append(index)
         outcomes: list[Outcome] = [Outcome()] * len(operations)
         tokens: dict[ShardId, Token] = {}
 
@@ -176,6 +178,24 @@ class Router:
 
         await _all(do(shard, indexes) for shard, indexes in parts.items())
         return tuple(outcomes), spell_tokens(tokens[shard] for shard in sorted(tokens))
+
+    async def act(
+        self, shard: ShardId, operations: Sequence[Operation], call: Call
+    ) -> tuple[tuple[Outcome, ...], Token | None]:
+        """Do operations, groups among them, at the primary of one shard.
+
+        Args:
+            shard: owns all their keys.
+            operations: what to do, in order.
+            call: who asks, and how long it waits.
+
+        Returns:
+            One outcome each, in order, refusals among them; and a place in the shard's
+            log behind all of it.
+        """
+        self._slots()
+        done, _ = await self._apply(shard, tuple(operations), call)
+        return done.outcomes, Token(shard, done.at) if done.at else None
 
     async def scan(
         self, prefix: bytes, after: bytes, limit: int, values: bool, call: Call
@@ -200,7 +220,7 @@ class Router:
             listed, _ = await self._dispatch.run(errand, call, Listed)
             return listed.page
 
-        self._shard(prefix or b"-")
+        self._slots()
         pages = await _all(part(shard) for shard in sorted(self._states.state.shards))
         return merge(pages, limit)
 
@@ -260,18 +280,22 @@ class Router:
 
     def shards(self) -> tuple[ShardId, ...]:
         """List all shards; UnavailableError before they were given out."""
-        self._shard(b"-")
+        self.shard_of_key(b"-")
         return tuple(sorted(self._states.state.shards))
 
-    def _shard(self, key: bytes) -> ShardId:
+    def shard_of_key(self, key: bytes) -> ShardId:
         """Return the shard of a key; UnavailableError before shards were given out."""
+        return shard_of(self._slots(), key)
+
+    def _slots(self) -> tuple[SlotRange, ...]:
+        """Return the slot table; UnavailableError before there is one."""
         slots = self._states.state.slots
         if not slots:
             raise UnavailableError(
                 "the cluster has not given out its shards yet",
                 retry_after=RETRY_AFTER_S,
             )
-        return shard_of(slots, key)
+        return slots
 
     async def _reading(self, shard: ShardId, call: Call) -> Reading:
         """Return what a call asks of one shard: the primary's word, or some tokens.
