@@ -70,11 +70,13 @@ class Check(Struct, frozen=True):
         key: which; it need not be written.
         conditions: all of them must hold.
         begins: what its value must begin with; then it must exist.
+        most: how many keys that begin with it there may be once the group is done.
     """
 
     key: bytes
     conditions: tuple[Condition, ...] = ()
     begins: bytes | None = None
+    most: int | None = None
 
 
 class Group(Struct, frozen=True, tag="group"):

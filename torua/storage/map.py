@@ -192,6 +192,15 @@ class Map:
                 found.append(entry)
         return found
 
+    def keys_under(self, prefix: bytes, limit: int) -> list[bytes]:
+        """List keys that begin with a prefix, the first ones in byte order.
+
+        Args:
+            prefix: not empty.
+            limit: at most so many, 1 or more.
+        """
+        return [each.key for each in self.scan(prefix, b"", limit, False, 1 << 62)]
+
     def due(self, now_ns: int, limit: int) -> list[tuple[bytes, int]]:
         """List keys whose time is up, with their versions, the longest overdue first.
 

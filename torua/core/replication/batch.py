@@ -7,7 +7,7 @@ part finds its own answer (``key#0``, ``key#1`` …).  Parts are appended in ord
 after a crash those that survived are the first ones, and a retry does the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from torua.core.kv import (
     keys_of,
 )
 from torua.core.records import Answered, Effect, KvDelete, KvPut, Record
-from torua.core.replication.tip import RECORD_COST, Tip, entry_of
+from torua.core.replication.tip import RECORD_COST, Tip, beginning, entry_of
 from torua.errors import PreconditionError, TooLargeError, UnprocessableError
 
 PART_BYTES_MAX = 1 << 20
@@ -225,10 +225,11 @@ class Draft:
         if len(dict.fromkeys(_written(group))) < len(group.writes):
             detail = "a group writes each of its keys once"
             return Outcome(error=UnprocessableError.code, detail=detail)
+        after = _After(self._tip, self._effects, group)
         for which, each in enumerate((*group.checks, *group.writes)):
             refusal = self._refusal(each.key, each.conditions)
             if refusal is None and isinstance(each, Check):
-                refusal = self._otherwise(each)
+                refusal = self._otherwise(each) or after.crowded(each)
             if refusal is not None:
                 return replace(refusal, which=which)
         return None
@@ -278,6 +279,52 @@ class Draft:
         if not ttl_s < room_s:
             return TIME_NS_MAX
         return self._time_ns + int(max(0.0, ttl_s) * 1e9)
+
+
+class _After:
+    """Which keys there are once a group is done.
+
+    Invariants: it changes nothing.
+    """
+
+    def __init__(self, tip: Tip, effects: Mapping[bytes, Effect], group: Group) -> None:
+        """Lay a group over the tip.
+
+        Args:
+            tip: what is there.
+            effects: of what comes before the group in its record.
+            group: to be judged.
+        """
+        self._tip = tip
+        self._effects = effects
+        self._group = group
+        self._there: dict[bytes, bool] = {}
+        self._keys: list[bytes] | None = None
+
+    def crowded(self, check: Check) -> Outcome | None:
+        """Tell whether more keys than may begin with a check's key; None: they do not.
+
+        Args:
+            check: of the group.
+        """
+        if check.most is None:
+            return None
+        mine = beginning(self._sorted(), check.key)
+        found = set(self._tip.under(check.key, check.most + 1 + len(mine)))
+        found = found.difference(mine) | {key for key in mine if self._there[key]}
+        if len(found) <= check.most:
+            return None
+        detail = "the condition does not hold: there are more keys than may be"
+        return Outcome(error=PreconditionError.code, detail=detail)
+
+    def _sorted(self) -> list[bytes]:
+        """List the keys that the record touches, in byte order."""
+        if self._keys is None:
+            effects, writes = self._effects.items(), self._group.writes
+            self._there = {key: isinstance(each, KvPut) for key, each in effects}
+            self._there |= {each.key: isinstance(each, Put) for each in writes}
+            self._keys = sorted(self._there)
+        return self._keys
 
 
 def settle(key: IdempotencyKey | None, part: int, answer: bytes) -> Answered | None:
