@@ -29,7 +29,7 @@ SCHEMA_WAIT_S = 2.0
 class Store(Protocol):
     """The engines of the copies here: see `torua.node.graph.store`."""
 
-    async def read(  # noqa: PLR0913
+    async def read(  # noqa: PLR0913, PLR0917
         self,
         alloc: AllocId,
         graph: Graph,
