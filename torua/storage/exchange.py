@@ -1,0 +1,236 @@
+"""How values stand in Arrow tables that go into the graph engine or come out of it.
+
+Most types are Arrow's own.  These are not:
+
+| type | in Arrow | why |
+|---|---|---|
+| INTERVAL | string | the engine's own Arrow makes days of months |
+| INT128 | string | Arrow has none |
+| UUID | string | an extension type that not every reader knows |
+| ARRAY with one of them inside | list | a list is what the casts give |
+
+Inside lists, structs and maps it is the same.  `read` and `write` spell the casts.  A
+DECIMAL of up to 18 digits comes without its sign extended, which `mend` does; to cast
+text to one inside a list or map ends the process.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from torua.core.graph.schema import Graph, NodeTable
+from torua.core.graph.types import Kind, Type, spell_type
+
+_PLAIN = {
+    Kind.BOOL: pa.bool_(),
+    Kind.INT8: pa.int8(),
+    Kind.INT16: pa.int16(),
+    Kind.INT32: pa.int32(),
+    Kind.INT64: pa.int64(),
+    Kind.UINT8: pa.uint8(),
+    Kind.UINT16: pa.uint16(),
+    Kind.UINT32: pa.uint32(),
+    Kind.UINT64: pa.uint64(),
+    Kind.FLOAT: pa.float32(),
+    Kind.DOUBLE: pa.float64(),
+    Kind.STRING: pa.string(),
+    Kind.BLOB: pa.binary(),
+    Kind.DATE: pa.date32(),
+    Kind.TIMESTAMP: pa.timestamp("us"),
+    Kind.TIMESTAMP_NS: pa.timestamp("ns"),
+    Kind.TIMESTAMP_MS: pa.timestamp("ms"),
+    Kind.TIMESTAMP_SEC: pa.timestamp("s"),
+    Kind.TIMESTAMP_TZ: pa.timestamp("us", tz="UTC"),
+}
+_AS_TEXT = frozenset({Kind.INTERVAL, Kind.INT128, Kind.UUID})
+
+_HIDDEN = {
+    "tv_ghost": Type(Kind.BOOL),
+    "tv_ver": Type(Kind.INT64),
+    "tv_born": Type(Kind.INT64),
+    "tv_id": Type(Kind.BLOB),
+}
+
+_MAX_DIGITS = 18
+_WIDTHS = ((4, 16), (9, 32), (_MAX_DIGITS, 64))
+"""Up to so many digits a DECIMAL is kept in so many bits."""
+
+
+def quote(name: str) -> str:
+    """Spell a name so that it is one whatever it contains."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def arrow_type(type: Type) -> pa.DataType:
+    """Tell what a type is in Arrow.
+
+    Args:
+        type: of a column.
+    """
+    inner = arrow_type(type.item) if type.item is not None else None
+    fields = [pa.field(f.name, arrow_type(f.type)) for f in type.fields]
+    match type.kind:
+        case Kind.LIST:
+            made = pa.list_(inner)
+        case Kind.ARRAY:
+            made = pa.list_(inner, -1 if awkward(type) else type.size)
+        case Kind.MAP:
+            assert type.key is not None, "a map without keys"
+            made = pa.map_(arrow_type(type.key), inner)
+        case Kind.STRUCT:
+            made = pa.struct(fields)
+        case Kind.UNION:
+            made = pa.dense_union(fields)
+        case Kind.DECIMAL:
+            made = pa.decimal128(type.size, type.scale)
+        case _:
+            made = pa.string() if type.kind in _AS_TEXT else _PLAIN[type.kind]
+    return made
+
+
+def awkward(type: Type) -> bool:
+    """Tell whether a type, or one inside of it, needs casts."""
+    inner = [t for t in (type.item, type.key) if t is not None]
+    inner += [field.type for field in type.fields]
+    return type.kind in _AS_TEXT or any(awkward(t) for t in inner)
+
+
+def write(expression: str, type: Type) -> str:
+    """Spell how a value in Arrow's form becomes one of the engine's.
+
+    Args:
+        expression: of the value.
+        type: its type.
+    """
+    if not awkward(type):
+        return expression
+    return f"CAST({expression} AS {spell_type(type)})"
+
+
+def read(expression: str, type: Type, depth: int = 0) -> str:
+    """Spell how a value of the engine's becomes one in Arrow's form.
+
+    Args:
+        expression: of the value.
+        type: its type.
+        depth: how many lambdas are around it.
+    """
+    if not awkward(type) or type.kind is Kind.UNION:
+        return expression
+    match type.kind:
+        case Kind.LIST | Kind.ARRAY:
+            return _transform(expression, type.item, depth)
+        case Kind.MAP:
+            keys = _transform(f"map_keys({expression})", type.key, depth)
+            values = _transform(f"map_values({expression})", type.item, depth)
+            return f"map({keys}, {values})"
+        case Kind.STRUCT:
+            parts = [
+                f"{quote(f.name)} := "
+                + read(f"struct_extract({expression}, '{f.name}')", f.type, depth)
+                for f in type.fields
+            ]
+            packed = f"struct_pack({', '.join(parts)})"
+            return f"CASE WHEN {expression} IS NULL THEN NULL ELSE {packed} END"
+        case _:
+            return f"CAST({expression} AS STRING)"
+
+
+def _transform(expression: str, item: Type | None, depth: int) -> str:
+    """Spell a list with each item in Arrow's form."""
+    assert item is not None, "a list of nothing"
+    if not awkward(item):
+        return expression
+    name = f"x{depth}"
+    return f"list_transform({expression}, {name} -> {read(name, item, depth + 1)})"
+
+
+def column_types(
+    graph: Graph, table: str, pair: tuple[str, str] | None
+) -> dict[str, Type]:
+    """Tell the types of a table's columns, hidden ones and ends included.
+
+    Args:
+        graph: its schema.
+        table: by name, of a table that there is.
+        pair: of a relationship table: from where to where.
+    """
+    keys = {node.name: key_type(node) for node in graph.nodes}
+    columns = {t.name: t.columns for t in graph.nodes}
+    columns |= {t.name: t.columns for t in graph.rels}
+    types = {c.name: c.type for c in columns[table]} | _HIDDEN
+    if pair is not None:
+        source, target = keys[pair[0]], keys[pair[1]]
+        types |= {"tv_from": source, "tv_s": source, "tv_to": target, "tv_d": target}
+    return types
+
+
+def key_type(table: NodeTable) -> Type:
+    """Tell the type of a node table's primary key."""
+    return next(c.type for c in table.columns if c.name == table.primary_key)
+
+
+def mend(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Extend the signs of decimals, which the engine's own Arrow leaves out."""
+    if not _has_decimal(column.type):
+        return column
+    chunks = [_mend(chunk) for chunk in column.chunks]
+    return pa.chunked_array(chunks, type=column.type)
+
+
+def _has_decimal(type: pa.DataType) -> bool:
+    """Tell whether there are short decimals in a type."""
+    if pa.types.is_decimal128(type):
+        return bool(type.precision <= _MAX_DIGITS)
+    fields = [type.field(i) for i in range(type.num_fields)]
+    return any(_has_decimal(field.type) for field in fields)
+
+
+def _mend(array: Any) -> Any:
+    """Extend the signs of decimals in an array, or in the arrays that it is made of."""
+    if not _has_decimal(array.type):
+        return array
+    kind, nulls = array.type, array.is_null()
+    if pa.types.is_decimal128(kind):
+        made = _extended(array)
+    elif pa.types.is_struct(kind):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        columns = [_mend(array.field(i)) for i in range(len(fields))]
+        made = pa.StructArray.from_arrays(columns, fields=fields, mask=nulls)
+    elif pa.types.is_map(kind):
+        keys, items = _mend(array.keys), _mend(array.items)
+        made = pa.MapArray.from_arrays(_offsets(array), keys, items)
+    elif pa.types.is_fixed_size_list(kind):
+        items = _mend(array.values)
+        made = pa.FixedSizeListArray.from_arrays(items, type=kind, mask=nulls)
+    elif pa.types.is_list(kind):
+        items = _mend(array.values)
+        made = pa.ListArray.from_arrays(_offsets(array), items, type=kind)
+    else:
+        made = array
+    return made
+
+
+def _offsets(array: Any) -> pa.Array:
+    """Return a list array's offsets, NULL where the list is."""
+    nulls = array.is_null().to_pylist()
+    offsets: Sequence[int | None] = array.offsets.to_pylist()
+    marked = [None if null else at for null, at in zip(nulls, offsets, strict=False)]
+    return pa.array([*marked, offsets[-1]], pa.int32())
+
+
+def _extended(array: pa.Array) -> pa.Array:
+    """Extend the signs of an array of short decimals."""
+    bits = next(bits for digits, bits in _WIDTHS if array.type.precision <= digits)
+    _, data = array.buffers()
+    raw = memoryview(data).cast("q")
+    half, whole = 1 << (bits - 1), 1 << bits
+    mended = bytearray()
+    for at in range(array.offset, array.offset + len(array)):
+        low = raw[2 * at] % whole
+        value = low - whole if low >= half else low
+        mended += value.to_bytes(16, "little", signed=True)
+    valid = pa.array(array.is_valid().to_pylist(), pa.bool_()).buffers()[1]
+    buffers = [valid, pa.py_buffer(bytes(mended))]
+    return pa.Array.from_buffers(array.type, len(array), buffers)
