@@ -183,7 +183,14 @@ def is_graph_key(key: bytes) -> bool:
 
 
 def read_key(key: bytes) -> GraphKey:
-    """Read a key; CorruptionError where it is none of these."""
+    """Read a key.
+
+    Args:
+        key: that stands in a shard's map.
+
+    Raises:
+        CorruptionError: it is none of these.
+    """
     try:
         if key[0] != GRAPH_BYTE:
             raise CorruptionError(f"{key!r} is no key of a graph")

@@ -46,12 +46,21 @@ class Column(Struct, frozen=True):
 
 
 class NodeTable(Struct, frozen=True):
-    """One label: ``primary_key`` names the column by which its nodes are found."""
+    """One label.
+
+    Attributes:
+        table_id: what stands in rows for its name.
+        name: as users spell it.
+        columns: its properties.
+        primary_key: names the column by which its nodes are found.
+        next_column: the next column's id; see `next_column`.
+    """
 
     table_id: int
     name: str
     columns: tuple[Column, ...]
     primary_key: str
+    next_column: int = 0
 
 
 class RelTable(Struct, frozen=True):
@@ -63,6 +72,8 @@ class RelTable(Struct, frozen=True):
         pairs: ids of the node tables that it goes from and to; at least one pair.
         columns: its properties, if any.
         multiplicity: MANY_MANY, MANY_ONE, ONE_MANY or ONE_ONE.
+        next_column: the next column's id; see `next_column`.
+        dropped: pairs that it had once, and can't have again.
     """
 
     table_id: int
@@ -70,6 +81,8 @@ class RelTable(Struct, frozen=True):
     pairs: tuple[tuple[int, int], ...]
     columns: tuple[Column, ...] = ()
     multiplicity: str = "MANY_MANY"
+    next_column: int = 0
+    dropped: tuple[tuple[int, int], ...] = ()
 
 
 class Graph(Struct, frozen=True):
@@ -189,8 +202,26 @@ def column(table: NodeTable | RelTable, name: str) -> Column:
         table: whose.
         name: as a user spells it.
     """
+    found = find_column(table, name)
+    if found is None:
+        raise NotFoundError(f"the table {table.name} has no property {name}")
+    return found
+
+
+def find_column(table: NodeTable | RelTable, name: str) -> Column | None:
+    """Return a column by name, in any case; None where there is none.
+
+    Args:
+        table: whose.
+        name: as a user spells it.
+    """
     wanted = name.casefold()
     for each in table.columns:
         if each.name.casefold() == wanted:
             return each
-    raise NotFoundError(f"the table {table.name} has no property {name}")
+    return None
+
+
+def next_column(table: NodeTable | RelTable) -> int:
+    """Return an id that no column of a table ever had."""
+    return max(table.next_column, *(each.column_id + 1 for each in table.columns), 0)

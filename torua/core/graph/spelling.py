@@ -58,7 +58,11 @@ def parse_type(text: str) -> Type:
 
 
 def spell_type(kind: Type) -> str:
-    """Spell a type as Kuzu does; the reverse of `parse_type`."""
+    """Spell a type as Kuzu does; the reverse of `parse_type`.
+
+    Args:
+        kind: any type.
+    """
     match kind.kind:
         case Kind.LIST:
             return f"{spell_type(_of(kind.item))}[]"
@@ -105,6 +109,8 @@ class _Reader:
         if depth > DEPTH_MAX:
             raise UnprocessableError(f"types nest up to {DEPTH_MAX} deep")
         made = self._base(depth)
+        if made.kind is Kind.SERIAL and len(self._words) > 1:
+            raise self._error("SERIAL stands alone")
         while self._take("["):
             depth += 1
             if depth > DEPTH_MAX:
