@@ -5,6 +5,9 @@ from typing import Protocol
 
 from torua.core import views
 from torua.core.changes import Change
+from torua.core.graph.schema import Placement
+from torua.core.graph.statement import Answered, Statement
+from torua.core.graph.views import ExplainView, GraphView, SchemaView
 from torua.core.ids import ShardId
 from torua.core.kv import (
     Call,
@@ -149,4 +152,56 @@ class Operations(Protocol):
             id_or_name: the node's.
             accept_data_loss: whether the operator said so.
             call: who asks, and how long it waits.
+        """
+
+
+class Statements(Protocol):
+    """Cypher over all shards.  Every method raises `ToruaError`s."""
+
+    async def run(self, statement: Statement, call: Call) -> Answered:
+        """Run a statement.
+
+        Args:
+            statement: what is asked.
+            call: who asks, how fresh, and how long it waits.
+        """
+
+    async def explain(self, statement: Statement, call: Call) -> ExplainView:
+        """Tell how a statement would run.
+
+        Args:
+            statement: what is asked.
+            call: who asks, and how long it waits.
+        """
+
+
+class Catalog(Protocol):
+    """Graphs and their schemas.  Every method raises `ToruaError`s."""
+
+    def graphs(self) -> tuple[GraphView, ...]:
+        """Describe all graphs, by name."""
+
+    async def create(self, name: str, placement: Placement, call: Call) -> GraphView:
+        """Make a graph; one that is there with the same placement stays as it is.
+
+        Args:
+            name: its name.
+            placement: where its rows live.
+            call: who asks, and how long it waits.
+        """
+
+    async def drop(self, name: str, call: Call) -> None:
+        """Remove a graph with all that is in it.
+
+        Args:
+            name: its name.
+            call: who asks, and how long it waits.
+        """
+
+    async def schema(self, name: str, call: Call) -> SchemaView:
+        """Describe a graph's schema, and count its rows.
+
+        Args:
+            name: its name.
+            call: who asks, how fresh, and how long it waits.
         """

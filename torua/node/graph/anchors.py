@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from torua.core.cypher.plan import Anchor, Literal, Parameter, Source
-from torua.core.graph.keys import node_key
-from torua.core.graph.schema import Graph, NodeTable, column, node_table
+from torua.core.graph.keys import graves_prefix, node_key
+from torua.core.graph.schema import Graph, NodeTable, Placement, column, node_table
 from torua.core.graph.types import Cell, check
 from torua.core.ids import ShardId
 from torua.errors import ToruaError, UnprocessableError
@@ -61,6 +61,35 @@ def by_shard(
         shard = shards.shard_of_key(node_key(graph, table, key))
         found.setdefault(shard, []).append(key)
     return {shard: tuple(found[shard]) for shard in sorted(found)}
+
+
+def homes(shards: Shards, graph: Graph) -> tuple[ShardId, ...]:
+    """List the shards where a graph's rows are.
+
+    Args:
+        shards: the way to them.
+        graph: which.
+    """
+    if graph.placement is Placement.SINGLE:
+        return (shards.shard_of_key(graves_prefix(graph)),)
+    return shards.shards()
+
+
+def homes_of(
+    shards: Shards, graph: Graph, keys: Mapping[str, Iterable[Cell]]
+) -> list[ShardId]:
+    """List the shards where some nodes live.
+
+    Args:
+        shards: the way to them.
+        graph: the nodes' graph.
+        keys: by table.
+    """
+    found: dict[ShardId, None] = {}
+    for name, cells in keys.items():
+        table = node_table(graph, name)
+        found |= dict.fromkeys(by_shard(shards, graph, table, cells))
+    return sorted(found)
 
 
 def _cells(

@@ -14,8 +14,7 @@ from torua.core.cypher.plan import Merge, MergedColumn, Merging, Plan, Strategy
 from torua.core.cypher.tokens import TokenKind, tokenize
 from torua.core.graph.fragments import Fragment, Scan, Text
 from torua.core.graph.jobs import Gathered
-from torua.core.graph.keys import graves_prefix
-from torua.core.graph.schema import Graph, Placement, RelTable, find_table, node_table
+from torua.core.graph.schema import Graph, RelTable, find_table
 from torua.core.ids import ShardId
 from torua.errors import (
     MalformedError,
@@ -23,12 +22,9 @@ from torua.errors import (
     QueryTooLargeError,
     UnprocessableError,
 )
-from torua.node.graph.anchors import DoubtError, by_shard, keys_of
+from torua.node.graph.anchors import DoubtError, homes, homes_of, keys_of
 from torua.node.graph.frontier import Neighbourhood, fetch
-from torua.node.graph.visits import Shards, Visits
-
-Sizes = Mapping[str, tuple[int, int]]
-"""Rows and estimated bytes by table."""
+from torua.node.graph.visits import Shards, Sizes, Visits
 
 
 class Inputs(Struct, frozen=True):
@@ -127,10 +123,10 @@ class Inquiry:
         route = self.plan.route
         assert route is not None
         if route.home:
-            found = await self._scans((self._home(),))
+            found = await self._scans(self.homes())
             return structs.replace(found, strategy=Strategy.ROUTE)
         keys = keys_of(route.anchors, self._graph, self._parameters)
-        homes = self._homes(keys)
+        homes = homes_of(self._shards, self._graph, keys)
         if route.fragment is not None and len(homes) == 1:
             fragment = self._bound(route.fragment)
             read = await self.visits.read_all({homes[0]: (fragment,)})
@@ -179,21 +175,7 @@ class Inquiry:
 
     def homes(self) -> tuple[ShardId, ...]:
         """List the shards where the graph's rows are."""
-        if self._graph.placement is Placement.SINGLE:
-            return (self._home(),)
-        return self._shards.shards()
-
-    def _home(self) -> ShardId:
-        """Tell where all rows of a graph are that is on one shard."""
-        return self._shards.shard_of_key(graves_prefix(self._graph))
-
-    def _homes(self, keys: Mapping[str, Mapping[object, None]]) -> list[ShardId]:
-        """List the shards where nodes live."""
-        found: dict[ShardId, None] = {}
-        for name, cells in keys.items():
-            table = node_table(self._graph, name)
-            found |= dict.fromkeys(by_shard(self._shards, self._graph, table, cells))
-        return sorted(found)
+        return homes(self._shards, self._graph)
 
     def _estimate(self, sizes: Sizes) -> int:
         """Estimate how many bytes a gather brings, filtered tables not counted.

@@ -24,6 +24,7 @@ from torua.core.graph.ddl import parse_ddl
 from torua.core.graph.jobs import Finished, Format, Job
 from torua.core.graph.schema import Graph
 from torua.core.graph.statement import ANSWER_BYTES_MAX, Answered, Statement
+from torua.core.graph.views import ExplainView
 from torua.core.kv import Call
 from torua.core.reading import read_tokens, spell_tokens
 from torua.errors import (
@@ -36,11 +37,12 @@ from torua.errors import (
     UnavailableError,
 )
 from torua.node.graph.budget import Budget
+from torua.node.graph.catalog import explain
 from torua.node.graph.deadline import Deadline
-from torua.node.graph.inputs import Inputs, Inquiry, Sizes
+from torua.node.graph.inputs import Inputs, Inquiry
 from torua.node.graph.meters import QueryMeters
 from torua.node.graph.plans import Plans
-from torua.node.graph.visits import LostVisitError, Shards, Visits
+from torua.node.graph.visits import LostVisitError, Shards, Sizes, Visits
 
 ATTEMPTS_MAX = 6
 """How often a statement is begun: a failover, or others' writes, may come between."""
@@ -231,6 +233,20 @@ class Queries:
         self._meters.answered(course.strategy, took_s)
         answered.stats["ms"] = round(took_s * 1000, 1)
         return answered
+
+    async def explain(self, statement: Statement, call: Call) -> ExplainView:
+        """Tell how a statement would run; nothing is asked of shards.
+
+        Args:
+            statement: what is asked.
+            call: who asks.
+        """
+        graph = self._schemas.graph(statement.graph)
+        if parse_ddl(statement.text) is not None:
+            why = ("it changes the schema, by the coordinator",)
+            return ExplainView("ddl", why, write=True, shards=())
+        plan = self._plans.plan(statement.text, statement.parameters, graph)
+        return explain(plan, graph, statement.parameters, self._shards)
 
     async def _run(self, statement: Statement, course: Course) -> Answered:
         """Attempt a statement until it is answered, or no attempt may help."""

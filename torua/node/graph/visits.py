@@ -39,6 +39,10 @@ Parts = tuple[bytes, ...]
 """The Arrow IPC streams that one fragment was answered with."""
 
 
+Sizes = Mapping[str, tuple[int, int]]
+"""Rows and estimated bytes by table."""
+
+
 class LostVisitError(UnavailableError):
     """A copy went away while it was read; the query is to begin anew."""
 
@@ -173,7 +177,7 @@ class Visits:
         """Raise QueryTooLargeError where so many bytes, by estimate, are too many."""
         self._claim.expect(count)
 
-    async def measure(self, shards: Iterable[ShardId]) -> dict[str, tuple[int, int]]:
+    async def measure(self, shards: Iterable[ShardId]) -> Sizes:
         """Count rows and estimated bytes of each table, over some shards."""
         graph = self._graph
         measured = await all_of(
