@@ -187,7 +187,10 @@ def is_brief(errand: Errand) -> bool:
 
 
 def needs_primary(errand: Errand) -> bool:
-    """Tell whether only the primary can do an errand."""
+    """Tell whether only the primary can do an errand.
+
+    What goes on in an open transaction is done where that is.
+    """
     match errand:
         case Query(session=session) if session:
             return False

@@ -178,7 +178,10 @@ class Visits:
         self._claim.expect(count)
 
     async def measure(self, shards: Iterable[ShardId]) -> Sizes:
-        """Count rows and estimated bytes of each table, over some shards."""
+        """Count rows and estimated bytes of each table, over some shards.
+
+        They are not of the instant at which anything else is read.
+        """
         graph = self._graph
         measured = await all_of(
             self._shards.measure(
