@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from tests.http.fakes import FakeFeeds, FakeKeyValue, FakeOperations, FakeOverview
 from torua.http.routes import Route
+from torua.http.site import ApiSite, make_site
 
 
 class Response(Struct, frozen=True):
