@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+from torua.core.graph.keys import GRAPH_BYTE, is_graph_key
 from torua.core.kv import Entry
 from torua.core.records import Answered, Effect, KvPut, Record
 from torua.errors import CorruptionError, DiskError
-from torua.storage import rows
+from torua.storage import journal, rows
 from torua.storage.files import DiskFiles, sync_file
 from torua.storage.rows import Facts
 from torua.storage.sqlite import blame, connect, copy_wal
@@ -48,6 +49,7 @@ class Map:
         self._facts = Facts()
         self._durable_seq = 0
         self._scrubbing: sqlite3.Connection | None = None
+        self._journal: journal.Journal
 
     @classmethod
     def open(cls, path: Path) -> "Map":
@@ -80,6 +82,11 @@ class Map:
         return opened
 
     @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    @property
     def applied_seq(self) -> int:
         """The last record applied; 0 if none."""
         return self._facts.applied_seq
@@ -101,12 +108,12 @@ class Map:
 
     @property
     def keys(self) -> int:
-        """How many entries there are."""
+        """How many entries there are, but rows of graphs."""
         return self._facts.keys
 
     @property
     def size_bytes(self) -> int:
-        """How large keys and values are together."""
+        """How large keys and values are together, those of rows of graphs as well."""
         return self._facts.bytes
 
     def apply(self, records: Sequence[Record]) -> None:
@@ -130,8 +137,25 @@ class Map:
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+                self._journal.reload()
                 raise
         self._facts = facts
+
+    def keep_journal(self, keys: bool) -> None:
+        """Note from now on which rows of graphs change, for the engines of this copy.
+
+        Args:
+            keys: whether users' keys too.
+
+        Raises:
+            CorruptionError, DiskError, DiskFullError: they are not noted.
+        """
+        with blame(self._path):
+            self._journal.begin(self.applied_seq, keys)
+
+    def trim_journal(self, seq: int) -> None:
+        """Forget what changed up to a record, as all engines have taken it up."""
+        self._journal.trim(seq)
 
     def get(self, key: bytes) -> Entry | None:
         """Read an entry with its value; None where the key is absent.
@@ -164,8 +188,10 @@ class Map:
     ) -> list[Entry]:
         """List entries in byte order; fewer than ``limit`` does not mean the end.
 
+        Rows of graphs are listed only by a prefix that is theirs.
+
         Args:
-            prefix: what their keys begin with; empty for all.
+            prefix: what their keys begin with; empty for all but rows of graphs.
             after: only keys behind this one; empty from the first.
             limit: at most so many, 1 or more.
             values: whether the values come too.
@@ -270,6 +296,8 @@ class Map:
             copy.execute("PRAGMA synchronous=OFF")
             source.backup(copy)
             facts = rows.facts_of(copy.execute(rows.FACTS).fetchone())
+            journal.strip(copy)
+            copy.commit()
         if facts is None:
             raise self._damaged("facts")
         sync_file(target)
@@ -330,12 +358,14 @@ class Map:
         ).fetchone()
         if pages > 1 or tables:
             self._facts = self._verify(self._connection)
+            self._journal = journal.Journal(self._connection)
             return
         self._connection.execute("BEGIN IMMEDIATE")
         for table in rows.TABLES:
             self._connection.execute(table)
         self._write_facts(Facts())
         self._connection.execute("COMMIT")
+        self._journal = journal.Journal(self._connection)
         DiskFiles().sync_directory(self._path.parent)
 
     def _verify(self, connection: sqlite3.Connection) -> Facts:
@@ -356,7 +386,7 @@ class Map:
         keys = size = total = 0
         for row in connection.execute(rows.ALL_ENTRIES):
             entry = self._entry(row)
-            keys += 1
+            keys += not is_graph_key(entry.key)
             size += len(entry.key) + entry.size
             total = rows.add(total, row[-1])
         for row in connection.execute(rows.ALL_ANSWERS):
@@ -366,7 +396,7 @@ class Map:
 
     def _change(self, records: Sequence[Record]) -> Facts:
         """Make the rows what they are after ``records``, and return the facts then."""
-        change = _Change(self._connection, self._facts)
+        change = _Change(self._connection, self._facts, self._journal)
         for record in records:
             for effect in record.effects:
                 change.effect(effect, record.seq)
@@ -374,6 +404,7 @@ class Map:
                 change.answer(record.answered, record.time_ns)
         last = records[-1]
         change.forget_answers(last.time_ns - IDEMPOTENCY_WINDOW_NS)
+        self._journal.settle(last.seq)
         return change.facts(last)
 
     def _write_facts(self, facts: Facts) -> None:
@@ -406,13 +437,17 @@ class _Change:
     Invariants: counts and sum are those of the rows as they stand.
     """
 
-    def __init__(self, connection: sqlite3.Connection, facts: Facts) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, facts: Facts, noted: journal.Journal
+    ) -> None:
         """Begin with the facts as they are.
 
         Args:
             connection: in a transaction.
             facts: true of its rows.
+            noted: where it is noted which keys change.
         """
+        self._note = noted.note
         self._execute = connection.execute
         self._keys = facts.keys
         self._bytes = facts.bytes
@@ -428,20 +463,22 @@ class _Change:
         key = effect.key
         old = self._execute(rows.FIND, (key,)).fetchone()
         if old is not None:
-            self._keys -= 1
+            self._keys -= not is_graph_key(key)
             self._bytes -= len(key) + old[0]
             self._sum = rows.add(self._sum, -old[1])
         if isinstance(effect, KvPut):
             self._put(effect, seq)
+            self._note(key, seq, old is None)
         elif old is not None:
             self._execute(rows.DELETE, (key,))
+            self._note(key, seq, False)
 
     def _put(self, put: KvPut, seq: int) -> None:
         """Write an entry's row."""
         key, value, kind, expires = put.key, put.value, put.content_type, put.expires_ns
         checksum = rows.entry_checksum(key, seq, expires, kind, value)
         self._execute(rows.PUT, (key, seq, expires, kind, len(value), checksum, value))
-        self._keys += 1
+        self._keys += not is_graph_key(key)
         self._bytes += len(key) + len(value)
         self._sum = rows.add(self._sum, checksum)
 
@@ -487,4 +524,7 @@ def _range(prefix: bytes, after: bytes) -> tuple[str, list[bytes]]:
     if stem:
         where += " AND key < ?"
         bounds.append(stem[:-1] + bytes([stem[-1] + 1]))
+    if not is_graph_key(prefix):
+        where += " AND key < ?"
+        bounds.append(bytes((GRAPH_BYTE,)))
     return where, bounds
