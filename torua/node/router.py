@@ -228,6 +228,22 @@ class Router:
         """List the live nodes with a copy to be read, this one first, then in turn."""
         return self._dispatch.holders(shard)
 
+    async def list_shard(
+        self, shard: ShardId, span: tuple[bytes, bytes], limit: int, call: Call
+    ) -> Page:
+        """List keys of one shard in byte order, without values, as fresh as asked.
+
+        Args:
+            shard: which.
+            span: what keys begin with, and the key to go on after.
+            limit: at most so many, 1 or more.
+            call: who asks, and how long it waits.
+        """
+        reading = await self._reading(shard, call)
+        errand = Scan(shard, 0, *span, limit, False, reading)
+        listed, _ = await self._dispatch.run(errand, call, Listed)
+        return listed.page
+
     async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
         """Read a graph at one shard, as fresh as the call asks.
 

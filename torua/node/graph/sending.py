@@ -1,0 +1,273 @@
+"""Bundles sent to their shards as groups, and what became of them put together.
+
+Groups of one shard go one after the other, those of different shards at once.  A
+relationship to a node that the same statement makes on another shard, or in another
+group, waits for that to be made, for it says at which version.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec import Struct, structs
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from torua.core.graph.changes import Changed
+from torua.core.graph.keys import schema_check
+from torua.core.graph.schema import Graph, Placement
+from torua.core.ids import ShardId
+from torua.core.kv import Call, IdempotencyKey, Outcome
+from torua.core.reading import Token, spell_tokens
+from torua.errors import (
+    ConflictError,
+    OutcomeUnknownError,
+    PreconditionError,
+    StaleSchemaError,
+    TooLargeError,
+    ToruaError,
+    from_wire,
+)
+from torua.node.graph.bundles import (
+    Again,
+    Bundle,
+    Packed,
+    Pin,
+    Why,
+    batches,
+    fits,
+    pack,
+    total,
+)
+from torua.node.graph.lookup import Store, together
+
+SCHEMA_PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+"""How long a shard is waited for that has not heard of a schema yet."""
+
+
+class LookAgainError(ConflictError):
+    """What was looked up on the way has changed, and nothing was done."""
+
+    code = "look-again"
+
+
+class Part(Struct, frozen=True):
+    """What became of one shard's groups.
+
+    Attributes:
+        shard: which.
+        done: the groups that were done, each with the version that it made.
+        token: a place behind them.
+        failure: why the next one was not done, or is not known to be.
+    """
+
+    shard: ShardId
+    done: tuple[tuple[Packed, int], ...]
+    token: Token | None
+    failure: ToruaError | None = None
+
+
+class Sending(Struct, frozen=True):
+    """The circumstances of one statement's groups.
+
+    Attributes:
+        graph: the schema that they were planned with.
+        call: who asks.
+        attempt: tells these groups from those of the same promise before.
+    """
+
+    graph: Graph
+    call: Call
+    attempt: int = 0
+
+    def promised(self, place: str) -> Call:
+        """Return the call for one group; each has a promise of its own.
+
+        Args:
+            place: tells the group from others of the attempt.
+        """
+        call = Call(
+            self.call.request_id,
+            self.call.timeout_s,
+            traceparent=self.call.traceparent,
+        )
+        promise = self.call.idempotency
+        if promise is None:
+            return call
+        key = f"{promise.key}\n{self.attempt}.{place}"
+        return structs.replace(
+            call, idempotency=IdempotencyKey(key, promise.fingerprint)
+        )
+
+
+class Sender:
+    """Sends bundles.
+
+    Invariants: a group is sent again only where it certainly was not done; nothing is
+    sent that rests on what failed.
+
+    Threading: the reactor's thread.
+    """
+
+    def __init__(self, store: Store, clock: IReactorTime) -> None:
+        """Send to ``store``.
+
+        Args:
+            store: the shards.
+            clock: the reactor.
+        """
+        self._store = store
+        self._clock = clock
+
+    async def send(self, sending: Sending, bundles: Sequence[Bundle]) -> Changed:
+        """Do bundles, and tell what became of them.
+
+        Args:
+            sending: the circumstances.
+            bundles: in the order in which those of one shard are to be done.
+
+        Raises:
+            TooLargeError: they are too many for a graph whose statements are atomic.
+            ConflictError: nothing was done: a check failed.
+            LookAgainError: likewise, and the writer can mend it.
+            ToruaError: as the only shard refused it; nothing was done, or that is not
+                known.
+        """
+        single = sending.graph.placement is Placement.SINGLE
+        births: dict[bytes, int] = {}
+        parts: list[Part] = []
+        for number, phase in enumerate(phases(bundles)):
+            if single and not all(map(fits, phase.values())):
+                raise TooLargeError(
+                    "too much for one statement in a graph of one shard: do it in parts"
+                )
+            parts += await self._phase(sending, number, phase, births)
+            if any(part.failure for part in parts):
+                break
+        return _verdict(parts)
+
+    async def _phase(
+        self,
+        sending: Sending,
+        number: int,
+        phase: Mapping[ShardId, Sequence[Bundle]],
+        births: dict[bytes, int],
+    ) -> list[Part]:
+        """Do all groups that rest only on what was done before."""
+        found = await together(
+            [
+                self._shard(sending, f"{number}", each, dict(births))
+                for each in phase.values()
+            ]
+        )
+        for part in found:
+            for packed, version in part.done:
+                births.update(dict.fromkeys(packed.makes, version))
+        return found
+
+    async def _shard(
+        self,
+        sending: Sending,
+        place: str,
+        bundles: Sequence[Bundle],
+        births: dict[bytes, int],
+    ) -> Part:
+        """Do one shard's groups of a phase, up to the first that fails."""
+        why = Why("the schema was changed meanwhile", Again.SCHEMA)
+        schema = Pin(schema_check(sending.graph), why)
+        part = Part(bundles[0].shard, (), None)
+        for index, batch in enumerate(batches(bundles)):
+            packed = pack(schema, batch, births)
+            try:
+                version, token = await self._group(sending, f"{place}.{index}", packed)
+            except ToruaError as error:
+                return structs.replace(part, failure=error)
+            done = (*part.done, (packed, version))
+            part = structs.replace(part, done=done, token=token or part.token)
+        return part
+
+    async def _group(
+        self, sending: Sending, place: str, packed: Packed
+    ) -> tuple[int, Token | None]:
+        """Do one group; wait for a schema that its shard has not got yet."""
+        for again in range(len(SCHEMA_PAUSES_S) + 1):
+            call = sending.promised(f"{place}.{again}")
+            outcomes, token = await self._store.act(packed.shard, (packed.group,), call)
+            (outcome,) = outcomes
+            if outcome.error is None:
+                return outcome.version or 0, token
+            error, why = refusal(outcome, packed)
+            if why is not Again.SCHEMA or again == len(SCHEMA_PAUSES_S):
+                raise error
+            await deferLater(self._clock, SCHEMA_PAUSES_S[again])
+        raise AssertionError("the last attempt raises")
+
+
+def refusal(outcome: Outcome, packed: Packed) -> tuple[ToruaError, Again | None]:
+    """Say why a group was refused, and who can mend it.
+
+    Args:
+        outcome: of the group.
+        packed: the group.
+    """
+    members: dict[str, object] = {"shard": packed.shard}
+    if outcome.error != PreconditionError.code or outcome.which is None:
+        return from_wire(outcome.error or "", outcome.detail, members), None
+    why = packed.whys[outcome.which]
+    kinds: dict[Again, Callable[[str], ToruaError]] = {
+        Again.ROW: ConflictError,
+        Again.LOOK: LookAgainError,
+        Again.SCHEMA: StaleSchemaError,
+    }
+    return kinds[why.again](why.what), why.again
+
+
+def phases(bundles: Iterable[Bundle]) -> list[dict[ShardId, list[Bundle]]]:
+    """Tell what can be done at once, and what rests on that; all by shard, in order.
+
+    Args:
+        bundles: in the order in which those of one shard are to be done.
+    """
+    shards: dict[ShardId, list[Bundle]] = {}
+    for bundle in bundles:
+        shards.setdefault(bundle.shard, []).append(bundle)
+    first: dict[ShardId, list[Bundle]] = {}
+    late: dict[ShardId, list[Bundle]] = {}
+    for shard, held in shards.items():
+        made = {key for each in held for key in each.makes} if fits(held) else set()
+        for each in held:
+            now = made.issuperset(each.ends)
+            (first if now else late).setdefault(shard, []).append(each)
+    return [phase for phase in (first, late) if phase]
+
+
+def _verdict(parts: Sequence[Part]) -> Changed:
+    """Put together what became of all parts, or raise why nothing was done."""
+    done = [packed.counts for part in parts for packed, _ in part.done]
+    failed = [part for part in parts if part.failure is not None]
+    if failed and not done:
+        raise _worst([part.failure for part in failed if part.failure])
+    tokens: dict[ShardId, Token] = {}
+    for part in parts:
+        if part.token is not None:
+            tokens[part.shard] = part.token
+    return structs.replace(
+        total(done),
+        atomic=len(done) + len(failed) <= 1,
+        parts=tuple(_said(part) for part in failed),
+        tokens=spell_tokens(tokens[shard] for shard in sorted(tokens)),
+    )
+
+
+def _said(part: Part) -> str:
+    """Say what was refused."""
+    error = part.failure
+    assert error is not None, "a part that failed"
+    return f"shard {part.shard}: {error.code}: {error.detail}"
+
+
+def _worst(errors: Sequence[ToruaError]) -> ToruaError:
+    """Choose what the caller is told where nothing is known to be done."""
+    for kind in (OutcomeUnknownError, StaleSchemaError, LookAgainError):
+        for error in errors:
+            if isinstance(error, kind):
+                return error
+    return errors[0]
