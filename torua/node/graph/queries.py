@@ -175,6 +175,7 @@ class Queries:
         writes: Writes,
         *,
         plans: Plans,
+        budget: Budget,
         random: Random,
         registry: CollectorRegistry,
     ) -> None:
@@ -187,6 +188,7 @@ class Queries:
             pool: the query workers.
             writes: writes rows.
             plans: plans statements.
+            budget: the bytes that they may hold.
             random: draws pauses.
             registry: of the node's metrics.
         """
@@ -197,7 +199,7 @@ class Queries:
         self._writes = writes
         self._plans = plans
         self._random = random
-        self._budget = Budget()
+        self._budget = budget
         self._meters = QueryMeters(registry, self._budget)
         self._sizes: dict[tuple[int, int], tuple[float, Sizes]] = {}
         self._running = 0
