@@ -37,7 +37,7 @@ from torua.core.graph.changes import NodeChange
 from torua.core.graph.fragments import Fetch, Scan, Text
 from torua.core.graph.schema import Graph
 from torua.core.graph.statement import Answered, Statement
-from torua.core.kv import Call
+from torua.core.kv import Call, IdempotencyKey
 from torua.core.reading import Level, Reading, read_tokens
 from torua.errors import (
     ConflictError,
@@ -344,6 +344,19 @@ class QueriesTests(SynchronousTestCase):
         self.assertEqual(answered.stats["strategy"], "fast")
         self.assertEqual(self.shards.asked, [])
         self.assertEqual(answered.body, b"[]")
+
+    def test_a_promise_that_can_not_be_kept_is_refused(self) -> None:
+        """Before anything is read; a read needs none."""
+        promised = Call("r", idempotency=IdempotencyKey("k", b"f"))
+        self.run_now(promised)
+        self.shards.asked.clear()
+        self.plan = structs.replace(WHOLE, write=True)
+        refused = self.start(promised, text="CREATE (:Person {id: 1 + 1})")
+        self.failureResultOf(refused, UnprocessableError)
+        self.assertEqual(self.shards.asked, [])
+        defining = self.start(promised, text="DROP TABLE Person")
+        self.failureResultOf(defining, UnprocessableError)
+        self.assertEqual(self.schemas.defined, [])
 
     def test_a_schema_is_defined_not_queried(self) -> None:
         """DDL goes to the coordinator."""

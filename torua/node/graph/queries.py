@@ -35,6 +35,7 @@ from torua.errors import (
     TooLargeError,
     ToruaError,
     UnavailableError,
+    UnprocessableError,
 )
 from torua.node.graph.budget import Budget
 from torua.node.graph.catalog import explain
@@ -61,6 +62,12 @@ SIZES_MAX = 256
 
 SCHEMA_WAIT_S = 2.0
 """How long a schema is waited for that a shard has already."""
+
+UNPROMISED = (
+    "Idempotency-Key: it is kept for statements that write without reading more than "
+    "nodes by their keys (POST /cypher/explain calls them fast); this one reads more, "
+    "and might do something else the second time"
+)
 
 
 class Pool(Protocol):
@@ -141,6 +148,7 @@ class Course:
 
     Attributes:
         deadline: when it ends.
+        promised: its caller may send it again, and means the same one then.
         strategy: how it is answered, as far as known.
         last: why the last attempt was in vain.
     """
@@ -153,6 +161,7 @@ class Course:
             call: who asks, how fresh, and how long it waits.
         """
         self.deadline = Deadline(clock, call)
+        self.promised = call.idempotency is not None
         self.strategy = "unplanned"
         self.last: ToruaError | None = None
 
@@ -254,6 +263,8 @@ class Queries:
         """Attempt a statement until it is answered, or no attempt may help."""
         if parse_ddl(statement.text) is not None:
             course.strategy = Strategy.DDL
+            if course.promised:
+                raise UnprocessableError(f"{UNPROMISED}; use IF NOT EXISTS")
             return await self._define(statement, course)
         for attempt in range(ATTEMPTS_MAX):
             try:
@@ -294,6 +305,8 @@ class Queries:
         plan = self._plans.plan(statement.text, statement.parameters, graph)
         check_parameters(plan, statement.parameters)
         course.strategy = plan.strategy
+        if plan.write and plan.writes is None and course.promised:
+            raise UnprocessableError(UNPROMISED)
         if plan.write:
             course.deadline.linearizable()
         if plan.writes is not None:
