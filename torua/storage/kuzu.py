@@ -269,6 +269,20 @@ class Engine:
         """
         return self._own.run(text, parameters, timeout_s)
 
+    def rows(
+        self, text: str, parameters: Mapping[str, object] | None = None
+    ) -> list[list[Any]]:
+        """Run a statement with few and plain rows; see `Session.rows`.
+
+        Args:
+            text: the statement.
+            parameters: a value for each ``$name`` in it.
+
+        Raises:
+            EngineError: it was refused, or failed.
+        """
+        return self._own.rows(text, parameters)
+
     def create(self, graph: Graph, hidden: bool) -> None:
         """Make all tables of a graph, in an empty database.
 
