@@ -1,7 +1,7 @@
-"""ASSEMBLES. The one place where the parts of a node are made and meet.
+"""One node: what it opens, how its parts meet, and how it stops.
 
-`makeService` is what ``twist torua-node`` calls.  A node that cannot start as it was
-told says why in one line on standard error, and exits with a status other than 0.
+A node that cannot start as it was told says why in one line on standard error, and exits
+with a status other than 0.
 """
 
 import atexit
