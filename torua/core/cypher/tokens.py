@@ -160,6 +160,11 @@ def without_comments(text: str, tokens: list[Token]) -> str:
     return "".join(parts).strip()
 
 
+def words(text: str) -> frozenset[str]:
+    """Return the set of the words of ``text``, for lists of keywords."""
+    return frozenset(text.split())
+
+
 def string_value(token: Token) -> str | None:
     """Return what a STRING says; None where its escapes are the engine's to read.
 
