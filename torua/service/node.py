@@ -1,7 +1,7 @@
 """One node: what it opens, how its parts meet, and how it stops.
 
-A node that cannot start as it was told says why in one line on standard error, and exits
-with a status other than 0.
+A node that cannot start as it was told says why in one line on standard error, and
+exits with a status other than 0.
 """
 
 import atexit
