@@ -89,7 +89,7 @@ def result(doing: "Deferred[T]", clock: Clock) -> T:
     (got,) = found
     if isinstance(got, Failure):
         got.raiseException()
-    return got  # type: ignore[return-value]
+    return got
 
 
 def person(key: int, name: str = "x", version: int | None = None) -> NodeChange:
@@ -201,7 +201,7 @@ def test_detach_takes_all_relationships_and_leaves_a_grave(graph: Graph) -> None
 
 
 def test_what_can_not_be_removed_now_is_hidden() -> None:
-    """A shard that is away keeps no node from being deleted, nor dirties its next life."""
+    """A shard that is away keeps no node from being deleted, nor from a clean life."""
     world = World()
     world.apply(*(person(key) for key in range(9)))
     world.apply(*(knows(key, 4) for key in range(9) if key != 4))

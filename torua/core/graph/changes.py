@@ -34,6 +34,8 @@ class EdgeChange(Struct, frozen=True, tag="edge"):
             that is new and was not given one.
         cells: its properties by name; None: it is deleted.
         version: the version that was read; None: it is new.
+        merged: it is new, and ``edge_id`` is its id even if it is empty, so that who
+            makes the same at once comes to the same relationship.
     """
 
     table: str
@@ -42,6 +44,7 @@ class EdgeChange(Struct, frozen=True, tag="edge"):
     edge_id: bytes
     cells: dict[str, Cell] | None
     version: int | None = None
+    merged: bool = False
 
 
 Change = NodeChange | EdgeChange

@@ -6,16 +6,18 @@ group, waits for that to be made, for it says at which version.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
 
 from msgspec import Struct, structs
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from torua.codec.plain import spell
 from torua.core.graph.changes import Changed
 from torua.core.graph.keys import schema_check
 from torua.core.graph.schema import Graph, Placement
 from torua.core.ids import ShardId
-from torua.core.kv import Call, IdempotencyKey, Outcome
+from torua.core.kv import Call, Group, IdempotencyKey, Outcome
 from torua.core.reading import Token, spell_tokens
 from torua.errors import (
     ConflictError,
@@ -71,18 +73,20 @@ class Sending(Struct, frozen=True):
     Attributes:
         graph: the schema that they were planned with.
         call: who asks.
-        attempt: tells these groups from those of the same promise before.
     """
 
     graph: Graph
     call: Call
-    attempt: int = 0
 
-    def promised(self, place: str) -> Call:
+    def promised(self, group: Group, attempt: int) -> Call:
         """Return the call for one group; each has a promise of its own.
 
+        So a statement that is run anew is judged anew where it comes to another group,
+        and answered as before where it comes to the same.
+
         Args:
-            place: tells the group from others of the attempt.
+            group: what is to be done.
+            attempt: how often it was refused for want of a schema.
         """
         call = Call(
             self.call.request_id,
@@ -92,7 +96,8 @@ class Sending(Struct, frozen=True):
         promise = self.call.idempotency
         if promise is None:
             return call
-        key = f"{promise.key}\n{self.attempt}.{place}"
+        digest = blake2b(spell(group), digest_size=16).hexdigest()
+        key = f"{promise.key}\n{digest}.{attempt}"
         return structs.replace(
             call, idempotency=IdempotencyKey(key, promise.fingerprint)
         )
@@ -134,12 +139,12 @@ class Sender:
         single = sending.graph.placement is Placement.SINGLE
         births: dict[bytes, int] = {}
         parts: list[Part] = []
-        for number, phase in enumerate(phases(bundles)):
+        for phase in phases(bundles):
             if single and not all(map(fits, phase.values())):
                 raise TooLargeError(
                     "too much for one statement in a graph of one shard: do it in parts"
                 )
-            parts += await self._phase(sending, number, phase, births)
+            parts += await self._phase(sending, phase, births)
             if any(part.failure for part in parts):
                 break
         return _verdict(parts)
@@ -147,16 +152,12 @@ class Sender:
     async def _phase(
         self,
         sending: Sending,
-        number: int,
         phase: Mapping[ShardId, Sequence[Bundle]],
         births: dict[bytes, int],
     ) -> list[Part]:
         """Do all groups that rest only on what was done before."""
         found = await together(
-            [
-                self._shard(sending, f"{number}", each, dict(births))
-                for each in phase.values()
-            ]
+            [self._shard(sending, each, dict(births)) for each in phase.values()]
         )
         for part in found:
             for packed, version in part.done:
@@ -166,7 +167,6 @@ class Sender:
     async def _shard(
         self,
         sending: Sending,
-        place: str,
         bundles: Sequence[Bundle],
         births: dict[bytes, int],
     ) -> Part:
@@ -174,10 +174,10 @@ class Sender:
         why = Why("the schema was changed meanwhile", Again.SCHEMA)
         schema = Pin(schema_check(sending.graph), why)
         part = Part(bundles[0].shard, (), None)
-        for index, batch in enumerate(batches(bundles)):
+        for batch in batches(bundles):
             packed = pack(schema, batch, births)
             try:
-                version, token = await self._group(sending, f"{place}.{index}", packed)
+                version, token = await self._group(sending, packed)
             except ToruaError as error:
                 return structs.replace(part, failure=error)
             done = (*part.done, (packed, version))
@@ -185,11 +185,11 @@ class Sender:
         return part
 
     async def _group(
-        self, sending: Sending, place: str, packed: Packed
+        self, sending: Sending, packed: Packed
     ) -> tuple[int, Token | None]:
         """Do one group; wait for a schema that its shard has not got yet."""
         for again in range(len(SCHEMA_PAUSES_S) + 1):
-            call = sending.promised(f"{place}.{again}")
+            call = sending.promised(packed.group, again)
             outcomes, token = await self._store.act(packed.shard, (packed.group,), call)
             (outcome,) = outcomes
             if outcome.error is None:

@@ -224,7 +224,7 @@ def _edge(
     pair_of(graph, rel, source[0], target[0])
     edge_id, cells = change.edge_id, change.cells
     if change.version is None:
-        edge_id = edge_id or fresh_id()
+        edge_id = edge_id if edge_id or change.merged else fresh_id()
         if cells is None:
             raise UnprocessableError(f"a {rel.name} that is deleted was never read")
     return WantedEdge(

@@ -10,17 +10,19 @@ which they are done.  Everything of one shard is one group, and atomic, up to th
 of `torua.node.graph.bundles`.  Several shards are not atomic together.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from twisted.internet.interfaces import IReactorTime
 
+from torua.core.cypher.plan import FastWrites
 from torua.core.graph.changes import Change, Changed
 from torua.core.graph.schema import Graph, Placement
 from torua.core.kv import Call
 from torua.errors import ConflictError, ToruaError
 from torua.node.graph.bundles import Bundle
 from torua.node.graph.drafting import Draft, Found, compare, second
+from torua.node.graph.fast import FastPath
 from torua.node.graph.lookup import Lookup, Store, together
 from torua.node.graph.removal import Finder, Incoming, Removal, still_related
 from torua.node.graph.sending import LookAgainError, Sender, Sending
@@ -63,6 +65,7 @@ class Writes:
         self._lookup = Lookup(store)
         self._removal = Removal(store, finder)
         self._sender = Sender(store, clock)
+        self._fast = FastPath(self._lookup, clock)
         self._entropy = entropy
 
     async def apply(
@@ -94,13 +97,34 @@ class Writes:
         if not changes:
             return Changed()
         wanted = want(graph, changes, self._ids(call))
-        for attempt in range(ATTEMPTS_MAX):
-            sending = Sending(graph, call, attempt)
+        sending = Sending(graph, call)
+        for _ in range(ATTEMPTS_MAX):
             try:
                 return await self._attempt(sending, wanted, known or {})
             except LookAgainError as error:
                 known, last = None, error
         raise ConflictError(last.detail)
+
+    async def fast(
+        self,
+        graph: Graph,
+        writes: FastWrites,
+        parameters: Mapping[str, object],
+        call: Call,
+    ) -> Changed:
+        """Write what a statement says that names all it touches by keys.
+
+        Args:
+            graph: the schema that it was planned with.
+            writes: what to do.
+            parameters: of the statement.
+            call: who asks, and how long it waits.
+
+        Raises:
+            ToruaError: as `apply`.
+        """
+        changes, found = await self._fast.changes(graph, writes, parameters, call)
+        return await self.apply(graph, changes, call, found)
 
     async def _attempt(self, sending: Sending, wanted: Wanted, known: Found) -> Changed:
         """Look up, compare, bundle and send, once."""
@@ -224,7 +248,7 @@ class Writes:
         bundles = self._removal.detached(graph, coming)
         if not bundles:
             return changed
-        return added(changed, await self._sender.send(_further(sending), bundles))
+        return added(changed, await self._sender.send(sending, bundles))
 
 
 def added(changed: Changed, more: Changed) -> Changed:
@@ -245,11 +269,6 @@ def added(changed: Changed, more: Changed) -> Changed:
         parts=changed.parts,
         tokens=",".join(filter(None, (changed.tokens, more.tokens))),
     )
-
-
-def _further(sending: Sending) -> Sending:
-    """Return the circumstances of what is done after a statement's groups."""
-    return Sending(sending.graph, sending.call, ATTEMPTS_MAX + sending.attempt)
 
 
 def _alive(
