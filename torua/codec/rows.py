@@ -3,7 +3,9 @@
 import cbor2
 from msgspec import Struct
 
-from torua.codec.plain import read
+from torua.codec.plain import decode, encode, plain, read, shape, spell
+from torua.core.graph.remains import Remains
+from torua.core.graph.schema import Graph
 from torua.core.graph.types import Cell
 
 
@@ -31,3 +33,23 @@ def spell_row(row: Row) -> bytes:
 def read_row(data: bytes) -> Row:
     """Read a row; ProtocolError where ``data`` is none."""
     return read(data, Row)
+
+
+def spell_schema(graph: Graph) -> bytes:
+    """Spell a schema's entry: its version in eight bytes, then all of it."""
+    return graph.version.to_bytes(8) + spell(graph)
+
+
+def read_schema(data: bytes) -> Graph:
+    """Read a schema's entry; ProtocolError where ``data`` is none."""
+    return read(data[8:], Graph)
+
+
+def spell_remains(remains: tuple[Remains, ...]) -> bytes:
+    """Spell what is to be swept away."""
+    return encode(plain(remains))
+
+
+def read_remains(data: bytes) -> tuple[Remains, ...]:
+    """Read what is to be swept away; ProtocolError where ``data`` says nothing so."""
+    return shape(decode(data), tuple[Remains, ...])

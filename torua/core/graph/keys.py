@@ -6,7 +6,8 @@ Then a letter says what it is, and a byte whether the graph is of one shard:
     node    FF 'n' placement graph table pk
     edge    FF 'e' placement graph source-table source-pk rel target-table target-pk id
     grave   FF 'g' placement graph table pk born
-    schema  FF 's' placement graph
+    schema  FF 's' 00 graph
+    sweep   FF 'w' 00 graph version
 
 Ids are of four bytes, a primary key (pk) has its length before it in two.  So all rows
 of a table, and all relationships of one node, stand together.  A row's slot is that of
@@ -82,7 +83,20 @@ class GraveKey(Struct, frozen=True):
     born: int
 
 
-GraphKey = NodeKey | EdgeKey | SchemaKey | GraveKey
+class SweepKey(Struct, frozen=True):
+    """Where it stands which rows are of nothing since a version of the schema."""
+
+    graph_id: int
+    version: int
+
+
+GraphKey = NodeKey | EdgeKey | SchemaKey | GraveKey | SweepKey
+
+SCHEMAS = bytes((GRAPH_BYTE,)) + b"s\0"
+"""What the keys of all schemas begin with."""
+
+SWEEPS = bytes((GRAPH_BYTE,)) + b"w\0"
+"""What the keys of all sweeps begin with."""
 
 
 def node_key(graph: Graph, table: NodeTable, key: Cell) -> bytes:
@@ -142,7 +156,17 @@ def edges_prefix(
 
 def schema_key(graph_id: int) -> bytes:
     """Spell where a graph's schema stands, in each shard."""
-    return bytes((GRAPH_BYTE,)) + b"s\0" + _ID.pack(graph_id)
+    return SCHEMAS + _ID.pack(graph_id)
+
+
+def sweep_key(graph_id: int, version: int) -> bytes:
+    """Spell where it stands which rows are of nothing any more.
+
+    Args:
+        graph_id: of the graph.
+        version: of the schema that dropped them.
+    """
+    return SWEEPS + _ID.pack(graph_id) + _WIDE.pack(version)
 
 
 def schema_check(graph: Graph) -> Check:
@@ -162,6 +186,18 @@ def grave_key(graph: Graph, table: NodeTable, key: Cell, born: int) -> bytes:
     return _head(b"g", graph) + _end(table, key) + _WIDE.pack(born)
 
 
+def rows_prefix(graph: Graph, letter: str, table_id: int | None = None) -> bytes:
+    """Spell what the keys of all rows of one sort begin with.
+
+    Args:
+        graph: the graph.
+        letter: ``n`` for nodes, ``g`` for graves, ``e`` for relationships.
+        table_id: only those of one node table, or that go from it; None for all.
+    """
+    prefix = _head(letter.encode(), graph)
+    return prefix if table_id is None else prefix + _ID.pack(table_id)
+
+
 def nodes_prefix(graph: Graph, table: NodeTable) -> bytes:
     """Spell what the keys of all nodes of a table begin with.
 
@@ -169,12 +205,12 @@ def nodes_prefix(graph: Graph, table: NodeTable) -> bytes:
         graph: the graph.
         table: the table.
     """
-    return _head(b"n", graph) + _ID.pack(table.table_id)
+    return rows_prefix(graph, "n", table.table_id)
 
 
 def graves_prefix(graph: Graph) -> bytes:
     """Spell what the keys of all graves of a graph begin with."""
-    return _head(b"g", graph)
+    return rows_prefix(graph, "g")
 
 
 def is_graph_key(key: bytes) -> bool:
@@ -198,6 +234,9 @@ def read_key(key: bytes) -> GraphKey:
         match key[1:2]:
             case b"s":
                 return SchemaKey(graph_id)
+            case b"w":
+                (version,) = _WIDE.unpack_from(key, _HEAD_BYTES)
+                return SweepKey(graph_id, version)
             case b"n":
                 return NodeKey(
                     graph_id, _id(key, _HEAD_BYTES), _pk(key, _HEAD_BYTES)[0]
@@ -231,7 +270,7 @@ def user_key(key: bytes) -> bytes | None:
     Args:
         key: begins with `GRAPH_BYTE`.
     """
-    if key[3 : _HEAD_BYTES + 4] != _KEY_VALUES or key[1:2] == b"s":
+    if key[3 : _HEAD_BYTES + 4] != _KEY_VALUES or key[1:2] in b"sw":
         return None
     return _pk(key, _HEAD_BYTES)[0]
 
