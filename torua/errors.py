@@ -76,6 +76,18 @@ class QueryTimeoutError(UnprocessableError):
     code = "query-timeout"
 
 
+class DuplicateError(ConflictError):
+    """What was to be made exists already; to run it anew would end the same."""
+
+    code = "duplicate"
+
+
+class RelatedError(ConflictError):
+    """A node that was to be deleted has relationships; detach it, or delete them."""
+
+    code = "related"
+
+
 class StaleSchemaError(ConflictError):
     """What was planned with an older schema is to be planned again; nothing was done."""
 

@@ -61,6 +61,8 @@ KINDS = {
     "method-not-allowed": Kind(405, "Method not allowed"),
     "request-timeout": Kind(408, "Request not received in time"),
     "conflict": Kind(409, "Conflict"),
+    "duplicate": Kind(409, "Exists already"),
+    "related": Kind(409, "Has relationships"),
     "stale-schema": Kind(409, "The schema changed"),
     "gone": Kind(410, "Gone"),
     "precondition-failed": Kind(412, "Precondition failed"),

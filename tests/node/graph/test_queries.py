@@ -41,6 +41,7 @@ from torua.core.kv import Call, IdempotencyKey
 from torua.core.reading import Level, Reading, read_tokens
 from torua.errors import (
     ConflictError,
+    DuplicateError,
     MalformedError,
     QueryTimeoutError,
     QueryTooLargeError,
@@ -335,6 +336,14 @@ class QueriesTests(SynchronousTestCase):
         self.assertEqual(len(self.pool.jobs), ATTEMPTS_MAX)
         self.writes.failures = [ConflictError("changed")] * ATTEMPTS_MAX
         self.assertIn("changed", self.refused(ConflictError).detail)
+
+    def test_what_exists_already_is_told_at_once(self) -> None:
+        """To run it anew would find it again."""
+        self.plan = structs.replace(WHOLE, write=True)
+        self.pool.changes = (CHANGE,)
+        self.writes.failures = [DuplicateError("Person 9 exists already")]
+        self.assertEqual(self.refused(DuplicateError).detail, "Person 9 exists already")
+        self.assertEqual(len(self.pool.jobs), 1)
 
     def test_a_write_that_needs_no_gather_asks_no_shard(self) -> None:
         """It goes to the writer as it is."""

@@ -13,7 +13,7 @@ from torua.core.graph.schema import Graph
 from torua.core.graph.types import Cell
 from torua.core.ids import ShardId
 from torua.core.kv import Check, Condition
-from torua.errors import ConflictError, UnprocessableError
+from torua.errors import ConflictError, DuplicateError, UnprocessableError
 from torua.node.graph.bundles import (
     ABSENT,
     EXISTS,
@@ -195,7 +195,7 @@ def compare(wanted: Wanted, found: Found, *, promised: bool) -> None:
         stands = found[row.key]
         if row.version is None:
             if stands is not None and not promised:
-                raise ConflictError(f"{row.what} exists already")
+                raise DuplicateError(f"{row.what} exists already")
         elif stands is None:
             raise ConflictError(f"{row.what} was deleted meanwhile")
         elif stands.version != row.version and not promised:
@@ -229,7 +229,7 @@ def _only(graph: Graph, edge: WantedEdge) -> Pin:
     return Pin(Check(prefix, most=1), Why(what))
 
 
-def second(edge: WantedEdge) -> ConflictError:
+def second(edge: WantedEdge) -> DuplicateError:
     """Make the refusal of a second relationship to a node."""
     what = f"a {edge.rel.name} comes to {spell_end(edge.target)} already"
-    return ConflictError(what)
+    return DuplicateError(what)

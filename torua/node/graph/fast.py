@@ -37,7 +37,7 @@ from torua.core.graph.schema import (
 )
 from torua.core.graph.types import Cell
 from torua.core.kv import Call
-from torua.errors import ConflictError, TooLargeError, UnprocessableError
+from torua.errors import DuplicateError, TooLargeError, UnprocessableError
 from torua.node.graph.drafting import Found
 from torua.node.graph.lookup import Lookup, Stored, together
 from torua.node.graph.wanted import CHANGES_MAX, pair_of, writable
@@ -169,7 +169,7 @@ class FastPath:
             The changes, and the rows that were looked up for them.
 
         Raises:
-            ConflictError: what it makes exists already.
+            DuplicateError: what it makes exists already.
         """
         taken: list[Step] = []
         for step in steps(graph, writes, parameters):
@@ -270,7 +270,7 @@ class _Work:
         """Make a node."""
         what = f"{step.table.name} {step.pk!r}"
         if node.cells is not None:
-            raise ConflictError(f"{what} exists already")
+            raise DuplicateError(f"{what} exists already")
         if node.version is not None:
             raise UnprocessableError(f"{what} is deleted by the same statement")
         node.cells, node.changed = _defaults(step.table) | step.cells, True

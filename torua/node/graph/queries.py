@@ -29,8 +29,10 @@ from torua.core.kv import Call
 from torua.core.reading import read_tokens, spell_tokens
 from torua.errors import (
     ConflictError,
+    DuplicateError,
     MalformedError,
     OverloadedError,
+    RelatedError,
     StaleSchemaError,
     TooLargeError,
     ToruaError,
@@ -269,6 +271,8 @@ class Queries:
         for attempt in range(ATTEMPTS_MAX):
             try:
                 return await self._attempt(statement, course)
+            except (DuplicateError, RelatedError):
+                raise
             except (LostVisitError, ConflictError) as error:
                 course.last = error
                 self._meters.again(error.code)
@@ -287,7 +291,6 @@ class Queries:
             wanted = int(error.members.get("version") or 0)
             wait_s = min(SCHEMA_WAIT_S, course.deadline.call().timeout_s)
             await self._schemas.wait(statement.graph, wanted, wait_s)
-            return
         bound_s = min(PAUSE_S * 2.0**attempt, max(0.0, course.deadline.left_s))
         await deferLater(self._clock, self._random.uniform(0, bound_s))
 

@@ -15,7 +15,7 @@ from torua.core.graph.keys import edge_key, edges_prefix, grave_key, node_key
 from torua.core.graph.schema import Graph, NodeTable, RelTable
 from torua.core.graph.types import Cell
 from torua.core.kv import Call, Check, Condition
-from torua.errors import ConflictError
+from torua.errors import RelatedError
 from torua.node.graph.bundles import Again, Bundle, Pin, RowDelete, Why
 from torua.node.graph.lookup import Lookup, Store, Stored, together
 from torua.node.graph.wanted import NodeEnd, Wanted, WantedNode, spell_end
@@ -140,7 +140,7 @@ class Removal:
             call: who asks.
 
         Raises:
-            ConflictError: there are relationships, and it is not to detach.
+            RelatedError: there are relationships, and it is not to detach.
         """
         shard = self._store.shard_of_key(node.key)
         pins: tuple[Pin, ...] = ()
@@ -192,7 +192,7 @@ def _deletes(wanted: Wanted, key: bytes) -> bool:
     return edge is not None and edge.cells is None
 
 
-def still_related(node: WantedNode, how: str) -> ConflictError:
+def still_related(node: WantedNode, how: str) -> RelatedError:
     """Make the refusal to delete a node that still has relationships.
 
     Args:
@@ -200,4 +200,4 @@ def still_related(node: WantedNode, how: str) -> ConflictError:
         how: of which sort they are.
     """
     detail = f"{node.what} can't be deleted: {how}; delete them first, or DETACH DELETE"
-    return ConflictError(detail)
+    return RelatedError(detail)
