@@ -89,7 +89,7 @@ class RelatedError(ConflictError):
 
 
 class StaleSchemaError(ConflictError):
-    """What was planned with an older schema is to be planned again; nothing was done."""
+    """It was planned with another schema, and is to be planned anew; nothing was done."""
 
     code = "stale-schema"
 
