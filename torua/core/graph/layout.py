@@ -34,6 +34,7 @@ _KEY = "ID"
 _SOURCE = "START_ID"
 _TARGET = "END_ID"
 _LABEL = "LABEL"
+_LABELS = ("label", "type")
 _UNUSED = ("TYPE", "IGNORE")
 
 
@@ -217,7 +218,8 @@ def _node_column(table: NodeTable, heading: Heading) -> Column | None:
     if heading.role == _KEY:
         return _find(table, heading.name) or column(table, table.primary_key)
     if heading.role == _LABEL:
-        return _find(table, heading.name or _LABEL)
+        names = (heading.name,) if heading.name else _LABELS
+        return next(filter(None, (_find(table, name) for name in names)), None)
     return _column(table, heading)
 
 

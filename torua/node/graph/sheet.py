@@ -342,7 +342,13 @@ def _node_maker(
     key_id = column(table, table.primary_key).column_id
 
     def make(line: int, _number: int, fields: Sequence[object]) -> Made:
-        """Make one."""
+        """Make one.
+
+        Args:
+            line: where it is.
+            _number: which row it is.
+            fields: what it has.
+        """
         cells = cells_of(fields)
         return Made(line, node_key(graph, table, cells.get(key_id)), b"", b"", cells)
 
@@ -371,7 +377,13 @@ def _edge_maker(
     run = blake2b(wanted.import_id.encode(), digest_size=8).digest()
 
     def make(line: int, number: int, fields: Sequence[object]) -> Made:
-        """Make one."""
+        """Make one.
+
+        Args:
+            line: where it is.
+            number: which row it is; its id rests on it.
+            fields: what it has.
+        """
         cells = cells_of(fields)
         source, target = read_source(fields[source_at]), read_target(fields[target_at])
         edge_id = run + _NUMBER.pack(number)
