@@ -89,7 +89,7 @@ class RelatedError(ConflictError):
 
 
 class StaleSchemaError(ConflictError):
-    """It was planned with another schema and did nothing; it is to be planned anew."""
+    """Planned with another schema, it did nothing, and is to be planned anew."""
 
     code = "stale-schema"
 
