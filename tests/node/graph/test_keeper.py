@@ -129,7 +129,12 @@ class KeeperTests(SynchronousTestCase):
         self.states.apply(state)
 
     def entry(self, graph_id: int = 0, shard: int = 0) -> Graph | None:
-        """Read a shard's entry of a schema."""
+        """Read a shard's entry of a schema.
+
+        Args:
+            graph_id: which.
+            shard: whose.
+        """
         found = self.primaries.desks[ShardId(shard)].map.get(schema_key(graph_id))
         return read_schema(found.value or b"") if found else None
 

@@ -345,6 +345,10 @@ def _field(cursor: _Cursor) -> tuple[str, object]:
 def _made(cursor: _Cursor, token: Token) -> object:
     """Read what a function makes of text, or of two lists."""
     word = token.word
+    if token.kind is TokenKind.SYMBOL:
+        raise MalformedError(
+            f"at character {token.start + 1}: a value is expected, not {word!r}"
+        )
     if word not in (*_MAKERS, "BLOB", "MAP") or not cursor.take("("):
         raise UnprocessableError(
             f"at character {token.start + 1}: a default is a literal, not "

@@ -328,7 +328,7 @@ def _spell_pk(kind: Kind, cell: Cell) -> bytes:
             return cell
         case float() | int() if kind in (Kind.FLOAT, Kind.DOUBLE):
             return _DOUBLE.pack(cell + 0.0)
-        case int():
+        case int() if kind in INTEGERS or kind in TICKS or kind is Kind.DATE:
             return (cell + _bias(kind)).to_bytes(16 if kind is Kind.INT128 else 8)
     raise UnprocessableError(f"no primary key: {cell!r} as {kind}")
 

@@ -105,7 +105,11 @@ class _Reader:
         self._at = 0
 
     def type(self, depth: int) -> Type:
-        """Read a type, its brackets included."""
+        """Read a type, its brackets included.
+
+        Args:
+            depth: how deep it stands in others, from 1.
+        """
         if depth > DEPTH_MAX:
             raise UnprocessableError(f"types nest up to {DEPTH_MAX} deep")
         made = self._base(depth)
