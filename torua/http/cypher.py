@@ -74,7 +74,7 @@ class CypherHandlers:
         """Answer POST of a statement, in the format that the caller accepts."""
         statement, call = read_statement(ask)
         answered = await self._statements.run(statement, call)
-        return _answer(statement.format, answered, self._node_name)
+        return rows_answer(statement.format, answered, self._node_name)
 
     async def explain(self, ask: Ask) -> Answer:
         """Answer POST of a statement with how it would run."""
@@ -145,8 +145,14 @@ def _timeout_s(ask: Ask) -> float:
     return parameters.whole(ask.query, "timeout_ms", usual, bounds) / 1000
 
 
-def _answer(form: str, answered: Answered, node_name: str) -> Answer:
-    """Spell an answer; its rows are spelled already."""
+def rows_answer(form: str, answered: Answered, node_name: str) -> Answer:
+    """Spell an answer; its rows are spelled already.
+
+    Args:
+        form: of the rows.
+        answered: by the statement.
+        node_name: this node's.
+    """
     headers = [("Vary", "Accept"), ("Torua-Served-By", node_name)]
     if answered.tokens:
         headers.append(("Torua-Token", answered.tokens))

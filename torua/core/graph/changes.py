@@ -62,6 +62,7 @@ class Changed(Struct, frozen=True):
         edges_updated: ..
         atomic: whether all of them were one record of one shard.
         parts: per shard, in order: what was refused, with its reason; empty if none.
+        version: of the record, where it was one.
         tokens: for ``Torua-Token``: a place behind all of it on each shard.
     """
 
@@ -73,4 +74,5 @@ class Changed(Struct, frozen=True):
     edges_updated: int = 0
     atomic: bool = True
     parts: tuple[str, ...] = ()
+    version: int | None = None
     tokens: str = ""

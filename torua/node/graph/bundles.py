@@ -5,7 +5,7 @@ it, or one relationship.  Bundles of one shard are packed into as few `Group`s, 
 records, as their bounds allow; a `Group` is all or nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 
 from msgspec import Struct, structs
@@ -35,11 +35,13 @@ class Again(Enum):
 
     ROW: the caller reads anew, and decides anew.  LOOK: what the writer looked up by
     itself has changed; it looks again.  SCHEMA: the shard has another schema.
+    DEMAND: nobody, for the caller demanded it.
     """
 
     ROW = "row"
     LOOK = "look"
     SCHEMA = "schema"
+    DEMAND = "demand"
 
 
 class Why(Struct, frozen=True):
@@ -161,17 +163,40 @@ def batches(bundles: Sequence[Bundle]) -> list[list[Bundle]]:
     return found
 
 
-def pack(schema: Pin, bundles: Sequence[Bundle], births: Mapping[bytes, int]) -> Packed:
+class Demand(Struct, frozen=True):
+    """What a caller demands of the one row that it writes.
+
+    Attributes:
+        key: where the row stands.
+        conditions: all of them must hold.
+        numbers: counts the groups that are sent under the caller's promise, so that a
+            retry of the request hears of each what became of it then.
+    """
+
+    key: bytes
+    conditions: tuple[Condition, ...]
+    numbers: Iterator[int]
+
+    @property
+    def pin(self) -> Pin:
+        """The check that is made of it."""
+        why = Why("the condition does not hold", Again.DEMAND)
+        return Pin(Check(self.key, self.conditions), why)
+
+
+def pack(
+    pins_first: Sequence[Pin], bundles: Sequence[Bundle], births: Mapping[bytes, int]
+) -> Packed:
     """Make one group of bundles of one shard.
 
     Args:
-        schema: the check of the shard's schema.
+        pins_first: checks of the whole group: of its schema, and what is demanded.
         bundles: not empty.
         births: the versions at which nodes were made that relationships go to; those
             that are made by this very group are left out.
     """
     made = {key for bundle in bundles for key in bundle.makes}
-    pins: dict[Check, Pin] = {schema.check: schema}
+    pins: dict[Check, Pin] = {pin.check: pin for pin in pins_first}
     for bundle in bundles:
         for pin in bundle.pins:
             pins.setdefault(pin.check, pin)

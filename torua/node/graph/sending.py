@@ -31,6 +31,7 @@ from torua.errors import (
 from torua.node.graph.bundles import (
     Again,
     Bundle,
+    Demand,
     Packed,
     Pin,
     Why,
@@ -73,10 +74,19 @@ class Sending(Struct, frozen=True):
     Attributes:
         graph: the schema that they were planned with.
         call: who asks.
+        demand: what must hold besides, of a statement that is one group.
     """
 
     graph: Graph
     call: Call
+    demand: Demand | None = None
+
+    @property
+    def pins(self) -> tuple[Pin, ...]:
+        """What each group checks first."""
+        why = Why("the schema was changed meanwhile", Again.SCHEMA)
+        schema = Pin(schema_check(self.graph), why)
+        return (schema,) if self.demand is None else (schema, self.demand.pin)
 
     def promised(self, group: Group, attempt: int) -> Call:
         """Return the call for one group; each has a promise of its own.
@@ -96,8 +106,12 @@ class Sending(Struct, frozen=True):
         promise = self.call.idempotency
         if promise is None:
             return call
-        digest = blake2b(spell(group), digest_size=16).hexdigest()
-        key = f"{promise.key}\n{digest}.{attempt}"
+        if self.demand is not None:
+            place = f"#{next(self.demand.numbers)}"
+        else:
+            digest = blake2b(spell(group), digest_size=16).hexdigest()
+            place = f"{digest}.{attempt}"
+        key = f"{promise.key}\n{place}"
         return structs.replace(
             call, idempotency=IdempotencyKey(key, promise.fingerprint)
         )
@@ -171,11 +185,9 @@ class Sender:
         births: dict[bytes, int],
     ) -> Part:
         """Do one shard's groups of a phase, up to the first that fails."""
-        why = Why("the schema was changed meanwhile", Again.SCHEMA)
-        schema = Pin(schema_check(sending.graph), why)
         part = Part(bundles[0].shard, (), None)
         for batch in batches(bundles):
-            packed = pack(schema, batch, births)
+            packed = pack(sending.pins, batch, births)
             try:
                 version, token = await self._group(sending, packed)
             except ToruaError as error:
@@ -211,11 +223,15 @@ def refusal(outcome: Outcome, packed: Packed) -> tuple[ToruaError, Again | None]
     members: dict[str, object] = {"shard": packed.shard}
     if outcome.error != PreconditionError.code or outcome.which is None:
         return from_wire(outcome.error or "", outcome.detail, members), None
+    if outcome.which >= len(packed.whys):
+        # What was promised before was refused then, as a longer group.
+        return LookAgainError("it was refused before"), Again.LOOK
     why = packed.whys[outcome.which]
     kinds: dict[Again, Callable[[str], ToruaError]] = {
         Again.ROW: ConflictError,
         Again.LOOK: LookAgainError,
         Again.SCHEMA: StaleSchemaError,
+        Again.DEMAND: PreconditionError,
     }
     return kinds[why.again](why.what), why.again
 
@@ -242,6 +258,7 @@ def phases(bundles: Iterable[Bundle]) -> list[dict[ShardId, list[Bundle]]]:
 def _verdict(parts: Sequence[Part]) -> Changed:
     """Put together what became of all parts, or raise why nothing was done."""
     done = [packed.counts for part in parts for packed, _ in part.done]
+    version = max((each for part in parts for _, each in part.done), default=None)
     failed = [part for part in parts if part.failure is not None]
     if failed and not done:
         raise _worst([part.failure for part in failed if part.failure])
@@ -251,6 +268,7 @@ def _verdict(parts: Sequence[Part]) -> Changed:
             tokens[part.shard] = part.token
     return structs.replace(
         total(done),
+        version=version if len(done) == 1 else None,
         atomic=len(done) + len(failed) <= 1,
         parts=tuple(_said(part) for part in failed),
         tokens=spell_tokens(tokens[shard] for shard in sorted(tokens)),

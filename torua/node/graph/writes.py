@@ -20,7 +20,7 @@ from torua.core.graph.changes import Change, Changed
 from torua.core.graph.schema import Graph, Placement
 from torua.core.kv import Call
 from torua.errors import ConflictError, ToruaError
-from torua.node.graph.bundles import Bundle
+from torua.node.graph.bundles import Bundle, Demand
 from torua.node.graph.drafting import Draft, Found, compare, second
 from torua.node.graph.fast import FastPath
 from torua.node.graph.lookup import Lookup, Store, together
@@ -74,6 +74,7 @@ class Writes:
         changes: Sequence[Change],
         call: Call,
         known: Found | None = None,
+        demand: Demand | None = None,
     ) -> Changed:
         """Write the changes of a statement.
 
@@ -82,6 +83,7 @@ class Writes:
             changes: each node and relationship once.
             call: who asks, and how long it waits.
             known: rows that were looked up by key just now.
+            demand: what must hold besides, where there is one change.
 
         Returns:
             What was done.  Where several shards take part, some may have refused:
@@ -92,12 +94,13 @@ class Writes:
                 be deleted has relationships.
             StaleSchemaError: nothing was done: the schema was changed.
             UnprocessableError, NotFoundError, TooLargeError: nothing was done.
+            PreconditionError: nothing was done: what was demanded does not hold.
             OutcomeUnknownError: it may or may not have been done.
         """
         if not changes:
             return Changed()
         wanted = want(graph, changes, self._ids(call))
-        sending = Sending(graph, call)
+        sending = Sending(graph, call, demand)
         for _ in range(ATTEMPTS_MAX):
             try:
                 return await self._attempt(sending, wanted, known or {})
