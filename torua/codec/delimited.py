@@ -8,7 +8,7 @@ reading goes on behind it.
 import csv
 from collections.abc import Iterator
 from io import StringIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -35,10 +35,21 @@ class Read(NamedTuple):
     trouble: str = ""
 
 
+class Rows(Protocol):
+    """A reader of one format."""
+
+    def feed(self, data: bytes) -> Iterator[Read]:
+        """Take what came, and yield the rows that are whole."""
+
+    def end(self) -> Iterator[Read]:
+        """Yield what is left at the end."""
+
+
 class Lines:
     """Cuts what comes into pieces that end with a line.
 
-    Invariants: `rest` has no line end; every byte is handed on once, in order.
+    Invariants: `rest` has no line end, and is no longer than a row may be; every byte
+    is handed on once, in order.
     """
 
     def __init__(self) -> None:
@@ -63,7 +74,7 @@ class Lines:
         end = data.rfind(b"\n") + 1
         if end == 0:
             self.rest += data
-            return b""
+            return self.end() if len(self.rest) > ROW_BYTES_MAX else b""
         found = self.rest + data[:end]
         self.rest = data[end:]
         return found

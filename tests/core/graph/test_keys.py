@@ -14,11 +14,13 @@ from torua.core.graph.keys import (
     NodeKey,
     SchemaKey,
     SweepKey,
+    edge_between,
     edge_key,
     edges_prefix,
     grave_key,
     is_graph_key,
     node_key,
+    node_keys,
     nodes_prefix,
     read_key,
     read_pk,
@@ -139,6 +141,18 @@ def test_relationships_of_a_node_stand_together(a: str, b: str, edge: bytes) -> 
     of_type = edges_prefix(MAIN_GRAPH, TEXT, b, KNOWS)
     assert theirs.startswith(of_type)
     assert node_key(MAIN_GRAPH, TEXT, a).startswith(nodes_prefix(MAIN_GRAPH, TEXT))
+
+
+@given(graphs, texts, numbers, st.binary(max_size=16))
+def test_keys_of_many_rows_are_those_of_each(
+    graph: Graph, text: str, number: int, edge: bytes
+) -> None:
+    """What spells a table's keys, or joins two of them, spells them alike."""
+    source = node_keys(graph, TEXT)(text)
+    target = node_keys(graph, NUMBER)(number)
+    assert source == node_key(graph, TEXT, text)
+    whole = edge_key(graph, KNOWS, (TEXT, text), (NUMBER, number), edge)
+    assert edge_between(KNOWS, source, target, edge) == whole
 
 
 def test_what_is_too_long_or_nothing_is_refused() -> None:

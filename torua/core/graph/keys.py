@@ -15,6 +15,7 @@ its node, or of its source node; the nodes of KEY_VALUE are where their keys are
 """
 
 import struct
+from collections.abc import Callable
 from uuid import UUID
 
 from msgspec import Struct
@@ -137,6 +138,37 @@ def edge_key(
             f"a relationship's id has up to {EDGE_ID_BYTES_MAX} bytes"
         )
     return edges_prefix(graph, *source, rel) + _end(*target) + edge_id
+
+
+def node_keys(graph: Graph, table: NodeTable) -> Callable[[Cell], bytes]:
+    """Return what spells where nodes of one table stand, for many of them.
+
+    Args:
+        graph: its graph.
+        table: the table.
+    """
+    prefix = nodes_prefix(graph, table)
+    type_ = column(table, table.primary_key).type
+
+    def spell(key: Cell) -> bytes:
+        """Spell where one stands."""
+        pk = spell_pk(type_, key)
+        return prefix + _LENGTH.pack(len(pk)) + pk
+
+    return spell
+
+
+def edge_between(rel: RelTable, source: bytes, target: bytes, edge_id: bytes) -> bytes:
+    """Spell where a relationship stands, by the keys of both its nodes.
+
+    Args:
+        rel: its table.
+        source: where the node stands that it goes from.
+        target: where the node stands that it goes to.
+        edge_id: tells it from others of its type between the same nodes.
+    """
+    begun = source[:1] + b"e" + source[2:] + _ID.pack(rel.table_id)
+    return begun + target[_HEAD_BYTES:] + edge_id
 
 
 def edges_prefix(

@@ -9,12 +9,12 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from torua.codec.delimited import CsvRows, JsonRows, Read
+from torua.codec.delimited import CsvRows, JsonRows, Read, Rows
 from torua.codec.rows import Row, spell_row
 from torua.core.graph.importing import CSV, Bad, Wanted
-from torua.core.graph.keys import edge_key, node_key
+from torua.core.graph.keys import edge_between, node_keys
 from torua.core.graph.layout import (
     Layout,
     Reader,
@@ -35,12 +35,19 @@ SECTION_ROWS = 4096
 SECTION_BYTES = 4 << 20
 """What a section may hold, so that a few of them are no burden."""
 
+ROW_COST = 400
+"""What a row takes besides its key and its texts, about."""
+
 ROW_BYTES_MAX = 8 << 20
 """What the graph engine takes as one row."""
 
 HEADERS_MAX = 64
 """How many different sets of names in JSON are remembered at once."""
 
+ENDS_MAX = 20_000
+"""How many keys of nodes are remembered, each as it is spelled."""
+
+_SIZED = (str, bytes, list, dict)
 _NUMBER = struct.Struct(">Q")
 
 
@@ -76,16 +83,6 @@ class Section(NamedTuple):
     last: int
     rows: list[Made]
     bad: list[Bad]
-
-
-class Rows(Protocol):
-    """A reader of one format."""
-
-    def feed(self, data: bytes) -> Iterator[Read]:
-        """Take what came, and yield the rows that are whole."""
-
-    def end(self) -> Iterator[Read]:
-        """Yield what is left at the end."""
 
 
 Maker = Callable[[int, int, Sequence[object]], Made]
@@ -274,7 +271,9 @@ class Cutter:
         """Take a row that is well; return the section that it completed, if it did."""
         self.number += 1
         self._rows.append(made)
-        self._size += 200 + len(made.key) + sum(map(_size, made.cells.values()))
+        self._size += ROW_COST + len(made.key)
+        for cell in made.cells.values():
+            self._size += len(cell) if isinstance(cell, _SIZED) else 0
         return self._full()
 
     def bad(self, line: int, detail: str) -> Section | None:
@@ -340,6 +339,7 @@ def _node_maker(
     """Return what makes nodes."""
     cells_of = _cells_maker(table, layout, reader, null)
     key_id = column(table, table.primary_key).column_id
+    key_of = node_keys(graph, table)
 
     def make(line: int, _number: int, fields: Sequence[object]) -> Made:
         """Make one.
@@ -350,7 +350,7 @@ def _node_maker(
             fields: what it has.
         """
         cells = cells_of(fields)
-        return Made(line, node_key(graph, table, cells.get(key_id)), b"", b"", cells)
+        return Made(line, key_of(cells.get(key_id)), b"", b"", cells)
 
     return make
 
@@ -372,8 +372,8 @@ def _edge_maker(
     source_at, target_at = layout.source, layout.target
     null = wanted.null if wanted.form == CSV else None
     cells_of = _cells_maker(table, layout, reader, null)
-    read_source = _key_reader(source_table, "from", reader, null)
-    read_target = _key_reader(target_table, "to", reader, null)
+    source_key = _key_reader(graph, source_table, "from", reader, null)
+    target_key = _key_reader(graph, target_table, "to", reader, null)
     run = blake2b(wanted.import_id.encode(), digest_size=8).digest()
 
     def make(line: int, number: int, fields: Sequence[object]) -> Made:
@@ -385,37 +385,40 @@ def _edge_maker(
             fields: what it has.
         """
         cells = cells_of(fields)
-        source, target = read_source(fields[source_at]), read_target(fields[target_at])
-        edge_id = run + _NUMBER.pack(number)
-        return Made(
-            line,
-            edge_key(
-                graph, table, (source_table, source), (target_table, target), edge_id
-            ),
-            node_key(graph, source_table, source),
-            node_key(graph, target_table, target),
-            cells,
-        )
+        source, target = source_key(fields[source_at]), target_key(fields[target_at])
+        key = edge_between(table, source, target, run + _NUMBER.pack(number))
+        return Made(line, key, source, target, cells)
 
     return make
 
 
 def _key_reader(
+    graph: Graph,
     table: NodeTable,
     what: str,
     reader: Callable[[Type, str], Reader],
     null: str | None,
-) -> Reader:
-    """Return what reads the key of a relationship's end."""
+) -> Callable[[object], bytes]:
+    """Return what reads the key of a relationship's end; it remembers the last."""
     read = reader(column(table, table.primary_key).type, what)
+    spell = node_keys(graph, table)
+    known: dict[object, bytes] = {}
 
-    def read_key(field: object) -> Cell:
-        """Read one."""
+    def key_of(field: object) -> bytes:
+        """Tell where the node stands."""
+        found = known.get(field) if isinstance(field, str) else None
+        if found is not None:
+            return found
         if field is None or field == null:
             raise UnprocessableError(f"{what}: the key of a node is missing")
-        return read(field)
+        if len(known) >= ENDS_MAX:
+            known.clear()
+        found = spell(read(field))
+        if isinstance(field, str):
+            known[field] = found
+        return found
 
-    return read_key
+    return key_of
 
 
 def _cells_maker(
@@ -462,8 +465,3 @@ def value_of(made: Made, born: int) -> bytes:
     if len(value) > ROW_BYTES_MAX:
         raise TooLargeError(f"a row has up to {ROW_BYTES_MAX} bytes")
     return value
-
-
-def _size(cell: Cell) -> int:
-    """Estimate how much memory a cell takes."""
-    return 50 + len(cell) if isinstance(cell, str | bytes | list | dict) else 32
