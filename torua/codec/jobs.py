@@ -1,5 +1,7 @@
 """Jobs and their answers as messages between a node and its query workers."""
 
+from msgspec import Struct
+
 from torua.codec.messages import spell_message
 from torua.codec.plain import plain, shape
 from torua.core.graph.jobs import Finished, Job
@@ -44,34 +46,47 @@ def read_job(header: object, blobs: list[bytes]) -> tuple[Job, float]:
     raise ProtocolError("not a job")
 
 
-def spell_finished(finished: Finished, rss: int) -> list[bytes]:
+class Report(Struct, frozen=True):
+    """What a worker says of itself with each answer.
+
+    Attributes:
+        rss: its memory, in bytes.
+        last: it does no further job, and ends.
+    """
+
+    rss: int
+    last: bool = False
+
+
+def spell_finished(finished: Finished, report: Report) -> list[bytes]:
     """Spell what a job came to.
 
     Args:
         finished: its body is not copied.
-        rss: the worker's memory after it, in bytes.
+        report: of the worker.
     """
     header = plain(finished)
     assert isinstance(header, dict), "a struct is a map"
     header["body"] = b""
-    return spell_message({"finished": header, "rss": rss}, [finished.body])
+    header = {"finished": header, "report": plain(report)}
+    return spell_message(header, [finished.body])
 
 
-def spell_failed(error: ToruaError, rss: int) -> list[bytes]:
+def spell_failed(error: ToruaError, report: Report) -> list[bytes]:
     """Spell why a job came to nothing.
 
     Args:
         error: for whoever asked.
-        rss: the worker's memory after it, in bytes.
+        report: of the worker.
     """
     failed = [error.code, error.detail, error.members]
-    return spell_message({"failed": failed, "rss": rss})
+    return spell_message({"failed": failed, "report": plain(report)})
 
 
 def read_answer(
     header: object, blobs: list[bytes]
-) -> tuple[Finished | ToruaError, int]:
-    """Read a job's outcome, and the worker's memory after it.
+) -> tuple[Finished | ToruaError, Report]:
+    """Read a job's outcome, and what the worker says of itself.
 
     Args:
         header: of the message.
@@ -81,9 +96,9 @@ def read_answer(
         ProtocolError: it is none.
     """
     match header, blobs:
-        case {"finished": dict(finished), "rss": int(rss)}, [body]:
+        case {"finished": dict(finished), "report": report}, [body]:
             finished["body"] = body
-            return shape(finished, Finished), rss
-        case {"failed": [str(code), str(detail), dict(members)], "rss": int(rss)}, []:
-            return from_wire(code, detail, members), rss
+            return shape(finished, Finished), shape(report, Report)
+        case {"failed": [str(code), str(detail), dict(members)], "report": report}, []:
+            return from_wire(code, detail, members), shape(report, Report)
     raise ProtocolError("not an answer")
