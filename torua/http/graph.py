@@ -61,7 +61,7 @@ class EntryHandlers:
         read, served = await self._entries.node(graph, spot, call)
         if read is None:
             raise NotFoundError(f"there is no {_what(spot)}", shard=served.shard)
-        key = _shown_key(spot)
+        key = shown_key(spot)
         shown = {"table": spot.table.name, "key": key}
         return _row(ask, spot.table, shown, read, served, conditions)
 
@@ -128,8 +128,8 @@ class EntryHandlers:
             raise NotFoundError(f"there is no {what}", shard=served.shard)
         shown = {
             "table": spot.rel.name,
-            "from": {"table": spot.source.table.name, "key": _shown_key(spot.source)},
-            "to": {"table": spot.target.table.name, "key": _shown_key(spot.target)},
+            "from": {"table": spot.source.table.name, "key": shown_key(spot.source)},
+            "to": {"table": spot.target.table.name, "key": shown_key(spot.target)},
             "id": read.edge_id.hex(),
         }
         return _row(ask, spot.rel, shown, read, served, conditions)
@@ -305,14 +305,14 @@ def _cells(
     return cells
 
 
-def _shown_key(spot: NodeSpot) -> object:
+def shown_key(spot: NodeSpot) -> object:
     """Show a node's key."""
     return show(column(spot.table, spot.table.primary_key).type, spot.key)
 
 
 def _what(spot: NodeSpot) -> str:
     """Name a node for people."""
-    return f"{spot.table.name} {_shown_key(spot)!r}"
+    return f"{spot.table.name} {shown_key(spot)!r}"
 
 
 def _row(  # noqa: PLR0913, PLR0917
