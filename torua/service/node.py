@@ -38,6 +38,7 @@ from torua.net.peers import Identity, Peers
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
+from torua.node.graph.store import GraphStore
 from torua.node.logs import make_observer
 from torua.node.looks import Looks
 from torua.node.membership import MembershipService, Settings
@@ -46,6 +47,7 @@ from torua.node.overview import Cluster
 from torua.node.router import Router
 from torua.node.shards import Shards
 from torua.node.threads import WorkerThread
+from torua.service.graphs import GraphParts, Grounds
 from torua.storage.files import DiskFiles
 from torua.storage.identity import KeptIdentity, begin_life, begin_votes
 from torua.storage.lock import DataDirLock
@@ -261,6 +263,9 @@ class Node(Service):
             self._registry,
             on_sync=self._membership.stalled,
         )
+        self._store = GraphStore(
+            reactor, self._coordinator.state.settings.engine, self._registry
+        )
         self._shards = Shards(
             reactor,
             (kept.node_id, kept.boot_epoch),
@@ -272,8 +277,21 @@ class Node(Service):
             wall_ns=time.time_ns,
             random=SystemRandom(),
             registry=self._registry,
+            graphs=self._store,
         )
-        self._assemble_edge(Looks(reactor, self._shards, commit))
+        looks = Looks(reactor, self._shards, commit)
+        grounds = Grounds(
+            reactor,
+            kept.node_id,
+            kept.name,
+            config.data_dir,
+            self._coordinator,
+            self._membership,
+            self._peers,
+            self._registry,
+        )
+        self._graphs = GraphParts(grounds, self._shards, looks, self._store)
+        self._assemble_edge(looks)
 
     def _assemble_edge(self, looks: Looks) -> None:
         """Make what answers clients and other nodes.
@@ -290,6 +308,7 @@ class Node(Service):
             reactor,
             is_live=self._is_live,
             random=SystemRandom(),
+            graphs=self._graphs.reads,
         )
         overview = Cluster(
             kept.node_id,
@@ -317,7 +336,12 @@ class Node(Service):
             fresh_id=lambda: uuid.uuid4().hex,
         )
         parts = (router, overview, feeds, operations, self._registry)
-        self._site = make_site(*parts, node_name=kept.name, reactor=reactor)
+        self._site = make_site(
+            *parts,
+            node_name=kept.name,
+            reactor=reactor,
+            graph_routes=self._graphs.routes(router),
+        )
 
     def _is_live(self, node_id: NodeId) -> bool:
         """Tell whether membership believes a node alive."""
@@ -419,6 +443,7 @@ class Node(Service):
         await self._shards.leave()
         await stopped(self._http_port)
         await self._site.drain()
+        await self._graphs.stop()
         await self._shards.stop()
         await self._membership.leave()
         await self._coordinator.stop()

@@ -1,0 +1,158 @@
+"""What graphs need of a node: schemas, engines, workers, and what runs statements.
+
+It is made in two steps, since the router answers other nodes' errands with the engines
+here, and everything that reads or writes rows goes by the router.
+"""
+
+import os
+import time
+import uuid
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+from msgspec import Struct
+from prometheus_client import CollectorRegistry
+
+from torua.core.cypher.planner import plan
+from torua.core.ids import NodeId
+from torua.http import cypher, graphs, imports, tasks
+from torua.http.routes import Route
+from torua.net.peers import Peers
+from torua.node.coordinator import CoordinatorService
+from torua.node.graph.budget import Budget
+from torua.node.graph.catalog import Catalog
+from torua.node.graph.imports import Imports
+from torua.node.graph.incoming import IncomingFinder
+from torua.node.graph.keeper import Keeper
+from torua.node.graph.plans import Plans
+from torua.node.graph.pool import QueryPool
+from torua.node.graph.queries import Queries
+from torua.node.graph.reads import Reads
+from torua.node.graph.schemas import Schemas
+from torua.node.graph.store import GraphStore
+from torua.node.graph.writes import Writes
+from torua.node.looks import Looks
+from torua.node.membership import MembershipService
+from torua.node.router import Router
+from torua.node.shards import Shards
+from torua.node.tasks import Tasks
+from torua.node.threads import WorkerThread
+
+
+class Grounds(Struct, frozen=True):
+    """What a node has before it has graphs.
+
+    Attributes:
+        reactor: the reactor.
+        me: this node.
+        name: as people call it.
+        data_dir: where it keeps what it keeps.
+        coordinator: the cluster state, and the way to change it.
+        membership: the other nodes.
+        peers: the way to them.
+        registry: of its metrics.
+    """
+
+    reactor: Any
+    me: NodeId
+    name: str
+    data_dir: Path
+    coordinator: CoordinatorService
+    membership: MembershipService
+    peers: Peers
+    registry: CollectorRegistry
+
+
+class GraphParts:
+    """The parts that graphs need, and the order in which they stop.
+
+    Invariants: no process is started before somebody asks for a graph; nothing is
+    left running once `stop` is over.
+
+    Attributes:
+        reads: answers the errands of other nodes.
+    """
+
+    def __init__(
+        self, grounds: Grounds, shards: Shards, looks: Looks, store: GraphStore
+    ) -> None:
+        """Make what the router needs.
+
+        Args:
+            grounds: what the node has.
+            shards: the copies that this node leads.
+            looks: all copies of this node.
+            store: their engines.
+        """
+        self._grounds = grounds
+        self._store = store
+        reactor, coordinator = grounds.reactor, grounds.coordinator
+        self._schemas = Schemas(reactor, coordinator)
+        self._keeper = Keeper(reactor, grounds.me, coordinator, shards)
+        self.reads = Reads(store, self._schemas, looks)
+        engine = coordinator.state.settings.engine
+        self._pool = QueryPool(reactor, engine, grounds.registry)
+        self._thread = WorkerThread(reactor, "imports")
+
+    def routes(self, router: Router) -> tuple[Route, ...]:
+        """Make what runs statements, and list what serves it.
+
+        Args:
+            router: the way to all shards.
+        """
+        grounds = self._grounds
+        reactor, name = grounds.reactor, grounds.name
+        budget = Budget()
+        finder = IncomingFinder(reactor, router, budget)
+        writes = Writes(router, finder, reactor, os.urandom)
+        queries = Queries(
+            reactor,
+            router,
+            self._schemas,
+            self._pool,
+            writes,
+            plans=Plans(plan),
+            budget=budget,
+            random=SystemRandom(),
+            registry=grounds.registry,
+        )
+        told = Tasks(
+            grounds.me,
+            name,
+            grounds.membership,
+            grounds.peers,
+            reactor,
+            wall_s=time.time,
+            fresh_id=fresh_id,
+        )
+        imported = Imports(
+            self._schemas,
+            grounds.coordinator,
+            router,
+            told,
+            reactor,
+            worker=self._thread,
+            spools=grounds.data_dir / "spools",
+            random=SystemRandom(),
+            fresh_id=fresh_id,
+            registry=grounds.registry,
+        )
+        return (
+            *cypher.routes(queries, name),
+            *graphs.routes(Catalog(reactor, self._schemas, router)),
+            *imports.routes(imported),
+            *tasks.routes(told),
+        )
+
+    async def stop(self) -> None:
+        """End all workers; whoever waits for one is told so."""
+        self._keeper.stop()
+        await self._pool.stop()
+        await self._store.stop()
+        self._thread.stop()
+
+
+def fresh_id() -> str:
+    """Make an id that is used once."""
+    return uuid.uuid4().hex
