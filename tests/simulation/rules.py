@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from tests.simulation.coordination_rules import demand
 from tests.simulation.disk import CopyDisk, View
+from tests.simulation.grouping import written_apart
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Entry, Operation, Outcome, keys_of
 from torua.core.records import KvDelete, Record
@@ -49,6 +50,8 @@ class Truth(Struct):
         if record.answered is not None:
             known = self.answers.setdefault(record.answered.key, record.seq)
             demand(known == record.seq, "R11", record.answered.key, known, record.seq)
+        changes = ((e.key, isinstance(e, KvDelete)) for e in record.effects)
+        demand(written_apart(changes) is None, "R1", "a part of a group", record)
         self.records.append(record)
         self.view.apply(record)
         self.digests.append(self.view.digest)
