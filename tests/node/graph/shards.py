@@ -24,6 +24,7 @@ from torua.core.graph.schema import (
     Placement,
     RelTable,
     column,
+    node_table,
     node_table_by_id,
     table_by_id,
 )
@@ -122,10 +123,24 @@ class FakeShards:
         for shard in self.shards:
             shard.do((Put(schema_key(graph.graph_id), value, ""),))
 
+    def slow(self, random: Random) -> None:
+        """Take some time from now on."""
+        self._random = random
+
+    def home(self, graph: Graph, table: str, key: Cell) -> int:
+        """Return the shard of a node.
+
+        Args:
+            graph: its graph.
+            table: its table's name.
+            key: its primary key.
+        """
+        return self.shard_of_key(node_key(graph, node_table(graph, table), key))
+
     async def _way(self) -> None:
         """Take some time."""
         if self._random is not None:
-            await deferLater(self._clock, self._random.randrange(1, 9))
+            await deferLater(self._clock, self._random.randrange(1, 9) / 1000)
 
     def shard_of_key(self, key: bytes) -> ShardId:
         """Return the shard of a key."""
@@ -333,5 +348,5 @@ def settle(clock: Clock) -> None:
     for _ in range(100_000):
         if not clock.getDelayedCalls():
             return
-        clock.advance(1)
+        clock.advance(0.001)
     raise AssertionError("it does not end")

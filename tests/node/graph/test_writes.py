@@ -375,7 +375,7 @@ def together(
         )
 
     for index in range(len(statements)):
-        world.clock.callLater(random.randrange(30), begin, index)
+        world.clock.callLater(random.randrange(30) / 1000, begin, index)
     settle(world.clock)
     return [results[index] for index in range(len(statements))]
 

@@ -26,6 +26,7 @@ from torua.errors import (
     StaleSchemaError,
     TooLargeError,
     ToruaError,
+    UnavailableError,
     from_wire,
 )
 from torua.node.graph.bundles import (
@@ -44,6 +45,11 @@ from torua.node.graph.lookup import Store, together
 
 SCHEMA_PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 """How long a shard is waited for that has not heard of a schema yet."""
+
+
+WRITE_S_MAX = 60.0
+"""How long after its rows were looked up a statement may still write; a grave stands
+for longer (`torua.node.graph.graves`)."""
 
 
 class LookAgainError(ConflictError):
@@ -75,11 +81,14 @@ class Sending(Struct, frozen=True):
         graph: the schema that they were planned with.
         call: who asks.
         demand: what must hold besides, of a statement that is one group.
+        until_s: when its time is up, by the reactor's clock; None: `WRITE_S_MAX` from
+            when it is sent.
     """
 
     graph: Graph
     call: Call
     demand: Demand | None = None
+    until_s: float | None = None
 
     @property
     def pins(self) -> tuple[Pin, ...]:
@@ -88,7 +97,7 @@ class Sending(Struct, frozen=True):
         schema = Pin(schema_check(self.graph), why)
         return (schema,) if self.demand is None else (schema, self.demand.pin)
 
-    def promised(self, group: Group, attempt: int) -> Call:
+    def promised(self, group: Group, attempt: int, left_s: float) -> Call:
         """Return the call for one group; each has a promise of its own.
 
         So a statement that is run anew is judged anew where it comes to another group,
@@ -97,10 +106,11 @@ class Sending(Struct, frozen=True):
         Args:
             group: what is to be done.
             attempt: how often it was refused for want of a schema.
+            left_s: how long it may take.
         """
         call = Call(
             self.call.request_id,
-            self.call.timeout_s,
+            left_s,
             traceparent=self.call.traceparent,
         )
         promise = self.call.idempotency
@@ -150,6 +160,9 @@ class Sender:
             ToruaError: as the only shard refused it; nothing was done, or that is not
                 known.
         """
+        if sending.until_s is None:
+            until_s = self._clock.seconds() + self.allowed_s(sending.call)
+            sending = structs.replace(sending, until_s=until_s)
         single = sending.graph.placement is Placement.SINGLE
         births: dict[bytes, int] = {}
         parts: list[Part] = []
@@ -162,6 +175,11 @@ class Sender:
             if any(part.failure for part in parts):
                 break
         return _verdict(parts)
+
+    @staticmethod
+    def allowed_s(call: Call) -> float:
+        """Return how long a statement may take to write what it looked up."""
+        return min(call.timeout_s, WRITE_S_MAX)
 
     async def _phase(
         self,
@@ -201,7 +219,10 @@ class Sender:
     ) -> tuple[int, Token | None]:
         """Do one group; wait for a schema that its shard has not got yet."""
         for again in range(len(SCHEMA_PAUSES_S) + 1):
-            call = sending.promised(packed.group, again)
+            left_s = (sending.until_s or 0.0) - self._clock.seconds()
+            if left_s <= 0:
+                raise UnavailableError("there was no time left for it")
+            call = sending.promised(packed.group, again, left_s)
             outcomes, token = await self._store.act(packed.shard, (packed.group,), call)
             (outcome,) = outcomes
             if outcome.error is None:

@@ -61,6 +61,7 @@ class Writes:
             clock: the reactor.
             entropy: makes random bytes, for ids of relationships.
         """
+        self._clock = clock
         self._store = store
         self._lookup = Lookup(store)
         self._removal = Removal(store, finder)
@@ -100,7 +101,8 @@ class Writes:
         if not changes:
             return Changed()
         wanted = want(graph, changes, self._ids(call))
-        sending = Sending(graph, call, demand)
+        until_s = self._clock.seconds() + Sender.allowed_s(call)
+        sending = Sending(graph, call, demand, until_s)
         for _ in range(ATTEMPTS_MAX):
             try:
                 return await self._attempt(sending, wanted, known or {})
