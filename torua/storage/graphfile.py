@@ -1,7 +1,7 @@
 """One graph of one shard copy, as the engine's file, with what that knows of itself.
 
     graph-<id>.<engine>            the database; beside it the engine's own WAL
-    graph-<id>.<engine>.building   one that is not finished
+    new-graph-<id>.<engine>        one that is not finished
 
 In the database stands one row of `State`, written in every transaction that changes
 anything else.  A file that has none, or of another kind, is built anew.

@@ -20,9 +20,6 @@ from torua.storage.exchange import key_type
 from torua.storage.kuzu import GHOST, end_types
 from torua.storage.mapreader import Change, Entry
 
-KEY_VALUE_BYTES_MAX = 1 << 20
-"""A larger value stands as NULL in `KEY_VALUE`, beside its size."""
-
 Pair = tuple[int, int, int]
 """Ids of a relationship table, and of the node tables that it goes from and to."""
 
@@ -84,8 +81,9 @@ class Rows:
         self._node_types = {t.table_id: key_type(t) for t in graph.nodes}
         self._pairs = {(t.table_id, *pair) for t in graph.rels for pair in t.pairs}
 
-    def __len__(self) -> int:
-        """Count the rows."""
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
         nodes = sum(len(found) for found in self.nodes.values())
         return nodes + sum(len(found) for found in self.edges.values())
 
@@ -144,11 +142,10 @@ class Rows:
             return
         key = entry.key.decode()
         node = Node(key, None)
-        if entry.value is not None:
-            small = len(entry.value) <= KEY_VALUE_BYTES_MAX
-            version, value = entry.version or 0, entry.value if small else None
-            kind = entry.content_type
-            values: tuple[Cell, ...] = (key, value, kind, version, entry.size)
+        if entry.version is not None:
+            version, value = entry.version, entry.value
+            kind, size = entry.content_type, entry.size
+            values: tuple[Cell, ...] = (key, value, kind, version, size)
             node = Node(key, dict(enumerate(values)), version, version)
         self.nodes.setdefault(schema.KEY_VALUE_TABLE.table_id, {})[entry.key] = node
 

@@ -18,12 +18,19 @@ from torua.storage.journal import Begun
 GROUP_ROWS = 1000
 """So many changes are taken up at once; more makes each no cheaper."""
 
-_CHANGES = """SELECT j.key, j.seq, j.created, e.version, e.value, e.content_type,
-    e.size FROM (SELECT key, seq, created FROM journal WHERE seq > ? AND seq <= ?) j
-    LEFT JOIN entries e ON e.key = j.key ORDER BY j.seq"""
+VALUE_BYTES_MAX = 1 << 20
+"""A larger value of a user's key is not read."""
+
+_VALUE = (
+    f"CASE WHEN size > {VALUE_BYTES_MAX} AND {{key}} < x'FF' THEN NULL ELSE value END"
+)
+_CHANGES = f"""SELECT j.key, j.created, e.version, {_VALUE.format(key="j.key")},
+    e.content_type, e.size FROM
+    (SELECT key, seq, created FROM journal WHERE seq > ? AND seq <= ?) j
+    LEFT JOIN entries e ON e.key = j.key ORDER BY j.seq"""  # noqa: S608
 _BOUND = "SELECT seq FROM journal WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?"
-_PAGE = """SELECT key, version, value, content_type, size FROM entries
-    WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"""
+_PAGE = f"""SELECT key, version, {_VALUE.format(key="key")}, content_type, size
+    FROM entries WHERE key >= ? AND key < ? ORDER BY key LIMIT ?"""  # noqa: S608
 _SCHEMA = "SELECT value FROM entries WHERE key = ?"
 _ANY = "SELECT 1 FROM entries WHERE key >= ? AND key < ? LIMIT 1"
 _BUSY_TIMEOUT_S = 30.0
@@ -36,7 +43,7 @@ class Change(NamedTuple):
         key: which.
         created: the record that made it, if nobody had it before that; else 0.
         version: of its entry; None where that is gone.
-        value: likewise.
+        value: likewise; None for a user's key also where it is too large.
         content_type: likewise.
         size: likewise.
     """
@@ -54,7 +61,7 @@ class Entry(NamedTuple):
 
     key: bytes
     version: int
-    value: bytes
+    value: bytes | None
     content_type: str
     size: int
 
@@ -138,26 +145,23 @@ class MapReader:
             if after >= 0:
                 more = execute(_BOUND, (after, limit)).fetchone()
                 bound = self._through(execute, after, more[0]) if more else applied
-                changes = [
-                    Change(key, *rest)
-                    for key, _, *rest in execute(_CHANGES, (after, bound))
-                ]
+                changes = [Change(*row) for row in execute(_CHANGES, (after, bound))]
         begun = Begun(*found) if found else Begun()
         return Look(
             bound, applied, begun, schema[0] if schema else None, graves, changes
         )
 
-    def pages(self, prefix: bytes, limit: int) -> Iterator[list[Entry]]:
-        """Read all entries whose keys begin alike, each page as it is when it is read.
+    def pages(self, start: bytes, end: bytes, limit: int) -> Iterator[list[Entry]]:
+        """Read all entries within bounds, each page as it is when it is read.
 
         Args:
-            prefix: what they begin with.
+            start: the first key that there could be.
+            end: what all keys are less than.
             limit: the most in a page.
 
         Raises:
             UnavailableError: the map cannot be read.
         """
-        start, end = prefix, after(prefix)
         while True:
             with self._transaction() as execute:
                 page = [Entry(*row) for row in execute(_PAGE, (start, end, limit))]
