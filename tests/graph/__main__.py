@@ -4,10 +4,12 @@ import argparse
 import sys
 import time
 
-from tests.graph import shuffled
+from tests.graph.play import Subjects
+from tests.graph.shards import FourShards
+from tests.graph.shuffled import Shuffled
 from tests.graph.theatre import perform
 
-SUBJECTS = {"engine": shuffled.Shuffled}
+SUBJECTS: dict[str, Subjects] = {"shards": FourShards, "engine": Shuffled}
 
 
 def main() -> int:
@@ -19,7 +21,7 @@ def main() -> int:
     parser.add_argument("--statements", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1, help="of the first play")
     parser.add_argument("--length", type=int, default=50, help="statements of a play")
-    parser.add_argument("--subject", choices=SUBJECTS, default="engine")
+    parser.add_argument("--subject", choices=SUBJECTS, default="shards")
     options = parser.parse_args()
     plays = -(-options.statements // options.length)
     began = time.monotonic()

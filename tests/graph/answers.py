@@ -14,6 +14,10 @@ INTERNAL = ("_id", "_src", "_dst", "_ID", "_SRC", "_DST")
 """What the engine numbers by itself: no two databases agree on it."""
 
 
+RENAMED = {"_LABEL": "_label", "_NODES": "nodes", "_RELS": "rels"}
+"""What the engine calls otherwise than we do."""
+
+
 class Answer(Struct, frozen=True):
     """What a statement gave.
 
@@ -50,7 +54,11 @@ def plain(value: object) -> object:
     """
     match value:
         case dict():
-            kept = {name: each for name, each in value.items() if name not in INTERNAL}
+            kept = {
+                RENAMED.get(name, name): each
+                for name, each in value.items()
+                if name not in INTERNAL
+            }
             made: object = (
                 "{",
                 *((name, plain(each)) for name, each in sorted(kept.items())),

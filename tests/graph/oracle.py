@@ -29,6 +29,13 @@ class Shape(Struct, frozen=True):
     rels: dict[tuple[str, str, str], tuple[str, ...]]
 
 
+KEY_VALUE = (
+    "CREATE NODE TABLE KeyValue(key STRING PRIMARY KEY, value BLOB,"
+    " content_type STRING, version INT64, size INT64)"
+)
+"""It is in every main graph, and so among the properties of nodes of any label."""
+
+
 class Oracle:
     """One database in memory.
 
@@ -40,7 +47,7 @@ class Oracle:
         self._shape = shape
         self._engine = Engine(None, Limits(POOL_BYTES, 1 << 34, 1))
         self._session = self._engine.session()
-        for statement in shape.ddl:
+        for statement in (KEY_VALUE, *shape.ddl):
             self._session.do(statement)
 
     def load(

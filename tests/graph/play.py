@@ -20,6 +20,7 @@ from tests.graph.reading import read
 from tests.graph.statements import Statement
 from tests.graph.world import Content
 from tests.graph.writing import write
+from torua.core.ids import ShardId
 
 WRITES_PERCENT = 40
 SHRINKING = 60
@@ -34,6 +35,9 @@ class Subject(Protocol):
 
     def state(self) -> State:
         """Return all that it holds, as `Oracle.state` does."""
+
+    def verify(self) -> list[ShardId]:
+        """List the shards whose engine is not what the map says."""
 
     def close(self) -> None:
         """Let go of what it holds."""
@@ -179,6 +183,8 @@ def _differences(
         for place, step in enumerate(steps):
             statement = step.statement()
             text = compared(statement, oracle, subject, counts, told)
+            if not text and place == len(steps) - 1 and (wrong := subject.verify()):
+                text = f"engines differ from their maps: shards {wrong}"
             if text:
                 yield place, text
     finally:

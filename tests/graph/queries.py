@@ -57,7 +57,7 @@ SCANS = (
     ),
     Query(
         "whole nodes",
-        SCATTER,
+        GATHER,
         "MATCH (c:TagClass) RETURN c",
     ),
     Query(
@@ -271,7 +271,7 @@ CLAUSES = (
         "collected list",
         FRONTIER,
         "MATCH (p:Person {id: 933})-[:knows]-(f:Person) WITH f ORDER BY f.id LIMIT 9"
-        " RETURN collect(f.firstName) AS friends",
+        " RETURN list_sort(collect(f.firstName)) AS friends",
     ),
     Query(
         "functions of text",

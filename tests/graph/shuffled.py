@@ -7,6 +7,7 @@ from tests.graph.answers import Answer
 from tests.graph.oracle import Oracle, Shape, State
 from tests.graph.statements import Statement
 from tests.graph.world import Content
+from torua.core.ids import ShardId
 
 T = TypeVar("T")
 
@@ -37,6 +38,10 @@ class Shuffled:
     def state(self) -> State:
         """Return all that it holds."""
         return self._oracle.state()
+
+    def verify(self) -> list[ShardId]:
+        """Find nothing: it follows nobody."""
+        return []
 
     def close(self) -> None:
         """Close it."""
