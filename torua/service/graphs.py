@@ -16,12 +16,14 @@ from prometheus_client import CollectorRegistry
 
 from torua.core.cypher.planner import plan
 from torua.core.ids import NodeId
-from torua.http import cypher, graphs, imports, tasks
+from torua.http import cypher, graph, graphs, imports, tasks, walks
 from torua.http.routes import Route
 from torua.net.peers import Peers
 from torua.node.coordinator import CoordinatorService
 from torua.node.graph.budget import Budget
 from torua.node.graph.catalog import Catalog
+from torua.node.graph.entries import Entries
+from torua.node.graph.graves import Graves
 from torua.node.graph.imports import Imports
 from torua.node.graph.incoming import IncomingFinder
 from torua.node.graph.keeper import Keeper
@@ -94,6 +96,7 @@ class GraphParts:
         engine = coordinator.state.settings.engine
         self._pool = QueryPool(reactor, engine, grounds.registry)
         self._thread = WorkerThread(reactor, "imports")
+        self._graves: Graves | None = None
 
     def routes(self, router: Router) -> tuple[Route, ...]:
         """Make what runs statements, and list what serves it.
@@ -106,6 +109,15 @@ class GraphParts:
         budget = Budget()
         finder = IncomingFinder(reactor, router, budget)
         writes = Writes(router, finder, reactor, os.urandom)
+        self._graves = Graves(
+            reactor,
+            grounds.me,
+            grounds.coordinator,
+            store=router,
+            finder=finder,
+            registry=grounds.registry,
+        )
+        entries = Entries(router, self._schemas, writes, name)
         queries = Queries(
             reactor,
             router,
@@ -140,6 +152,8 @@ class GraphParts:
         )
         return (
             *cypher.routes(queries, name),
+            *graph.routes(entries),
+            *walks.routes(entries, queries, name),
             *graphs.routes(Catalog(reactor, self._schemas, router)),
             *imports.routes(imported),
             *tasks.routes(told),
@@ -148,6 +162,8 @@ class GraphParts:
     async def stop(self) -> None:
         """End all workers; whoever waits for one is told so."""
         self._keeper.stop()
+        if self._graves is not None:
+            self._graves.stop()
         await self._pool.stop()
         await self._store.stop()
         self._thread.stop()
