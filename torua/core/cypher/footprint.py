@@ -128,9 +128,15 @@ class Footprint:
         return None if columns is None else tuple(sorted(columns))
 
     def pair_columns(self, pair: Pair) -> tuple[str, ...] | None:
-        """Return what is touched of a pair: sorted names, or None for all."""
+        """Return what is touched of a pair: sorted names, or None for all.
+
+        It is one at least, where there is one, for the engine can't copy rows of
+        which it is given no column.
+        """
         columns = self.pairs[pair]
-        return None if columns is None else tuple(sorted(columns))
+        if columns is None:
+            return None
+        return tuple(sorted(columns)) or self.tables.columns(pair[0])[:1]
 
     def _where(self, name: str) -> str:
         """Return what all nodes that are touched of a table have in common."""

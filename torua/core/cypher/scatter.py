@@ -51,7 +51,7 @@ TOKENS_MAX = 500
 SAFE = words(
     "ABS CEIL FLOOR ROUND SIGN LOWER UPPER TOLOWER TOUPPER LCASE UCASE TRIM LTRIM RTRIM"
     " SIZE LEFT RIGHT SUBSTRING SUBSTR STARTS_WITH ENDS_WITH CONTAINS PREFIX SUFFIX"
-    " COALESCE IFNULL NULLIF GREATEST LEAST CONCAT"
+    " COALESCE IFNULL NULLIF GREATEST LEAST CONCAT REVERSE"
 )
 """Functions that take time and room in proportion to their arguments."""
 
@@ -284,7 +284,7 @@ def _check(
 
 def _check_mention(footprint: Footprint, shape: _Shape, place: int) -> None:
     """Refuse a mention of a variable that is not of one property, or of count(v)."""
-    token, dot, name = footprint.tokens[place : place + 3]
+    token, dot = footprint.tokens[place], footprint.tokens[place + 1]
     path = shape.match.paths[0]
     variables = {node.variable for node in path.nodes}
     variables |= {rel.variable for rel in path.rels}
@@ -295,6 +295,7 @@ def _check_mention(footprint: Footprint, shape: _Shape, place: int) -> None:
         return
     if _is_counted(footprint.tokens, place):
         return
+    name = footprint.tokens[place + 2] if dot.word == "." else dot
     if dot.word != "." or not name.is_name:
         raise _Unfit(f"all of {token.name} is wanted")
     if variable == shape.far and name.name.lower() != shape.key:

@@ -78,6 +78,10 @@ class Tables:
         named = table if isinstance(table, str) else table[0]
         return self._columns[named].get(name.lower())
 
+    def columns(self, table: str) -> tuple[str, ...]:
+        """Return the names of a table's columns, in order."""
+        return tuple(self._columns[table].values())
+
     def key(self, table: str) -> str:
         """Return the name of a node table's primary key."""
         return self._nodes[table.lower()].primary_key

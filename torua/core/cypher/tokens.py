@@ -5,7 +5,8 @@ decided on these tokens and done by the engine, so the two must never disagree o
 a token, a string or a comment ends.  Wherever lexers are known to differ (``''`` inside
 a string, ``007``, a name that touches a number, exotic dashes, spaces and currency
 signs, NUL), the text is refused, with its position; `without_comments` gives
-the engine a text in which no comment is left to disagree on.
+the engine a text in which no comment is left to disagree on (its own lexer does not see
+the end of ``/***/``).
 
 Names are compared without regard to case, as the engine does: use `Token.word`.
 """
@@ -75,7 +76,7 @@ _PATTERN = re.compile(
     r"""
     (?P<space>   [ \t\n\v\f\r\x1c-\x1f\u00a0\u2000-\u200a\u2028\u2029]+
                | [\u202f\u205f\u3000]+
-               | /\*(?:[^*]|\*[^/])*\*/ | //[^\r\n]*(?:\r?\n|\r?\Z) )
+               | /\*.*?\*/ | //[^\r\n]*(?:\r?\n|\r?\Z) )
   | (?P<name>    [^\W\d][\w$]* )
   | (?P<quoted>  `(?:[^`]|``)+` )
   | (?P<string>  '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" )
@@ -154,7 +155,7 @@ def without_comments(text: str, tokens: list[Token]) -> str:
         if token.word == ";" or token.kind is TokenKind.END:
             break
         gap = text[place : token.start]
-        parts.append(" " if "/" in gap and parts else gap)
+        parts.append(" " if "/" in gap else gap)
         parts.append(token.text)
         place = token.end
     return "".join(parts).strip()
