@@ -292,3 +292,14 @@ def test_a_write_to_rows_gathered_in_part_is_refused(queries: Queries) -> None:
     city = nodes("City", {"id": [1]}, {"id": pa.int64()})
     with pytest.raises(UnprocessableError, match="not all columns"):
         run(queries, "CREATE (:City {id: 2})", (city,), write=True)
+
+
+@pytest.mark.parametrize("count", [5, 2000, 2001, 5000])
+def test_rows_are_numbered_as_they_come(queries: Queries, count: int) -> None:
+    """What names rows by their places depends on it."""
+    numbers = [(at * 7919) % 10007 for at in range(count)]
+    columns: dict[str, Any] = {"id": numbers, "name": [str(n) for n in numbers]}
+    city = nodes("City", columns, {"id": pa.int64(), "name": pa.string()})
+    text = "MATCH (c:City) RETURN offset(id(c)) AS o, c.id ORDER BY o"
+    found = json.loads(run(queries, text, (city,)).body)
+    assert found == [list(row) for row in enumerate(numbers)]

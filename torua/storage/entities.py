@@ -28,14 +28,18 @@ class Entities:
     Performance: the first look at a table reads its keys whole.
     """
 
-    def __init__(self, engine: Engine, graph: Graph, tables: Tables) -> None:
+    def __init__(
+        self, engine: Engine, graph: Graph, tables: Tables, written: bool
+    ) -> None:
         """Look at an engine.
 
         Args:
             engine: in which the statement was run.
             graph: its schema.
             tables: what was copied into it, in that order.
+            written: the statement may have changed it.
         """
+        self._written = written
         self._engine = engine
         self._graph = graph
         self._tables = tables
@@ -74,7 +78,7 @@ class Entities:
             return {"_label": label, "_id": self.edge_id(place)}
         if number not in self._keys:
             key = next(n.primary_key for n in self._graph.nodes if n.name == label)
-            self._keys[number] = self._read((label, None), f"n.{quote(key)}")
+            self._keys[number] = self._read((label, None), key, f"n.{quote(key)}")
         return {"_label": label, "_key": self._keys[number].get(offset)}
 
     def edge_id(self, place: Place) -> str | None:
@@ -101,7 +105,7 @@ class Entities:
         number, offset = place
         if (number, column) not in self._spans:
             value = f"CAST(n.{quote(column)} AS STRING)"
-            self._spans[number, column] = self._read(self._name(number), value)
+            self._spans[number, column] = self._read(self._name(number), column, value)
         found: str | None = self._spans[number, column].get(offset)
         return found
 
@@ -128,12 +132,19 @@ class Entities:
                 found[first + place] = (rel.name, (nodes[source], nodes[target]))
         return found
 
-    def _read(self, place: gathered.Place, value: str) -> dict[int, Any]:
-        """Read one value of every row of a table, by its offset."""
-        text = f"{gathered.match(place)} RETURN offset(id(n)), {value}"
+    def _read(self, place: gathered.Place, column: str, value: str) -> dict[int, Any]:
+        """Read a column of every row of a table, by its offset.
+
+        Where nothing was written, that is what was copied.
+        """
+        if not self._written:
+            table = self._tables.get(place)
+            parts = () if table is None else table.column(column).chunks
+            shown = [each for part in parts for each in leaves(part, "", raw=False)]
+            return dict(enumerate(shown))
         found: dict[int, Any] = {}
-        table = self._engine.run(text)
-        for batch in table.to_batches():
+        text = f"{gathered.match(place)} RETURN offset(id(n)), {value}"
+        for batch in self._engine.run(text).to_batches():
             offsets, values = batch.columns
             shown = leaves(values, "", raw=False)
             found |= zip(offsets.to_pylist(), shown, strict=True)

@@ -27,7 +27,7 @@ from torua.errors import (
 from torua.storage.answers import Spelling, types
 from torua.storage.differences import differences
 from torua.storage.entities import Entities
-from torua.storage.gathered import Tables, assemble, read_stream
+from torua.storage.gathered import Tables, assemble, load, read_stream
 from torua.storage.kuzu import Engine, EngineError, Limits
 from torua.storage.merging import merged
 
@@ -126,13 +126,13 @@ class Queries:
         engine = self._ready(job.graph)
         tables = assemble(job.graph, job.tables)
         self._used = bool(tables) or job.write
-        for (name, pair), table in tables.items():
-            engine.load(job.graph, name, pair, table)
+        for place, table in tables.items():
+            load(engine, job.graph, place, table)
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise _too_slow()
         table = engine.run(job.text, _given(job.parameters), left_s)
-        entities = Entities(engine, job.graph, tables)
+        entities = Entities(engine, job.graph, tables, job.write)
         changes = _changes(engine, job, tables) if job.write else ()
         return _finished(job, table, entities, changes)
 
