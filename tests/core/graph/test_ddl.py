@@ -178,7 +178,11 @@ def test_a_schema_stays_sound(found: list[Ddl], placement: Placement) -> None:
 
 
 def check_sound(graph: Graph) -> None:
-    """Assert what is true of every schema."""
+    """Assert what is true of every schema.
+
+    Args:
+        graph: any, with `KeyValue` in it.
+    """
     found = [table.name.lower() for table in tables(graph)]
     assert len(found) == len(frozenset(found))
     ids = [table.table_id for table in tables(graph)]

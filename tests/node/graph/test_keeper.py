@@ -139,7 +139,12 @@ class KeeperTests(SynchronousTestCase):
         return read_schema(found.value or b"") if found else None
 
     def put_rows(self, graph: Graph, people: int) -> None:
-        """Write people who know and like each other, and a grave."""
+        """Write people who know and like each other, and a grave.
+
+        Args:
+            graph: which.
+            people: how many.
+        """
         person, city = node_table(graph, "Person"), node_table(graph, "City")
         knows, likes = rel_table(graph, "Knows"), rel_table(graph, "Likes")
         value = spell_row(Row(0, {}))
