@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -53,6 +54,9 @@ _SKIPPED = re.compile(
 )
 _PARAMETER = re.compile(r"\$([A-Za-z_0-9]+)")
 _INTERRUPTED = "Interrupted"
+
+
+_LOADING = Lock()
 
 
 class EngineError(Exception):
@@ -93,6 +97,23 @@ def missing(engine: str) -> str:
         return ""
     extra = "torua[kuzu]" if engine == "kuzu" else engine
     return f"the graph engine {engine} is not installed (pip install {extra})"
+
+
+def load(engine: str) -> Any:
+    """Import an engine's package, with its native part, once whoever calls.
+
+    Ladybug takes a native part that another thread is just loading for one that is
+    missing, and then looks for a library that its package does not bring.
+
+    Args:
+        engine: the package.
+    """
+    with _LOADING:
+        module = importlib.import_module(engine)
+        native = getattr(module, "get_pybind_module", None)
+        if native is not None:
+            native()
+        return module
 
 
 class Session:
@@ -228,7 +249,7 @@ class Engine:
         """
         limits = limits or Limits()
         with _speaking():
-            self._module = importlib.import_module(engine)
+            self._module = load(engine)
             self._database = self._module.Database(
                 str(path) if path else ":memory:",
                 buffer_pool_size=max(limits.pool_bytes, POOL_BYTES_MIN),
