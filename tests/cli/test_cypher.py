@@ -163,7 +163,7 @@ def typed(client: FakeClient, *lines: str | type[BaseException]) -> Typed:
         lines: what is typed.
     """
     given = Typed(*lines)
-    Shell(client, given, graph="main", form="table", parameters={}).run()
+    Shell(client, graph="main", form="table", parameters={}).run(given)
     return given
 
 
@@ -213,6 +213,13 @@ def test_the_shell_has_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Ann,2" in out
     assert asked(client)[-1]["parameters"] == {"n": 5}
     assert asked(client)[-1]["graph"] == "other"
+
+
+def test_a_command_of_the_shell_can_be_run_alone() -> None:
+    """Its failure is the command's."""
+    result = run(cluster(), "cypher", ":schema")
+    assert "Person → Person" in result.output
+    assert run(cluster(), "cypher", ":nothing").exit_code == 5
 
 
 def test_an_empty_statement_is_refused() -> None:

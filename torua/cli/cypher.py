@@ -47,6 +47,8 @@ def cypher(  # noqa: PLR0913 - click hands in each option
 ) -> None:
     """Run STATEMENT, or those on standard input, or a shell at a terminal.
 
+    A command of the shell will do as well: torua cypher :schema.
+
     Several statements are separated by semicolons, and run one after the other; the
     first that fails ends it.  In the shell, :help tells what else can be typed.
 
@@ -57,6 +59,9 @@ def cypher(  # noqa: PLR0913 - click hands in each option
         _shell(client, graph, form, given)
         return
     text = sys.stdin.read() if statement is None or statement == "-" else statement
+    if text.startswith(":"):
+        _shell(client, graph, form, given, text)
+        return
     statements, rest = split_statements(text)
     statements += [rest] if rest else []
     if not statements:
@@ -66,9 +71,15 @@ def cypher(  # noqa: PLR0913 - click hands in each option
         show_explained(answer, form) if explain else show_answer(answer, form)
 
 
-def _shell(client: Client, graph: str, form: str, given: dict[str, object]) -> None:
-    """Run the shell."""
+def _shell(
+    client: Client, graph: str, form: str, given: dict[str, object], command: str = ""
+) -> None:
+    """Run the shell, or one of its commands."""
     # It takes a while to load, and only terminals need it.
     from torua.cli.shell import Shell, Terminal  # noqa: PLC0415
 
-    Shell(client, Terminal(), graph=graph, form=form, parameters=given).run()
+    shell = Shell(client, graph=graph, form=form, parameters=given)
+    if command:
+        shell.take(command)
+    else:
+        shell.run(Terminal())

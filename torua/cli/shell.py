@@ -65,7 +65,6 @@ class Shell:
     def __init__(
         self,
         client: Client,
-        lines: Lines,
         *,
         graph: str,
         form: str,
@@ -75,42 +74,44 @@ class Shell:
 
         Args:
             client: whom to ask.
-            lines: what is typed.
             graph: where statements run.
             form: how answers are shown.
             parameters: for all statements.
         """
         self._client = client
-        self._lines = lines
         self._graph = graph
         self._form = form
         self._parameters = dict(parameters)
         self._rest = ""
 
-    def run(self) -> None:
+    def run(self, lines: Lines) -> None:
         """Read and answer until the end; what goes wrong is told, and it goes on."""
         click.echo(f"Torua, graph {self._graph}.  :help tells what can be typed.")
-        for line in self._typed():
+        for line in self._typed(lines):
             try:
-                if not self._take(line):
+                if not self.take(line):
                     return
             except Failure as failure:
                 failure.show()
             except KeyboardInterrupt:
                 click.echo("interrupted; what the statement did is not known", err=True)
 
-    def _typed(self) -> Iterator[str]:
+    def _typed(self, lines: Lines) -> Iterator[str]:
         """Yield lines; Ctrl-C forgets the statement that was begun."""
         while True:
             try:
-                yield self._lines.line("     > " if self._rest else "torua> ")
+                yield lines.line("     > " if self._rest else "torua> ")
             except KeyboardInterrupt:
                 self._rest = ""
             except EOFError:
                 return
 
-    def _take(self, line: str) -> bool:
-        """Take a line; return False where it ends the shell."""
+    def take(self, line: str) -> bool:
+        """Take a line; return False where it ends the shell.
+
+        Raises:
+            Failure: a command or a statement failed.
+        """
         if not self._rest and line.lstrip().startswith(":"):
             return self._command(line.strip().rstrip(";"))
         statements, self._rest = split_statements(f"{self._rest}\n{line}".lstrip("\n"))

@@ -289,6 +289,7 @@ def test_whole_batches_behind_a_stop_are_named(
     world.people(1)
     world.shards.gate = Deferred()
     doing = world.begin("Person", b"id\n1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n")
+    world.clock.pump([0.0] * 20)
     world.shards.gate.callback(None)
     report: Report = result(doing)
     assert report.stopped == "line 2: there is a node with this key already"
@@ -361,6 +362,7 @@ def test_an_import_follows_a_schema_that_changes_elsewhere() -> None:
     world.shards.gate = Deferred()
     doing = world.begin("Person", b"id\n1\n")
     world.shards.set_schema(structs.replace(GRAPH, version=2))
+    world.clock.pump([0.0] * 20)
     world.shards.gate.callback(None)
     assert result(doing).rows == 1
 
@@ -372,6 +374,7 @@ def test_an_import_stops_where_its_table_is_changed() -> None:
     doing = world.begin("Person", b"id\n1\n")
     other = structs.replace(PERSON, columns=PERSON.columns[:1])
     world.shards.set_schema(structs.replace(GRAPH, version=2, nodes=(other, PLACE)))
+    world.clock.pump([0.0] * 20)
     world.shards.gate.callback(None)
     report = result(doing)
     assert (report.rows, report.code) == (0, ConflictError.code)

@@ -8,7 +8,7 @@ in already, or are wrong.  So it does no harm to send a batch twice, and it is s
 again where nobody knows what became of it.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from itertools import count
 from random import Random
@@ -199,7 +199,14 @@ class Batches:
         slots = self._states.state.slots
         batches = await self._worker.run(lambda: _batches(rows, borns, slots))
         first = section.first
-        await _all(self._write(first, shard, items) for shard, items in batches)
+        writing: list[Deferred[None]] = []
+        for shard, items in batches:
+            if any(isinstance(each.result, Failure) for each in writing if each.called):
+                break
+            writing.append(Deferred.fromCoroutine(self._write(first, shard, items)))
+            # To spell and judge a batch takes milliseconds: others come in between.
+            await deferLater(self._clock, 0.0, lambda: None)
+        await _all(writing)
         self._ledger.end(first)
 
     def _once_each(self, rows: list[Made]) -> list[Made]:
@@ -400,9 +407,8 @@ def _batches(
     return full + [(shard, items) for shard, (items, _) in open_.items() if items]
 
 
-async def _all(parts: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do all parts to their ends, then raise the first error, if any."""
-    running = [Deferred.fromCoroutine(part) for part in parts]
+async def _all(running: Sequence[Deferred[None]]) -> None:
+    """Wait until all have come to their ends, then raise the first error, if any."""
     for _, result in await DeferredList(running, consumeErrors=True):
         if isinstance(result, Failure):
             result.raiseException()
