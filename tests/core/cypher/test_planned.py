@@ -17,7 +17,7 @@ from tests.graph.oracle import Oracle
 from tests.graph.reading import read
 from tests.graph.statements import Statement
 
-DRAWN = 60
+DRAWN = 25
 """Engines take a tenth of a second for a statement; longer plays are elsewhere."""
 
 K = {"k": 3, "ks": [1, 2, 3, None]}

@@ -307,3 +307,10 @@ def test_a_scan_has_a_column_of_its_relationships_at_least() -> None:
     """The engine can't copy rows of which it is given none."""
     found = planned("MATCH (:Person)-[:Knows]-() RETURN count(*)").gather
     assert Scan("Knows", P, ("since",)) in found
+
+
+@pytest.mark.parametrize("after", ["< true", "- 1", "<> true", "AND n.age > 1", ""])
+def test_a_path_in_an_expression_ends_where_it_ends(after: str) -> None:
+    """What follows may look like the beginning of a further relationship."""
+    found = scans(f"MATCH (n:Person) WHERE (n)-[:LivesIn]->() {after} RETURN n.name")
+    assert ("LivesIn", *C) in found

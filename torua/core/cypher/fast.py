@@ -11,6 +11,7 @@ it is of its column's kind, for else the engine may convert it or refuse it, and
 word counts; all else is left to shadow execution.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from torua.core.cypher.expressions import comparison, conjuncts, source
@@ -111,6 +112,7 @@ class _Reader:
         self.graph = graph
         self.row = row
         self.known: dict[str, tuple[NodeTable, Source]] = {}
+        self.named = Counter(token.name.lower() for token in statement.tokens)
 
     def read(self, clauses: Sequence[Clause]) -> tuple[FastWrite, ...]:
         """Read them all.
@@ -231,8 +233,7 @@ class _Reader:
 
     def _is_mentioned(self, node: NodePattern) -> bool:
         """Tell whether a new node's variable may be used again."""
-        named = [token.name.lower() for token in self.statement.tokens if token.is_name]
-        return bool(node.variable) and named.count(node.variable) > 1
+        return bool(node.variable) and self.named[node.variable] > 1
 
     def _set(self, clause: SetClause) -> SetNode:
         """Read a SET of the node that is known."""

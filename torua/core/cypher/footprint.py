@@ -435,8 +435,7 @@ class Footprint:
         if self.tokens[inner].word == "DISTINCT":
             inner += 1
         entity = scope.get(self.tokens[inner].name.lower())
-        closed = self.tokens[inner + 1 :][:1]
-        if entity is None or not closed or closed[0].word != ")":
+        if entity is None or self.tokens[inner + 1].word != ")":
             return place + 1
         plain = not entity.recursive and not entity.parts
         if plain or self.tokens[place].word == "LENGTH":

@@ -283,10 +283,14 @@ class Parser:
             raise self.expected("an expression")
         return Span(start, self.place)
 
-    def path(self) -> Path:
+    def path(self, partial: bool = False) -> Path:
         """Pass ``variable = (…)-[…]-(…)…``.
 
         All of it but the variable may stand in brackets of its own.
+
+        Args:
+            partial: it stands in an expression: what looks like a further relationship
+                but is none belongs to what follows.
         """
         variable = ""
         if self.token.is_name:
@@ -294,14 +298,22 @@ class Parser:
             self.expect("=")
         if self.token.word == "(" and self.tokens[self.place + 1].word == "(":
             self.place += 1
-            inner = self.path()
+            inner = self.path(partial)
             self.expect(")")
             return Path(variable, inner.nodes, inner.rels)
         nodes = [self._node()]
         rels: list[RelPattern] = []
         while self.token.word in ("-", "<"):
-            rels.append(self._rel())
-            nodes.append(self._node())
+            kept = self.place
+            try:
+                rel, node = self._rel(), self._node()
+            except MalformedError:
+                if not partial:
+                    raise
+                self.place = kept
+                break
+            rels.append(rel)
+            nodes.append(node)
         return Path(variable, tuple(nodes), tuple(rels))
 
     def pattern_at(self, place: int) -> tuple[Path, int] | None:
@@ -318,7 +330,7 @@ class Parser:
             return None
         kept, self.place = self.place, place
         try:
-            found = self.path()
+            found = self.path(partial=True)
             return (found, self.place) if found.rels else None
         except MalformedError:
             return None

@@ -44,6 +44,7 @@ from torua.core.cypher.syntax import (
 )
 from torua.core.cypher.tokens import Token, TokenKind, words
 from torua.core.graph.fragments import Text
+from torua.core.graph.schema import KEY_VALUE
 
 TOKENS_MAX = 500
 """What is longer is not run on storage workers."""
@@ -129,7 +130,9 @@ def alone(footprint: Footprint) -> Text | None:
     if shape.match.paths[0].rels:
         return None
     tokens = footprint.tokens
-    start = next(i for i, token in enumerate(tokens) if token.word == "RETURN")
+    start = shape.result.items[0].expression.start - 1
+    if shape.result.distinct:
+        start -= 1
     stop = len(tokens) - (2 if tokens[-2].word == ";" else 1)
     rest = written(tokens, Span(start, stop))
     return Text(f"{_matching(footprint, shape)} {rest}")
@@ -139,6 +142,7 @@ def _shape(footprint: Footprint) -> _Shape:
     """Check the shape of a statement."""
     branches = footprint.statement.branches
     _check_tokens(footprint.tokens)
+    _check_values(footprint)
     if len(branches) != 1 or len(branches[0]) != 2:
         raise _Unfit("it is more than one MATCH and a RETURN")
     match, result = branches[0]
@@ -162,6 +166,13 @@ def _check_tokens(tokens: list[Token]) -> None:
         raise _Unfit("the statement is long")
     if any("`" in token.name for token in tokens):
         raise _Unfit("a name has a backtick in it")
+
+
+def _check_values(footprint: Footprint) -> None:
+    """Leave values of keys to those who know which of them are not shown."""
+    columns = footprint.nodes.get(KEY_VALUE, set())
+    if columns is None or "value" in columns:
+        raise _Unfit(f"values of {KEY_VALUE} may be too large to be shown")
 
 
 def _one_node(
@@ -324,6 +335,9 @@ class _Splitter:
         self.partials: list[str] = []
         self.columns: list[MergedColumn] = []
         self.aliases = [(item.alias or "").lower() for item in self.result.items]
+        named = [alias for alias in self.aliases if alias]
+        if len(set(named)) < len(named):
+            raise _Unfit("two columns have one name")
 
     def scatter(self) -> Scatter:
         """Write all of it.
