@@ -303,3 +303,40 @@ def test_rows_are_numbered_as_they_come(queries: Queries, count: int) -> None:
     text = "MATCH (c:City) RETURN offset(id(c)) AS o, c.id ORDER BY o"
     found = json.loads(run(queries, text, (city,)).body)
     assert found == [list(row) for row in enumerate(numbers)]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "kinds"),
+    [
+        (
+            "UNWIND [1, 2] AS x WITH x, interval('14 months') AS i "
+            "RETURN i, x AS y ORDER BY y DESC;",
+            [["1 year 2 months", 2], ["1 year 2 months", 1]],
+            ("INTERVAL", "INT64"),
+        ),
+        (
+            "UNWIND ['2 months', '1 month'] AS x "
+            "RETURN DISTINCT interval(x), x SKIP 1 LIMIT 1",
+            [["1 month", "1 month"]],
+            ("INTERVAL", "STRING"),
+        ),
+        (
+            "UNWIND [1] AS x RETURN max(interval('1 year')), count(*) AS n",
+            [["1 year", 1]],
+            ("INTERVAL", "INT64"),
+        ),
+    ],
+)
+def test_months_are_not_days(
+    queries: Queries, text: str, rows: object, kinds: tuple[str, ...]
+) -> None:
+    """An INTERVAL is shown as the engine prints it, months and all."""
+    finished = run(queries, text, ())
+    assert json.loads(finished.body) == rows
+    assert finished.types == kinds
+
+
+def test_text_is_not_believed_where_rows_are_other_ones(queries: Queries) -> None:
+    """The engine forgets DISTINCT of constants in a WITH."""
+    text = "UNWIND [2, 1] AS x WITH x, interval('2 days') AS i RETURN DISTINCT i"
+    assert json.loads(run(queries, text, ()).body) == [["2 days"]]

@@ -24,7 +24,7 @@ Tables = dict[Place, pa.Table]
 """What was gathered, node tables first."""
 
 _FEW_ROWS = 2000
-"""So many nodes are created in the 6 ms that the engine's COPY of a single one takes."""
+"""So many nodes are created in the 6 ms that the engine's COPY of one takes."""
 
 _ENDS = ("tv_from", "tv_to")
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from torua.core.cypher.tokens import tokenize
 from torua.core.graph.changes import Change
 from torua.core.graph.jobs import Finished, Gathered, Job
+from torua.core.graph.kinds import Kind
 from torua.core.graph.schema import KEY_VALUE, MAIN_GRAPH, Graph
 from torua.errors import (
     MalformedError,
@@ -30,6 +31,7 @@ from torua.storage.entities import Entities
 from torua.storage.gathered import Tables, assemble, load, read_stream
 from torua.storage.kuzu import Engine, EngineError, Limits
 from torua.storage.merging import merged
+from torua.storage.spans import casting
 
 _FULL = ("bad_alloc", "buffer pool is full", "bad allocation", "Unable to allocate")
 """How the engine says that there is no memory left."""
@@ -131,7 +133,13 @@ class Queries:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise _too_slow()
-        table = engine.run(job.text, _given(job.parameters), left_s)
+        given = _given(job.parameters)
+        table = engine.run(job.text, given, left_s)
+        text = (
+            None if job.write else casting(job.text, table.column_names, types(table))
+        )
+        if text is not None:
+            table = _cast(engine, text, given, table)
         entities = Entities(engine, job.graph, tables, job.write)
         changes = _changes(engine, job, tables) if job.write else ()
         return _finished(job, table, entities, changes)
@@ -150,6 +158,31 @@ class Queries:
                 kind = MalformedError if prefix[0] == "P" else UnprocessableError
                 return kind(message.removeprefix(prefix))
         return UnprocessableError(message)
+
+
+def _cast(
+    engine: Engine, text: str, given: Mapping[str, object], table: pa.Table
+) -> pa.Table:
+    """Run a statement again if it gave INTERVALs, which are text then.
+
+    The engine is not always right about the rows of such a statement; then the first
+    answer stands.
+    """
+    spelled = casting(text, table.column_names, types(table))
+    if spelled is None:
+        return table
+    try:
+        found = engine.run(spelled, given)
+    except EngineError:
+        return table
+    kept = [at for at, kind in enumerate(types(table)) if kind != Kind.INTERVAL]
+    same = all(found.column(at).equals(table.column(at)) for at in kept)
+    if found.num_rows != table.num_rows or not same:
+        return table
+    schema = found.schema
+    for at, old in enumerate(table.schema):
+        schema = schema.set(at, schema.field(at).with_metadata(old.metadata))
+    return found.cast(schema)
 
 
 def _changes(engine: Engine, job: Job, tables: Tables) -> tuple[Change, ...]:
