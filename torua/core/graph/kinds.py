@@ -56,7 +56,7 @@ class Kind(StrEnum):
     UNION = "UNION"
 
 
-class Type(Struct, frozen=True):
+class Type(Struct, frozen=True, omit_defaults=True):
     """One data type.
 
     Attributes:

@@ -29,7 +29,7 @@ class Placement(StrEnum):
     SINGLE = "single"
 
 
-class Column(Struct, frozen=True):
+class Column(Struct, frozen=True, omit_defaults=True):
     """One property.
 
     Attributes:
@@ -45,7 +45,7 @@ class Column(Struct, frozen=True):
     default: Cell = None
 
 
-class NodeTable(Struct, frozen=True):
+class NodeTable(Struct, frozen=True, omit_defaults=True):
     """One label.
 
     Attributes:
@@ -63,7 +63,7 @@ class NodeTable(Struct, frozen=True):
     next_column: int = 0
 
 
-class RelTable(Struct, frozen=True):
+class RelTable(Struct, frozen=True, omit_defaults=True):
     """One relationship type.
 
     Attributes:
