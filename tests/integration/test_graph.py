@@ -136,7 +136,7 @@ class GraphTests(ClusterCase):
             body: of the request.
         """
         url = f"http://{self.nodes['n2'].http}/cypher"
-        headers = {"Accept": kind}
+        headers: dict[bytes | str, bytes | str] = {"Accept": kind}
         response = await treq.post(url, data=body, headers=headers, persistent=False)
         self.assertEqual(response.headers.getRawHeaders("Content-Type"), [kind])
         content: bytes = await response.content()
@@ -175,7 +175,7 @@ class GraphTests(ClusterCase):
         self.assertEqual(await self.rows("n1", around), [[0]])
         body = json.dumps({"query": CREATE, "parameters": {"id": 5}}).encode()
         status, _ = await self.ask("n1", "POST", "/cypher", body)
-        self.assertEqual(status, 400)
+        self.assertEqual(status, 422)
 
     def test_a_single_graph_answers_like_a_sharded_one(self) -> "Deferred[None]":
         """All of it is on one shard; every statement is atomic."""

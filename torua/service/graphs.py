@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from torua.core.cypher.planner import plan
 from torua.core.ids import NodeId
+from torua.errors import StartupError
 from torua.http import cypher, graph, graphs, imports, tasks, walks
 from torua.http.routes import Route
 from torua.net.peers import Peers
@@ -40,6 +41,7 @@ from torua.node.router import Router
 from torua.node.shards import Shards
 from torua.node.tasks import Tasks
 from torua.node.threads import WorkerThread
+from torua.storage.kuzu import missing
 
 
 class Grounds(Struct, frozen=True):
@@ -93,10 +95,22 @@ class GraphParts:
         self._schemas = Schemas(reactor, coordinator)
         self._keeper = Keeper(reactor, grounds.me, coordinator, shards)
         self.reads = Reads(store, self._schemas, looks)
-        engine = coordinator.state.settings.engine
-        self._pool = QueryPool(reactor, engine, grounds.registry)
+        self._pool = QueryPool(reactor, store.engine, grounds.registry)
         self._thread = WorkerThread(reactor, "imports")
         self._graves: Graves | None = None
+
+    def use(self, engine: str) -> None:
+        """Have workers take the engine that the cluster was formed with.
+
+        Args:
+            engine: its package.
+
+        Raises:
+            StartupError: it is not installed.
+        """
+        if lack := missing(engine):
+            raise StartupError(lack)
+        self._store.engine = self._pool.engine = engine
 
     def routes(self, router: Router) -> tuple[Route, ...]:
         """Make what runs statements, and list what serves it.
@@ -104,8 +118,17 @@ class GraphParts:
         Args:
             router: the way to all shards.
         """
+        catalog = Catalog(self._grounds.reactor, self._schemas, router)
+        return (
+            *self._statements(router),
+            *graphs.routes(catalog),
+            *self._imports(router),
+        )
+
+    def _statements(self, router: Router) -> tuple[Route, ...]:
+        """Make what reads and writes rows."""
         grounds = self._grounds
-        reactor, name = grounds.reactor, grounds.name
+        reactor, registry = grounds.reactor, grounds.registry
         budget = Budget()
         finder = IncomingFinder(reactor, router, budget)
         writes = Writes(router, finder, reactor, os.urandom)
@@ -115,9 +138,9 @@ class GraphParts:
             grounds.coordinator,
             store=router,
             finder=finder,
-            registry=grounds.registry,
+            registry=registry,
         )
-        entries = Entries(router, self._schemas, writes, name)
+        entries = Entries(router, self._schemas, writes, grounds.name)
         queries = Queries(
             reactor,
             router,
@@ -127,14 +150,23 @@ class GraphParts:
             plans=Plans(plan),
             budget=budget,
             random=SystemRandom(),
-            registry=grounds.registry,
+            registry=registry,
         )
+        return (
+            *cypher.routes(queries, grounds.name),
+            *graph.routes(entries),
+            *walks.routes(entries, queries, grounds.name),
+        )
+
+    def _imports(self, router: Router) -> tuple[Route, ...]:
+        """Make what takes whole files."""
+        grounds = self._grounds
         told = Tasks(
             grounds.me,
-            name,
+            grounds.name,
             grounds.membership,
             grounds.peers,
-            reactor,
+            grounds.reactor,
             wall_s=time.time,
             fresh_id=fresh_id,
         )
@@ -143,21 +175,14 @@ class GraphParts:
             grounds.coordinator,
             router,
             told,
-            reactor,
+            grounds.reactor,
             worker=self._thread,
             spools=grounds.data_dir / "spools",
             random=SystemRandom(),
             fresh_id=fresh_id,
             registry=grounds.registry,
         )
-        return (
-            *cypher.routes(queries, name),
-            *graph.routes(entries),
-            *walks.routes(entries, queries, name),
-            *graphs.routes(Catalog(reactor, self._schemas, router)),
-            *imports.routes(imported),
-            *tasks.routes(told),
-        )
+        return (*imports.routes(imported), *tasks.routes(told))
 
     async def stop(self) -> None:
         """End all workers; whoever waits for one is told so."""

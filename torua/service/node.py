@@ -263,9 +263,7 @@ class Node(Service):
             self._registry,
             on_sync=self._membership.stalled,
         )
-        self._store = GraphStore(
-            reactor, self._coordinator.state.settings.engine, self._registry
-        )
+        self._store = GraphStore(reactor, config.settings.engine, self._registry)
         self._shards = Shards(
             reactor,
             (kept.node_id, kept.boot_epoch),
@@ -292,6 +290,7 @@ class Node(Service):
         )
         self._graphs = GraphParts(grounds, self._shards, looks, self._store)
         self._assemble_edge(looks)
+        self._coordinator.subscribe(self._use_engine)
 
     def _assemble_edge(self, looks: Looks) -> None:
         """Make what answers clients and other nodes.
@@ -380,6 +379,7 @@ class Node(Service):
         self._ports.append(gossip)
         self._udp.close()
         self._belong(self._coordinator.state)
+        self._use_engine(self._coordinator.state)
         self._membership.update_meta(http=str(self.http))
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
@@ -402,6 +402,15 @@ class Node(Service):
         if uuid_now and uuid_now != self._peers.cluster_uuid:
             self._peers.cluster_uuid = uuid_now
             self._membership.update_meta(cluster_uuid=uuid_now)
+
+    def _use_engine(self, state: ClusterState) -> None:
+        """Take the graph engine that the cluster was formed with, if it is another."""
+        engine = state.settings.engine
+        if state.cluster_uuid and engine != self._store.engine:
+            try:
+                self._graphs.use(engine)
+            except ToruaError as error:
+                self._fail(f"the cluster's data need it: {error.detail}")
 
     def _remember(self, peers: tuple[Address, ...]) -> None:
         """Keep where the others are; without it a restart needs ``--join``."""

@@ -107,6 +107,9 @@ class QueryPool:
     most; a job that nobody waits for is not begun, and not gone on with.
 
     Threading: the reactor's thread.
+
+    Attributes:
+        engine: the package that the next worker takes.
     """
 
     def __init__(
@@ -126,8 +129,7 @@ class QueryPool:
         """
         self._reactor = reactor
         self._limits = limits or PoolLimits()
-        memory: int | str = self._limits.memory_bytes
-        self._allowance = {"engine": engine, "memory_bytes": memory}
+        self.engine = engine
         self._waiting: deque[_Asked] = deque()
         self._workers: list[Worker] = []
         self._quarantine = Quarantine()
@@ -260,7 +262,9 @@ class QueryPool:
         """Start a worker."""
         worker = Worker(self._changed)
         self._workers.append(worker)
-        worker.start(self._reactor, self._allowance)
+        memory: int | str = self._limits.memory_bytes
+        allowance = {"engine": self.engine, "memory_bytes": memory}
+        worker.start(self._reactor, allowance)
 
     def _begin(self, asked: _Asked, worker: Worker) -> None:
         """Give a job to a worker."""

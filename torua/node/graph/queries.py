@@ -398,7 +398,7 @@ def change_stats(changed: Changed) -> dict[str, object]:
     stats: dict[str, object] = {
         name: getattr(changed, name) for name in changed.__struct_fields__
     }
-    del stats["tokens"]
+    del stats["tokens"], stats["version"]
     return stats
 
 

@@ -87,6 +87,9 @@ class GraphStore:
     no other.
 
     Threading: the reactor's thread.
+
+    Attributes:
+        engine: the package that the next worker takes.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class GraphStore:
         if lack := missing(engine):
             raise StartupError(lack)
         self._reactor = reactor
-        self._engine = engine
+        self.engine = engine
         self._limits = limits or Limits()
         self._meters = StoreMeters(registry)
         self._copies: dict[AllocId, _Copy] = {}
@@ -331,7 +334,7 @@ class GraphStore:
             raise UnavailableError("the storage worker is starting", retry_after=1)
         self._last_start = now
         process = StoreProcess(self)
-        settings = Settings(self._engine, os.getpid(), self._limits)
+        settings = Settings(self.engine, os.getpid(), self._limits)
         argument = msgspec.json.encode(settings).decode()
         command = (sys.executable, "-m", "torua.storage.worker", argument)
         self._reactor.spawnProcess(process, sys.executable, command, env=None)
