@@ -41,6 +41,7 @@ from torua.core.kv import (
     Operation,
     Outcome,
     Put,
+    Single,
 )
 from torua.core.reading import Token
 from torua.core.retrying import pause_s
@@ -103,7 +104,7 @@ class Store(Protocol):
         """
 
     async def bulk(
-        self, operations: Sequence[Operation], call: Call
+        self, operations: Sequence[Single], call: Call
     ) -> tuple[tuple[Outcome, ...], str]:
         """Do operations of any shards; one outcome each.
 
