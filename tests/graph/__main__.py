@@ -33,6 +33,8 @@ def main() -> int:
     )
     for kind, count in sorted(season.counts.items()):
         print(f"{count:6} {kind}")
+    for text in season.undefined:
+        print(f"undefined: {text}")
     print(
         f"{season.statements} statements in {season.plays} plays,"
         f" {time.monotonic() - began:.0f} s: {len(season.found)} differences,"

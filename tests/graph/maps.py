@@ -210,7 +210,7 @@ class Maps:
         Args:
             graph: the schema.
         """
-        seen = _Seen(graph)
+        seen = Seen(graph)
         entries = [
             (read_key(entry.key), entry)
             for shard in self.shards.values()
@@ -250,7 +250,7 @@ class Maps:
                 self.shards[shard].act(mine[start : start + LOADED_AT_ONCE])
 
 
-class _Seen:
+class Seen:
     """Rows of a graph as they are to be seen.
 
     Invariants: nodes come before relationships.

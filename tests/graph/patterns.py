@@ -47,7 +47,9 @@ def subquery(scope: Scope) -> str:
     outer = list(scope.variables)
     nodes = scope.of("node")
     begin = scope.dice.of(nodes) if nodes else None
+    scope.acyclic = True
     text = part(scope, 1, begin)
+    scope.acyclic = False
     if scope.dice.chance(30):
         text += f" WHERE {predicate(scope)}"
     scope.variables = outer
@@ -116,7 +118,7 @@ def _hop(scope: Scope, left: Variable) -> tuple[str, Variable]:
     ends = _far_labels(left, direction, chosen)
     arrow = _relationship(scope, chosen, direction, recursive=ends == left.tables)
     known = [node for node in scope.of("node") if set(node.tables) & set(ends)]
-    if known and dice.chance(8):
+    if known and not scope.acyclic and dice.chance(8):
         right = dice.of(known)
         return f"{arrow}({right.name})", right
     right = scope.bind("n", "node", *_labels(scope, ends))

@@ -10,19 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.graph import world
 from tests.graph.answers import Answer, difference
 from tests.graph.dice import Dice, shrink
 from tests.graph.oracle import Oracle, Shape, State, changed_in
 from tests.graph.reading import read
+from tests.graph.shuffled import Shuffled
 from tests.graph.statements import Statement
 from tests.graph.world import Content
 from tests.graph.writing import write
 from torua.core.ids import ShardId
 
 WRITES_PERCENT = 40
+ORDERS = 4
 SHRINKING = 60
 """So many attempts at most: each builds both sides anew."""
 
@@ -86,10 +88,17 @@ class Played(Struct):
     """What happened in a play.
 
     Invariants: ``counts`` sums up to all statements that were compared.
+
+    Attributes:
+        counts: of the statements, by kind.
+        found: the first difference.
+        undefined: reads that one engine answers otherwise when its tables are filled in
+            another order: its own bugs.
     """
 
     counts: Counter[str]
     found: Found | None = None
+    undefined: list[str] = []
 
 
 def steps_of(seed: int, count: int) -> list[Step]:
@@ -124,25 +133,55 @@ def play(
         told: is told who runs which statement, before it does.
     """
     steps = steps_of(seed, count)
-    counts: Counter[str] = Counter()
-    for place, text in _differences(seed, steps, subjects, counts, told):
-        return Played(counts, Found(seed, tuple(steps[: place + 1]), text))
-    return Played(counts)
+    played = Played(Counter())
+    for place, text in _differences(seed, steps, subjects, played.counts, told):
+        here = tuple(steps[: place + 1])
+        if not is_undefined(seed, here):
+            return structs.replace(played, found=Found(seed, here, text))
+        played.undefined.append(steps[place].statement().text)
+    return played
 
 
-def smaller(found: Found, subjects: Subjects) -> Found:
+def is_undefined(seed: int, steps: Sequence[Step]) -> bool:
+    """Tell whether engines that hold the same do not agree on the last step.
+
+    Args:
+        seed: of the play.
+        steps: the last one is a read, or the answer is no.
+    """
+    *before, last = steps
+    if last.write:
+        return False
+    content, shape = world.content(Random(f"content of {seed}")), world.shape()
+    statement, answers = last.statement(), []
+    for order in range(ORDERS):
+        engine = Shuffled(shape, content, order)
+        for step in before:
+            if step.write:
+                engine.run(step.statement())
+        answers.append(engine.run(statement))
+        engine.close()
+    return any(difference(statement, answers[0], each) for each in answers[1:])
+
+
+def smaller(
+    found: Found,
+    subjects: Subjects,
+    told: Telling = lambda who, statement: None,
+) -> Found:
     """Return a play with fewer statements, and a smaller last one, that fails still.
 
     Args:
         found: it fails.
         subjects: makes what is compared.
+        told: see `play`.
     """
     best = found
 
     def fails(steps: Sequence[Step]) -> bool:
         """Tell whether the last of some steps differs still; then keep them."""
         nonlocal best
-        for place, text in _differences(found.seed, steps, subjects, Counter()):
+        for place, text in _differences(found.seed, steps, subjects, Counter(), told):
             if place == len(steps) - 1:
                 best = Found(found.seed, tuple(steps), text)
                 return True

@@ -38,6 +38,12 @@ class Scope:
     """Names in use in one statement.
 
     Invariants: no name is given twice, not even after ``WITH`` dropped it.
+
+    Attributes:
+        dice: decides.
+        variables: that are bound here.
+        parameters: values by name.
+        acyclic: no pattern may end where it began: in subqueries the engine errs then.
     """
 
     def __init__(self, dice: Dice) -> None:
@@ -46,6 +52,7 @@ class Scope:
         self.variables: list[Variable] = []
         self.parameters: dict[str, object] = {}
         self._names = 0
+        self.acyclic = False
 
     def name(self, letter: str) -> str:
         """Return a name that is not in use."""

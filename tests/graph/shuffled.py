@@ -18,15 +18,16 @@ class Shuffled:
     Invariants: as `Oracle`'s.
     """
 
-    def __init__(self, shape: Shape, content: Content) -> None:
+    def __init__(self, shape: Shape, content: Content, order: int = 0) -> None:
         """Make and fill it.
 
         Args:
             shape: its schema.
             content: what it shall hold.
+            order: which of many.
         """
         self._oracle = Oracle(shape)
-        dice = Random(len(content.rels))
+        dice = Random(order)
         nodes = {name: _shuffled(dice, rows) for name, rows in content.nodes.items()}
         rels = {name: _shuffled(dice, rows) for name, rows in content.rels.items()}
         self._oracle.load(dict(nodes), dict(rels))

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from msgspec import Struct
 
 from tests.graph.play import ONE_ENGINE, Subjects, play, smaller
+from tests.graph.statements import Statement
 
 START_S = 120.0
 """How long nothing may come: a statement has its own time-out far below."""
@@ -26,11 +27,13 @@ class Season(Struct):
         counts: statements compared, by kind.
         found: reports of differences.
         crashes: statements that one engine alone crashed at.
+        undefined: see `Played`.
     """
 
     counts: Counter[str]
     found: list[str]
     crashes: list[str]
+    undefined: list[str]
     plays: int = 0
 
     @property
@@ -53,7 +56,7 @@ def perform(
         subjects: makes what is compared; importable by name.
         say: is told what was found, when it was.
     """
-    season = Season(Counter(), [], [])
+    season = Season(Counter(), [], [], [])
     left = list(seeds)
     context = multiprocessing.get_context("spawn")
     while left:
@@ -87,7 +90,9 @@ def _watch(
             continue
         left.pop(0)
         season.plays += 1
-        season.counts += more
+        counts, undefined = more
+        season.counts += counts
+        season.undefined += undefined
         if what:
             season.found.append(what)
             say(what)
@@ -97,9 +102,18 @@ def _stage(
     seeds: Sequence[int], count: int, subjects: Subjects, pipe: Connection
 ) -> None:
     """Play, and tell what happens."""
+
+    def tell(who: str, statement: Statement) -> None:
+        """Tell who runs what.
+
+        Args:
+            who: one engine, or shards.
+            statement: that is run next.
+        """
+        pipe.send((who, statement.text, None))
+
     for seed in seeds:
-        played = play(
-            seed, count, subjects, lambda who, each: pipe.send((who, each.text, None))
-        )
-        found = smaller(played.found, subjects) if played.found else None
-        pipe.send(("played", str(found) if found else "", played.counts))
+        played = play(seed, count, subjects, tell)
+        found = smaller(played.found, subjects, tell) if played.found else None
+        told = (played.counts, played.undefined)
+        pipe.send(("played", str(found) if found else "", told))
