@@ -92,7 +92,14 @@ class World:
     def ask(
         self, method: str, target: str, body: object = None, **headers: str
     ) -> Response:
-        """Ask, with a body in JSON where there is one."""
+        """Ask, with a body in JSON where there is one.
+
+        Args:
+            method: of HTTP.
+            target: what is asked.
+            body: in plain values.
+            headers: underscores in their names stand for dashes.
+        """
         spelled = b"" if body is None else json.encode(body)
         return self.site.ask(method, target, spelled, **headers)
 

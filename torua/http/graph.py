@@ -96,7 +96,10 @@ class EntryHandlers:
         return _written(await self._with_schema(ask, put))
 
     async def delete_node(self, ask: Ask) -> Answer:
-        """Answer DELETE of a node, there or not."""
+        """Answer DELETE of a node, there or not.
+
+        One that has relationships is a conflict, unless ``detach`` takes them along.
+        """
 
         async def delete(graph: Graph) -> RowWritten:
             """Delete it by one schema."""
@@ -117,7 +120,10 @@ class EntryHandlers:
         return _written(await self._with_schema(ask, delete))
 
     async def get_edge(self, ask: Ask) -> Answer:
-        """Answer GET and HEAD of a relationship; 304 where the caller has it."""
+        """Answer GET and HEAD of a relationship; 304 where the caller has it.
+
+        Where there are several between two nodes, ``id`` says which.
+        """
         graph = self._graph(ask)
         spot = _edge(graph, ask)
         conditions = parameters.conditions(ask.headers)
@@ -135,7 +141,10 @@ class EntryHandlers:
         return _row(ask, spot.rel, shown, read, served, conditions)
 
     async def put_edge(self, ask: Ask) -> Answer:
-        """Answer PUT of a relationship: it is there, with these properties."""
+        """Answer PUT of a relationship: it is there, with these properties.
+
+        It is made where there is none; its nodes are not.
+        """
 
         async def put(graph: Graph) -> RowWritten:
             """Set it by one schema."""
@@ -152,7 +161,10 @@ class EntryHandlers:
         return _written(await self._with_schema(ask, put))
 
     async def delete_edge(self, ask: Ask) -> Answer:
-        """Answer DELETE of a relationship, there or not."""
+        """Answer DELETE of a relationship, there or not.
+
+        Where there are several between two nodes, ``id`` says which.
+        """
 
         async def delete(graph: Graph) -> RowWritten:
             """Delete it by one schema."""

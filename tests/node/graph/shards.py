@@ -71,7 +71,10 @@ class FakeShard:
         self.records = 0
 
     def do(self, operations: Sequence[Operation]) -> list[Outcome]:
-        """Judge operations, as `torua.core.replication.judge` does."""
+        """Judge operations, as `torua.core.replication.judge` does.
+
+        What is judged is committed and applied before the next part is.
+        """
         found: list[Outcome] = []
         for part in split(operations, False):
             draft = Draft(self.tip, 0)

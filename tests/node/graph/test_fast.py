@@ -202,7 +202,12 @@ class Model:
         self.edges: list[tuple[int, int]] = []
 
     def run(self, name: str, rows: Sequence[tuple[int, int]]) -> bool:
-        """Do one statement; False where it is refused."""
+        """Do one statement; False where it is refused.
+
+        Args:
+            name: what is done for each row.
+            rows: a key, and another one.
+        """
         before = dict(self.nodes), list(self.edges)
         done = all([getattr(self, f"_{name}")(key, other) for key, other in rows])
         loose = any(not {*edge} <= {*self.nodes} for edge in self.edges)

@@ -64,7 +64,12 @@ class World:
         )
 
     def version(self, table: str, key: Cell) -> int:
-        """Return a node's version."""
+        """Return a node's version.
+
+        Args:
+            table: its table.
+            key: its key.
+        """
         spot = node_key(self.graph, node_table(self.graph, table), key)
         entry = self.store.shards[self.store.shard_of_key(spot)].view.get(spot)
         assert entry is not None
@@ -76,13 +81,24 @@ class World:
         return result(doing, self.clock)
 
     def delete(self, table: str, key: Cell, *, detach: bool = False) -> Changed:
-        """Delete a node as it stands."""
+        """Delete a node as it stands.
+
+        Args:
+            table: its table.
+            key: its key.
+            detach: its relationships go with it.
+        """
         version = self.version(table, key)
         return self.apply(NodeChange(table, key, None, version, detach))
 
 
 def result(doing: "Deferred[T]", clock: Clock) -> T:
-    """Return what a Deferred gives once time has passed, or raise."""
+    """Return what a Deferred gives once time has passed, or raise.
+
+    Args:
+        doing: what to wait for.
+        clock: makes time pass.
+    """
     found: list[T | Failure] = []
     doing.addBoth(found.append)
     settle(clock)
@@ -93,7 +109,13 @@ def result(doing: "Deferred[T]", clock: Clock) -> T:
 
 
 def person(key: int, name: str = "x", version: int | None = None) -> NodeChange:
-    """Make or change a person."""
+    """Make or change a person.
+
+    Args:
+        key: whom.
+        name: as it shall be.
+        version: that was read; None to make one.
+    """
     return NodeChange("Person", key, {"id": key, "name": name}, version)
 
 
@@ -103,12 +125,24 @@ def city(key: str) -> NodeChange:
 
 
 def knows(source: int, target: int, edge_id: bytes = b"") -> EdgeChange:
-    """Let a person know another."""
+    """Let a person know another.
+
+    Args:
+        source: who.
+        target: whom.
+        edge_id: of the relationship.
+    """
     return EdgeChange("KNOWS", ("Person", source), ("Person", target), edge_id, {})
 
 
 def related(table: str, source: int, target: str) -> EdgeChange:
-    """Relate a person to a city."""
+    """Relate a person to a city.
+
+    Args:
+        table: how.
+        source: who.
+        target: to which.
+    """
     return EdgeChange(table, ("Person", source), ("City", target), b"", {})
 
 
@@ -362,7 +396,13 @@ def test_more_than_one_group_is_split_or_refused() -> None:
 def together(
     world: World, statements: Sequence[Sequence[Change]], random: Random
 ) -> list[Changed | ToruaError]:
-    """Run statements at once, begun in any order, and return what became of each."""
+    """Run statements at once, begun in any order, and return what became of each.
+
+    Args:
+        world: where.
+        statements: the changes of each.
+        random: draws when each begins.
+    """
     results: dict[int, Changed | ToruaError] = {}
 
     def begin(index: int) -> None:

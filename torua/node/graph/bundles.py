@@ -147,7 +147,10 @@ def fits(bundles: Sequence[Bundle]) -> bool:
 
 
 def batches(bundles: Sequence[Bundle]) -> list[list[Bundle]]:
-    """Share bundles of one shard out over as few groups as make sense, in order."""
+    """Share bundles of one shard out over as few groups as make sense, in order.
+
+    What fits into one group is one; else they are smaller than they could be.
+    """
     if fits(bundles):
         return [list(bundles)] if bundles else []
     found: list[list[Bundle]] = [[]]

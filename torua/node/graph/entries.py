@@ -20,6 +20,7 @@ from torua.errors import (
     ConflictError,
     NotFoundError,
     PreconditionError,
+    RelatedError,
     StaleSchemaError,
 )
 from torua.node.graph.bundles import Demand
@@ -171,7 +172,7 @@ class Entries:
             detach: its relationships go with it; else there may be none.
 
         Raises:
-            ConflictError: it has relationships.
+            RelatedError: it has relationships.
             PreconditionError: a condition does not hold.
         """
         writable(graph, spot.table.name)
@@ -287,7 +288,7 @@ class Entries:
             tried = await attempt()
             try:
                 changed = await self._tried(graph, tried, call)
-            except StaleSchemaError:
+            except (StaleSchemaError, RelatedError):
                 raise
             except ConflictError as error:
                 if tried.version == before:

@@ -78,12 +78,22 @@ class Finder(Protocol):
 
 
 def is_target(graph: Graph, table: NodeTable) -> bool:
-    """Tell whether any relationship may come to a table's nodes."""
+    """Tell whether any relationship may come to a table's nodes.
+
+    Args:
+        graph: the schema.
+        table: of nodes.
+    """
     return any(table.table_id == to for rel in graph.rels for _, to in rel.pairs)
 
 
 def is_source(graph: Graph, table: NodeTable) -> bool:
-    """Tell whether any relationship may go from a table's nodes."""
+    """Tell whether any relationship may go from a table's nodes.
+
+    Args:
+        graph: the schema.
+        table: of nodes.
+    """
     return any(table.table_id == from_ for rel in graph.rels for from_, _ in rel.pairs)
 
 
