@@ -324,10 +324,12 @@ def test_what_defines_nothing_is_left_to_others(text: str) -> None:
 
 
 def test_single_graphs_have_what_one_place_can_count() -> None:
-    """SERIAL, ONE_ONE and ONE_MANY."""
+    """ONE_ONE and ONE_MANY, but not SERIAL: each copy has an engine of its own."""
+    with pytest.raises(UnprocessableError, match="SERIAL"):
+        defined(SINGLE, "CREATE NODE TABLE A(id SERIAL PRIMARY KEY)")
     graph = defined(
         SINGLE,
-        "CREATE NODE TABLE A(id SERIAL PRIMARY KEY)",
+        "CREATE NODE TABLE A(id INT64 PRIMARY KEY)",
         "CREATE REL TABLE R(FROM A TO A, ONE_ONE)",
         "CREATE REL TABLE S(FROM A TO A, one_many)",
     )

@@ -34,7 +34,7 @@ from torua.core.graph.schema import (
     next_column,
     tables,
 )
-from torua.core.graph.types import NAME, Kind, Type
+from torua.core.graph.types import NAME, Kind
 from torua.errors import UnprocessableError
 
 TABLES_MAX = 1000
@@ -131,7 +131,7 @@ def _check_new(graph: Graph, name: str) -> None:
 
 def _create_node(graph: Graph, ddl: CreateNodeTable) -> Graph:
     """Add a node table."""
-    columns = _columns(graph, ddl.columns)
+    columns = _columns(ddl.columns)
     table = NodeTable(
         table_id=graph.next_id,
         name=ddl.name,
@@ -169,7 +169,7 @@ def _create_rel(graph: Graph, ddl: CreateRelTable) -> Graph:
             raise UnprocessableError(f"FROM {' TO '.join(ddl.pairs[index])} twice")
     if not 1 <= len(pairs) <= PAIRS_MAX:
         raise UnprocessableError(f"a relationship table has 1 to {PAIRS_MAX} FROM … TO")
-    columns = _columns(graph, ddl.columns)
+    columns = _columns(ddl.columns)
     table = RelTable(
         table_id=graph.next_id,
         name=ddl.name,
@@ -194,15 +194,13 @@ def _pair(graph: Graph, source: str, target: str) -> tuple[int, int]:
     return ids[0], ids[1]
 
 
-def _columns(
-    graph: Graph, definitions: tuple[ColumnDefinition, ...]
-) -> tuple[Column, ...]:
+def _columns(definitions: tuple[ColumnDefinition, ...]) -> tuple[Column, ...]:
     """Make the columns of a new table."""
     if len(definitions) > COLUMNS_MAX:
         raise UnprocessableError(f"a table has up to {COLUMNS_MAX} properties")
     names: dict[str, None] = {}
     for each in definitions:
-        _check_column(graph, each)
+        _check_column(each)
         if each.name.casefold() in names:
             raise UnprocessableError(f"the property {each.name} stands twice")
         names[each.name.casefold()] = None
@@ -212,19 +210,15 @@ def _columns(
     )
 
 
-def _check_column(graph: Graph, definition: ColumnDefinition) -> None:
+def _check_column(definition: ColumnDefinition) -> None:
     """Make sure that a column can be."""
     check_name(definition.name, "property")
-    if graph.placement is Placement.SHARDED and _is_serial(definition.type):
+    if definition.type.kind is Kind.SERIAL:
         raise UnprocessableError(
-            f"{definition.name}: SERIAL counts in one place, which a sharded graph has "
-            "not; use UUID or INT64 and give the values, or a graph of placement single"
+            f"{definition.name}: SERIAL is not supported: it counts in one engine, and "
+            "a graph has one for each copy of each shard; use UUID or INT64, and give "
+            "the values"
         )
-
-
-def _is_serial(kind: Type) -> bool:
-    """Tell whether values of a type are counted up."""
-    return kind.kind is Kind.SERIAL
 
 
 def _drop(graph: Graph, table: NodeTable | RelTable) -> Graph:
@@ -247,7 +241,7 @@ def _on_columns(graph: Graph, ddl: AddColumn | DropColumn | RenameColumn) -> Gra
             found = find_column(table, ddl.column.name)
             if found is not None and ddl.if_not_exists:
                 return graph
-            return _with(graph, _add_column(graph, table, ddl.column))
+            return _with(graph, _add_column(table, ddl.column))
         case DropColumn():
             found = find_column(table, ddl.name)
             if found is None and ddl.if_exists:
@@ -258,15 +252,11 @@ def _on_columns(graph: Graph, ddl: AddColumn | DropColumn | RenameColumn) -> Gra
 
 
 def _add_column(
-    graph: Graph, table: NodeTable | RelTable, definition: ColumnDefinition
+    table: NodeTable | RelTable, definition: ColumnDefinition
 ) -> NodeTable | RelTable:
     """Add a property; nodes and relationships that are there have its default."""
-    _check_column(graph, definition)
+    _check_column(definition)
     _check_free(table, definition.name)
-    if _is_serial(definition.type):
-        raise UnprocessableError(
-            f"{definition.name}: SERIAL can't be added to a table that is there"
-        )
     if len(table.columns) >= COLUMNS_MAX:
         raise UnprocessableError(f"a table has up to {COLUMNS_MAX} properties")
     number = next_column(table)
