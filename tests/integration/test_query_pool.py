@@ -3,8 +3,11 @@
 import importlib
 import os
 import signal
+import subprocess
+import sys
 from typing import Any
 
+import psutil
 from prometheus_client import CollectorRegistry
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -24,6 +27,22 @@ from torua.node.graph.pool import PoolLimits, QueryPool
 
 MEMORY = 256 << 20
 SLOW = "UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b RETURN sum(a * b)"
+
+NODE = f"""
+from prometheus_client import CollectorRegistry
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from torua.core.graph.jobs import Job
+from torua.core.graph.schema import MAIN_GRAPH
+from torua.node.graph.pool import PoolLimits, QueryPool
+pool = QueryPool(reactor, "ladybug", CollectorRegistry(), PoolLimits(workers=1))
+Deferred.fromCoroutine(pool.run(Job(MAIN_GRAPH, "RETURN 1"), 30.0)).addCallback(
+    lambda _: print(pool._workers[0].pid, flush=True)
+).addCallback(
+    lambda _: Deferred.fromCoroutine(pool.run(Job(MAIN_GRAPH, {SLOW!r}), 30.0))
+)
+reactor.run()
+"""
 
 
 class QueryPoolTest(TestCase):
@@ -169,6 +188,26 @@ class QueryPoolTest(TestCase):
         await self.pool.stop()
         await self.assertFailure(done, UnavailableError)
         self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+
+    async def test_a_worker_that_grows_too_large_is_ended(self) -> None:
+        """The second limit holds where the first would not."""
+        self.pool = self.made(workers=1, memory_bytes=MEMORY, slack_bytes=-MEMORY)
+        await self.failed(SLOW, QueryTooLargeError)
+
+    async def test_workers_end_with_their_node(self) -> None:
+        """Even amid a statement, and even if the node is killed."""
+        node = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", NODE], stdout=subprocess.PIPE
+        )
+        self.addCleanup(node.wait)
+        assert node.stdout is not None
+        pid = int(node.stdout.readline())
+        node.kill()
+        while psutil.pid_exists(pid):
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                break
+            await deferLater(self.reactor, 0.01)
+        node.stdout.close()
 
     async def failed(self, text: str, kind: Any, timeout_s: float = 30.0) -> Any:
         """Run a statement that fails.
