@@ -192,7 +192,7 @@ def compare(wanted: Wanted, found: Found, *, promised: bool) -> None:
     """
     rows: list[WantedNode | WantedEdge] = [*wanted.nodes.values()]
     for row in (*rows, *wanted.edges.values()):
-        stands = found[row.key]
+        stands = found.get(row.key)
         if row.version is None:
             if stands is not None and not promised:
                 raise DuplicateError(f"{row.what} exists already")

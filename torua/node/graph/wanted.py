@@ -102,8 +102,9 @@ class Wanted(Struct, frozen=True):
         for node in self.nodes.values():
             yield node.key, node.version is not None
         for edge in self.edges.values():
-            yield edge.key, edge.version is not None
-            if edge.version is None:
+            if edge.version is not None:
+                yield edge.key, True
+            else:
                 yield edge.source_key, False
                 yield edge.target_key, True
 
