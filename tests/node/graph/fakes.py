@@ -22,7 +22,7 @@ from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.reading import Position
 from torua.core.routing import even_slots, shard_of
-from torua.errors import ToruaError
+from torua.errors import NotFoundError, ToruaError
 from torua.node.errands import (
     Measure,
     Measured,
@@ -227,9 +227,14 @@ class FakeSchemas:
         self.known = {"g": GRAPH, "s": SINGLE}
         self.defined: list[str] = []
         self.waited: list[int] = []
+        self.coming: dict[str, Graph] = {}
 
     def graph(self, name: str) -> Graph:
-        """Return one."""
+        """Return one; what is coming is there when it is asked for again."""
+        if name not in self.known:
+            if name in self.coming:
+                self.known[name] = self.coming.pop(name)
+            raise NotFoundError("no such graph")
         return self.known[name]
 
     async def wait(self, name: str, version: int, timeout_s: float) -> Graph:
@@ -241,6 +246,8 @@ class FakeSchemas:
             timeout_s: how long.
         """
         self.waited.append(version)
+        if name in self.coming:
+            self.known[name] = self.coming.pop(name)
         return self.known[name]
 
     async def define(self, name: str, text: str, call: Call) -> Graph:

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.node.graph.fakes import (
+    GRAPH,
     FakePool,
     FakeSchemas,
     FakeShards,
@@ -43,6 +44,7 @@ from torua.errors import (
     ConflictError,
     DuplicateError,
     MalformedError,
+    NotFoundError,
     QueryTimeoutError,
     QueryTooLargeError,
     StaleSchemaError,
@@ -353,6 +355,20 @@ class QueriesTests(SynchronousTestCase):
         self.assertEqual(answered.stats["strategy"], "fast")
         self.assertEqual(self.shards.asked, [])
         self.assertEqual(answered.body, b"[]")
+
+    def test_what_another_node_has_defined_already_is_waited_for(self) -> None:
+        """Who was told there that a table is there may ask for it here."""
+        newer = structs.replace(GRAPH, version=5)
+        self.shards.failures = [UnprocessableError("no table")]
+        self.plan = structs.replace(WHOLE, strategy=Strategy.GATHER)
+        self.schemas.coming["g"] = newer
+        self.run_now()
+        self.assertEqual(self.schemas.waited, [5])
+        self.shards.failures = [UnprocessableError("no table")]
+        self.assertEqual(self.refused(UnprocessableError, text="x").detail, "no table")
+        self.schemas.coming["new"] = structs.replace(GRAPH, name="new")
+        self.run_now(graph="new")
+        self.refused(NotFoundError, graph="none")
 
     def test_a_promise_that_can_not_be_kept_is_refused(self) -> None:
         """Before anything is read; a read needs none."""

@@ -1,11 +1,11 @@
-"""How long one statement may still take."""
+"""How long one statement may still take, and how it goes."""
 
 from msgspec import structs
 from twisted.internet.interfaces import IReactorTime
 
 from torua.core.kv import Call
 from torua.core.reading import LINEARIZABLE
-from torua.errors import QueryTimeoutError
+from torua.errors import QueryTimeoutError, ToruaError
 
 
 class Deadline:
@@ -51,3 +51,32 @@ class Deadline:
             f"the statement took longer than {self._call.timeout_s:g} s; give it "
             "more time (timeout_ms), or ask for less"
         )
+
+
+class Course:
+    """How one statement goes.
+
+    Invariants: ``strategy`` is what was found out last; a write reads at the primaries.
+
+    Attributes:
+        deadline: when it ends.
+        promised: its caller may send it again, and means the same one then.
+        strategy: how it is answered, as far as known.
+        version: of the schema that it was planned with; None where there was none.
+        renewed: a newer schema was waited for.
+        last: why the last attempt was in vain.
+    """
+
+    def __init__(self, clock: IReactorTime, call: Call) -> None:
+        """Begin.
+
+        Args:
+            clock: the reactor.
+            call: who asks, how fresh, and how long it waits.
+        """
+        self.deadline = Deadline(clock, call)
+        self.promised = call.idempotency is not None
+        self.strategy = "unplanned"
+        self.version: int | None = None
+        self.renewed = False
+        self.last: ToruaError | None = None

@@ -31,7 +31,10 @@ from torua.errors import (
     ConflictError,
     DuplicateError,
     MalformedError,
+    NotFoundError,
     OverloadedError,
+    QueryTimeoutError,
+    QueryTooLargeError,
     RelatedError,
     StaleSchemaError,
     TooLargeError,
@@ -41,7 +44,7 @@ from torua.errors import (
 )
 from torua.node.graph.budget import Budget
 from torua.node.graph.catalog import explain
-from torua.node.graph.deadline import Deadline
+from torua.node.graph.deadline import Course
 from torua.node.graph.inputs import Inputs, Inquiry
 from torua.node.graph.meters import QueryMeters
 from torua.node.graph.plans import Plans
@@ -64,6 +67,10 @@ SIZES_MAX = 256
 
 SCHEMA_WAIT_S = 2.0
 """How long a schema is waited for that a shard has already."""
+
+NEWS_S = 0.25
+"""How long a refused statement waits for a schema that other nodes may have already:
+a commit reaches them within a few milliseconds of each other."""
 
 UNPROMISED = (
     "Idempotency-Key: it is kept for statements that write without reading more than "
@@ -141,31 +148,6 @@ class Writes(Protocol):
             parameters: of the statement.
             call: who asks, and how long it waits.
         """
-
-
-class Course:
-    """How one statement goes.
-
-    Invariants: ``strategy`` is what was found out last; a write reads at the primaries.
-
-    Attributes:
-        deadline: when it ends.
-        promised: its caller may send it again, and means the same one then.
-        strategy: how it is answered, as far as known.
-        last: why the last attempt was in vain.
-    """
-
-    def __init__(self, clock: IReactorTime, call: Call) -> None:
-        """Begin.
-
-        Args:
-            clock: the reactor.
-            call: who asks, how fresh, and how long it waits.
-        """
-        self.deadline = Deadline(clock, call)
-        self.promised = call.idempotency is not None
-        self.strategy = "unplanned"
-        self.last: ToruaError | None = None
 
 
 class Queries:
@@ -263,25 +245,47 @@ class Queries:
 
     async def _run(self, statement: Statement, course: Course) -> Answered:
         """Attempt a statement until it is answered, or no attempt may help."""
-        if parse_ddl(statement.text) is not None:
-            course.strategy = Strategy.DDL
-            if course.promised:
-                raise UnprocessableError(f"{UNPROMISED}; use IF NOT EXISTS")
-            return await self._define(statement, course)
-        for attempt in range(ATTEMPTS_MAX):
+        attempt = 0
+        while attempt < ATTEMPTS_MAX:
             try:
                 return await self._attempt(statement, course)
-            except (DuplicateError, RelatedError):
-                raise
             except (LostVisitError, ConflictError) as error:
+                if isinstance(error, DuplicateError | RelatedError):
+                    raise
                 course.last = error
                 self._meters.again(error.code)
                 await self._pause(attempt, error, statement, course)
+                attempt += 1
+            except (NotFoundError, UnprocessableError) as error:
+                if not await self._renewed(error, statement, course):
+                    raise
             except UnavailableError as error:
                 if course.deadline.left_s <= 0:
                     raise course.deadline.passed() from error
                 raise
         raise _given_up(course.last)
+
+    async def _renewed(
+        self, error: ToruaError, statement: Statement, course: Course
+    ) -> bool:
+        """Tell, once, whether what was refused was planned with an old schema.
+
+        Who was just told by another node that a table is there may ask this one for
+        it before it has heard of it.
+        """
+        late = isinstance(error, QueryTooLargeError | QueryTimeoutError)
+        if late or course.renewed or course.deadline.left_s < NEWS_S:
+            return False
+        course.renewed = True
+        name, before = statement.graph, course.version
+        if before is None:
+            await deferLater(self._clock, NEWS_S)
+            return True
+        try:
+            graph = await self._schemas.wait(name, before + 1, NEWS_S)
+        except NotFoundError:
+            return True
+        return graph.version != before
 
     async def _pause(
         self, attempt: int, error: ToruaError, statement: Statement, course: Course
@@ -296,6 +300,9 @@ class Queries:
 
     async def _define(self, statement: Statement, course: Course) -> Answered:
         """Change the schema."""
+        course.strategy = Strategy.DDL
+        if course.promised:
+            raise UnprocessableError(f"{UNPROMISED}; use IF NOT EXISTS")
         graph = await self._schemas.define(
             statement.graph, statement.text, course.deadline.call()
         )
@@ -304,7 +311,11 @@ class Queries:
 
     async def _attempt(self, statement: Statement, course: Course) -> Answered:
         """Plan a statement with the schema of the moment, and run it once."""
+        course.version = None
         graph = self._schemas.graph(statement.graph)
+        course.version = graph.version
+        if parse_ddl(statement.text) is not None:
+            return await self._define(statement, course)
         plan = self._plans.plan(statement.text, statement.parameters, graph)
         check_parameters(plan, statement.parameters)
         course.strategy = plan.strategy
