@@ -76,3 +76,22 @@ def test_groups_of_one_record_count_each_other() -> None:
     assert first.error is None
     assert second.error == PreconditionError.code
     assert second.which == 0
+
+
+def test_what_a_group_removes_makes_no_room_for_what_it_does_not() -> None:
+    """Keys behind those that a group removes are counted."""
+    tip = Tip(DictMap(), Position())
+    draft = Draft(tip, 0)
+    for key in (b"a1", b"a2", b"a3"):
+        draft.judge(Put(key, b""))
+    draft.judge(Group((Check(b"a", most=0),), (Delete(b"a1"), Delete(b"a2"))))
+    record = draft.record(ShardId(0), 1, None)
+    assert record is not None
+    assert draft.outcomes[-1].error == PreconditionError.code
+    tip.append(record)
+    for most, removed in ((0, 2), (1, 2), (0, 3)):
+        later = Draft(tip, 0)
+        deletes = tuple(Delete(f"a{n}".encode()) for n in range(1, removed + 1))
+        later.judge(Group((Check(b"a", most=most),), deletes))
+        (outcome,) = later.outcomes
+        assert (outcome.error is None) is (3 - removed <= most)
