@@ -24,7 +24,7 @@ def cells(column: pa.ChunkedArray, kind: Type) -> list[Cell]:
 def _cells(array: Any, kind: Type) -> list[Cell]:
     """Turn an array into cells."""
     match kind.kind:
-        case Kind.INTERVAL | Kind.INT128:
+        case Kind.INTERVAL | Kind.INT128 | Kind.DECIMAL:
             made = [check(kind, each, "") for each in array.to_pylist()]
         case Kind.DATE:
             made = array.cast(pa.int32()).to_pylist()

@@ -6,8 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from torua.core.graph.types import Cell, Kind, Type
+from torua.core.graph.types import Cell, Kind, Type, show
 from torua.storage.exchange import arrow_type
+
+_INTERVAL = Type(Kind.INTERVAL)
 
 
 def column(type: Type, cells: Sequence[Cell]) -> pa.Array:
@@ -46,11 +48,8 @@ def _plain(type: Type) -> Callable[[Any], Any] | None:
 
 
 def _interval(cell: Any) -> str | None:
-    """Spell months, days and microseconds, as the engine reads them."""
-    if cell is None:
-        return None
-    months, days, micros = cell
-    return f"{months} months {days} days {micros} us"
+    """Spell months, days and microseconds."""
+    return None if cell is None else str(show(_INTERVAL, cell))
 
 
 def _text(cell: Any) -> str | None:

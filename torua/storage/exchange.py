@@ -14,13 +14,13 @@ DECIMAL of up to 18 digits comes without its sign extended, which `mend` does; t
 text to one inside a list or map ends the process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from torua.core.graph.schema import Graph, NodeTable
-from torua.core.graph.types import Kind, Type, spell_type
+from torua.core.graph.types import Kind, Type, check, spell_type
 
 _PLAIN = {
     Kind.BOOL: pa.bool_(),
@@ -96,16 +96,22 @@ def awkward(type: Type) -> bool:
     return type.kind in _AS_TEXT or any(awkward(t) for t in inner)
 
 
-def write(expression: str, type: Type) -> str:
-    """Spell how a value in Arrow's form becomes one of the engine's.
+def write(expression: str, type: Type, depth: int = 0) -> str:
+    """Spell how a value in Arrow's form, made `sendable`, becomes one of the engine's.
 
     Args:
         expression: of the value.
         type: its type.
+        depth: how many lambdas are around it.
     """
-    if not awkward(type):
-        return expression
-    return f"CAST({expression} AS {spell_type(type)})"
+    if not spans(type):
+        cast = f"CAST({expression} AS {spell_type(type)})"
+        return cast if awkward(type) else expression
+    if type.kind is Kind.INTERVAL:
+        parts = ("months", "days", "microseconds")
+        made = (f"to_{part}({expression}[{i}])" for i, part in enumerate(parts, 1))
+        return f"({' + '.join(made)})"
+    return _within(expression, type, depth, write)
 
 
 def read(expression: str, type: Type, depth: int = 0) -> str:
@@ -118,32 +124,90 @@ def read(expression: str, type: Type, depth: int = 0) -> str:
     """
     if not awkward(type) or type.kind is Kind.UNION:
         return expression
-    match type.kind:
-        case Kind.LIST | Kind.ARRAY:
-            return _transform(expression, type.item, depth)
-        case Kind.MAP:
-            keys = _transform(f"map_keys({expression})", type.key, depth)
-            values = _transform(f"map_values({expression})", type.item, depth)
-            return f"map({keys}, {values})"
-        case Kind.STRUCT:
-            parts = [
-                f"{quote(f.name)} := "
-                + read(f"struct_extract({expression}, '{f.name}')", f.type, depth)
-                for f in type.fields
-            ]
-            packed = f"struct_pack({', '.join(parts)})"
-            return f"CASE WHEN {expression} IS NULL THEN NULL ELSE {packed} END"
-        case _:
-            return f"CAST({expression} AS STRING)"
+    if type.kind in _AS_TEXT:
+        return f"CAST({expression} AS STRING)"
+    return _within(expression, type, depth, read)
 
 
-def _transform(expression: str, item: Type | None, depth: int) -> str:
-    """Spell a list with each item in Arrow's form."""
-    assert item is not None, "a list of nothing"
-    if not awkward(item):
-        return expression
+def spans(type: Type) -> bool:
+    """Tell whether there is an INTERVAL in a type, outside of unions."""
+    inner = [t for t in (type.item, type.key) if t is not None]
+    inner += [field.type for field in type.fields]
+    return type.kind is Kind.INTERVAL or any(map(spans, inner))
+
+
+def sendable(table: pa.Table, types: Mapping[str, Type]) -> pa.Table:
+    """Make a table ready to be read by the engine, with `write`.
+
+    The engine does not take its own text for an INTERVAL that is negative: it is sent
+    as a list of months, days and microseconds.
+
+    Args:
+        table: in Arrow's form.
+        types: by the names of its columns.
+    """
+    for i, name in enumerate(table.column_names):
+        if spans(types[name]):
+            values = [_sent(types[name], each) for each in table.column(i).to_pylist()]
+            made = pa.array(values, _sent_type(types[name]))
+            table = table.set_column(i, name, made)
+    return table
+
+
+def _sent_type(type: Type) -> pa.DataType:
+    """Tell what a type is in a table that is sent."""
+    if type.kind is Kind.INTERVAL:
+        return pa.list_(pa.int64())
+    if not spans(type):
+        return arrow_type(type)
+    if type.kind is Kind.STRUCT:
+        return pa.struct([(f.name, _sent_type(f.type)) for f in type.fields])
+    assert type.item is not None, "a list of nothing"
+    item = _sent_type(type.item)
+    if type.kind is Kind.MAP:
+        assert type.key is not None, "a map without keys"
+        return pa.map_(_sent_type(type.key), item)
+    return pa.list_(item)
+
+
+def _sent(type: Type, value: Any) -> Any:
+    """Turn a value in Arrow's form into what is sent."""
+    if value is None or not spans(type):
+        return value
+    if type.kind is Kind.INTERVAL:
+        return check(type, value, "an interval")
+    if type.kind is Kind.STRUCT:
+        return {f.name: _sent(f.type, value[f.name]) for f in type.fields}
+    assert type.item is not None, "a list of nothing"
+    if type.kind is Kind.MAP:
+        assert type.key is not None, "a map without keys"
+        return [(_sent(type.key, k), _sent(type.item, v)) for k, v in value]
+    return [_sent(type.item, each) for each in value]
+
+
+def _within(
+    expression: str, type: Type, depth: int, turn: Callable[[str, Type, int], str]
+) -> str:
+    """Spell how what is inside of a value is turned."""
+    if type.kind is Kind.STRUCT:
+        parts = [
+            f"{quote(f.name)} := "
+            + turn(f"struct_extract({expression}, '{f.name}')", f.type, depth)
+            for f in type.fields
+        ]
+        packed = f"struct_pack({', '.join(parts)})"
+        return f"CASE WHEN {expression} IS NULL THEN NULL ELSE {packed} END"
+    assert type.item is not None, "a list of nothing"
     name = f"x{depth}"
-    return f"list_transform({expression}, {name} -> {read(name, item, depth + 1)})"
+    turned = turn(name, type.item, depth + 1)
+    if type.kind is Kind.MAP:
+        assert type.key is not None, "a map without keys"
+        keys = f"{name} -> {turn(name, type.key, depth + 1)}"
+        return (
+            f"map(list_transform(map_keys({expression}), {keys}), "
+            f"list_transform(map_values({expression}), {name} -> {turned}))"
+        )
+    return f"list_transform({expression}, {name} -> {turned})"
 
 
 def column_types(

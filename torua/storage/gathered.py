@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from torua.core.graph.jobs import Gathered
 from torua.core.graph.schema import Graph
 from torua.errors import MalformedError, UnprocessableError
-from torua.storage.exchange import column_types, quote, write
+from torua.storage.exchange import column_types, quote, sendable, write
 from torua.storage.kuzu import Engine
 
 Place = tuple[str, tuple[str, str] | None]
@@ -143,7 +143,7 @@ def load(engine: Engine, graph: Graph, place: Place, table: pa.Table) -> None:
     cells = [f"{quote(each)}: {write(quote(each), types[each])}" for each in names]
     text = f"LOAD FROM $arrow CREATE (:{quote(name)} {{{', '.join(cells)}}})"
     with engine.once() as session:
-        session.do(text, {"arrow": table.select(names)})
+        session.do(text, {"arrow": sendable(table.select(names), types)})
 
 
 def match(place: Place) -> str:

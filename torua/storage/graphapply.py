@@ -16,7 +16,7 @@ import pyarrow as pa
 from torua.core.graph.schema import Graph, NodeTable, RelTable
 from torua.core.graph.types import Cell, Kind, Type
 from torua.storage.columns import column
-from torua.storage.exchange import column_types, key_type, quote, write
+from torua.storage.exchange import column_types, key_type, quote, sendable, write
 from torua.storage.graphrows import (
     Edge,
     Node,
@@ -91,7 +91,7 @@ def _put_nodes(session: Session, table: NodeTable, nodes: list[Node]) -> None:
         pa.array([i for i in range(len(nodes)) if i not in there], pa.int64())
     )
     if old.num_rows:
-        given, names = loaded(old)
+        given, names = loaded(sendable(old, types))
         sets = ", ".join(
             f"n.{quote(name)} = {write(names[name], types[name])}"
             for name in arrow.column_names
@@ -105,7 +105,7 @@ def _put_nodes(session: Session, table: NodeTable, nodes: list[Node]) -> None:
 def _create_nodes(session: Session, table: NodeTable, arrow: pa.Table) -> None:
     """Create nodes whose keys are not there."""
     types = _types(table)
-    given, names = loaded(arrow)
+    given, names = loaded(sendable(arrow, types))
     cells = ", ".join(
         f"{quote(name)}: {write(spelled, types[name])}"
         for name, spelled in names.items()
@@ -151,7 +151,7 @@ def _create_edges(
     arrow = edge_columns(graph, table, (pair[1], pair[2]), edges)
     source, target = (_node(graph, id) for id in pair[1:])
     types = column_types(graph, table.name, (source.name, target.name))
-    given, names = loaded(arrow)
+    given, names = loaded(sendable(arrow, types))
     start, end = (write(names.pop(n), types[n]) for n in ("tv_from", "tv_to"))
     far = given.column_names[1]
     cells = ", ".join(f"{quote(n)}: {write(c, types[n])}" for n, c in names.items())

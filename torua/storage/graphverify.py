@@ -4,7 +4,7 @@ Each row is hashed, and the hashes of a table are added up, so that the order in
 rows stand does not matter.  Ghosts are left out: which there are says nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 
 import pyarrow as pa
@@ -12,9 +12,9 @@ import pyarrow as pa
 from torua.core.graph.fragments import Scan
 from torua.core.graph.keys import GRAPH_BYTE, graves_prefix
 from torua.core.graph.schema import Graph
-from torua.core.graph.types import Kind, Type
-from torua.storage.exchange import column_types, quote, read, write
-from torua.storage.graphapply import loaded
+from torua.core.graph.types import Type
+from torua.storage.cells import cells
+from torua.storage.exchange import column_types
 from torua.storage.graphread import answer
 from torua.storage.graphrows import Rows, edge_columns, node_columns
 from torua.storage.kuzu import GHOST, Engine
@@ -37,15 +37,16 @@ class Digest:
         """Begin with nothing."""
         self._sums: dict[str, int] = {}
 
-    def add(self, place: Place, table: pa.Table) -> None:
+    def add(self, place: Place, table: pa.Table, types: Mapping[str, Type]) -> None:
         """Add rows.
 
         Args:
             place: of which table.
             table: the rows; the order of the columns does not matter.
+            types: of the columns, by name.
         """
         names = sorted(table.column_names)
-        columns = [table.column(name).to_pylist() for name in names]
+        columns = [cells(table.column(name), types[name]) for name in names]
         total = self._sums.get(repr(place), 0)
         for row in zip(*columns, strict=True):
             data = repr(row).encode()
@@ -72,15 +73,15 @@ def of_engine(engine: Engine, graph: Graph) -> bytes:
     for place in _places(graph):
         with engine.once() as session:
             scan = Scan(*place)
-            digest.add(place, answer(session, graph, scan, lambda: TIMEOUT_S))
+            found = answer(session, graph, scan, lambda: TIMEOUT_S)
+            digest.add(place, found, column_types(graph, *place))
     return digest.value()
 
 
-def of_map(engine: Engine, reader: MapReader, graph: Graph, keys: bool) -> bytes:
+def of_map(reader: MapReader, graph: Graph, keys: bool) -> bytes:
     """Compute the digest of what a database should hold.
 
     Args:
-        engine: to spell values as it does.
         reader: of the map.
         graph: its schema.
         keys: whether users' keys are nodes.
@@ -95,13 +96,13 @@ def of_map(engine: Engine, reader: MapReader, graph: Graph, keys: bool) -> bytes
         for id, found in rows.nodes.items():
             arrow = node_columns(nodes[id], list(found.values())).drop([GHOST])
             place: Place = (nodes[id].name, None)
-            digest.add(place, _spelled(engine, graph, place, arrow))
+            digest.add(place, arrow, column_types(graph, *place))
         for pair, edges in rows.edges.items():
             ends = (pair[1], pair[2])
             arrow = edge_columns(graph, rels[pair[0]], ends, list(edges.values()))
             arrow = arrow.drop([n for n in ("tv_s", "tv_d") if n in arrow.column_names])
             place = (rels[pair[0]].name, (nodes[ends[0]].name, nodes[ends[1]].name))
-            digest.add(place, _spelled(engine, graph, place, arrow))
+            digest.add(place, arrow, column_types(graph, *place))
     return digest.value()
 
 
@@ -126,25 +127,3 @@ def _places(graph: Graph) -> list[Place]:
     for rel in graph.rels:
         places += [(rel.name, (names[s], names[d])) for s, d in rel.pairs]
     return places
-
-
-def _spelled(engine: Engine, graph: Graph, place: Place, arrow: pa.Table) -> pa.Table:
-    """Have the engine spell what it would spell otherwise than we."""
-    types = column_types(graph, *place)
-    if not any(_spans(types[name]) for name in arrow.column_names):
-        return arrow
-    given, names = loaded(arrow)
-    shown = [
-        f"{read(write(given_name, types[name]), types[name])} AS {quote(name)}"
-        for name, given_name in names.items()
-    ]
-    with engine.once() as session:
-        text = f"LOAD FROM $arrow RETURN {', '.join(shown)}"
-        return session.run(text, {"arrow": given})
-
-
-def _spans(type: Type) -> bool:
-    """Tell whether there is an INTERVAL in a type."""
-    inner = [t for t in (type.item, type.key) if t is not None]
-    inner += [field.type for field in type.fields]
-    return type.kind is Kind.INTERVAL or any(map(_spans, inner))

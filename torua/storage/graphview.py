@@ -302,7 +302,7 @@ class GraphView:
         file = self._ready()
         known, keys = file.state.graph, file.state.keys
         mine = of_engine(file.engine, known)
-        wanted = of_map(file.engine, self._reader, known, keys)
+        wanted = of_map(self._reader, known, keys)
         if self._reader.look(self._seen).changes:
             return mine, None
         if mine != wanted:

@@ -52,6 +52,7 @@ _REL_HIDDEN = (("tv_id", Kind.BLOB), ("tv_ver", Kind.INT64), ("tv_born", Kind.IN
 _SKIPPED = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|//[^\n]*|/\*.*?\*/""", re.DOTALL
 )
+_SPELLED = re.compile(f"({_SKIPPED.pattern})", re.DOTALL)
 _PARAMETER = re.compile(r"\$([A-Za-z_0-9]+)")
 _INTERRUPTED = "Interrupted"
 
@@ -205,6 +206,7 @@ class Session:
             raise EngineError(f"parameter ${min(unbound)} has no value")
         for name in set(given) - wanted:
             del given[name]
+        text = _without_empty(text, given)
         self._limit(timeout_s)
         with _speaking():
             result = self._connection.execute(text, given)
@@ -384,7 +386,8 @@ def copy(
     options = f" (from={_text(pair[0])}, to={_text(pair[1])})" if pair else ""
     source = f"(LOAD FROM $arrow RETURN {', '.join(shown)})"
     text = f"COPY {quote(table)}{into} FROM {source}{options}"
-    answer = session.rows(text, {"arrow": arrow})
+    sent = exchange.sendable(arrow.select([*ends, *names]), types)
+    answer = session.rows(text, {"arrow": sent})
     if answer and len(answer[0]) > 1 and answer[0][1]:
         raise EngineError(f"table {table} has some of the copied keys already")
 
@@ -444,6 +447,24 @@ def end_types(graph: Graph, table: RelTable) -> dict[str, Type]:
 def _text(name: str) -> str:
     """Spell a name as a string literal."""
     return "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _without_empty(text: str, given: dict[str, object]) -> str:
+    """Spell empty lists out, which the engine takes as literals only.
+
+    Args:
+        text: a statement.
+        given: its parameters; those that are spelled out are taken away.
+    """
+    empty = {name for name, value in given.items() if isinstance(value, list | tuple)}
+    for name in sorted(name for name in empty if not given[name]):
+        del given[name]
+        parts = _SPELLED.split(text)
+        parts[::2] = [
+            re.sub(rf"\${name}(?![A-Za-z_0-9])", "[]", part) for part in parts[::2]
+        ]
+        text = "".join(parts)
+    return text
 
 
 @contextmanager
