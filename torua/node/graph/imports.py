@@ -29,7 +29,7 @@ from torua.node.graph.ledger import Ledger
 from torua.node.graph.sheet import ParquetSheet, Section, Sheet
 from torua.node.tasks import Task, Tasks
 from torua.node.threads import Worker
-from torua.storage.spool import Spool
+from torua.storage.spool import Spool, clear_spools
 
 IN_FLIGHT = 3
 """So many sections are written while the next is read."""
@@ -69,7 +69,7 @@ class Imports:
         fresh_id: Callable[[], str],
         registry: CollectorRegistry,
     ) -> None:
-        """Put the parts together.
+        """Put the parts together, and clear away what an earlier life left.
 
         Args:
             schemas: the graphs.
@@ -93,6 +93,7 @@ class Imports:
         self._random = random
         self._fresh_id = fresh_id
         self._running = 0
+        clear_spools(spools)
         self._rows = Counter(
             "torua_node_import_rows", "Rows imported.", registry=registry
         )
