@@ -136,6 +136,7 @@ def test_filters_are_for_variables_whose_every_node_passes() -> None:
         "MATCH (n:Person), (m:Person) WHERE n.age > 1 RETURN n.name",
         "MATCH (n:Person) WHERE n.age > 1 OR n.name = 'x' RETURN n.name",
         "OPTIONAL MATCH (n:Person) WHERE n.age > 1 RETURN n.name",
+        "MATCH (n:Person) WHERE n.age > 1 AND n.id = 2 OR n.name = 'x' RETURN n.name",
         "MATCH (n:Person) WHERE n.age > n.id RETURN n.name",
         "MATCH (n:Person) WHERE n.age + 1 > 2 RETURN n.name",
         "MATCH (n:Person)-[:Knows*1..2]->() WHERE n.age > 1 RETURN n.name",
@@ -182,6 +183,7 @@ def test_lists_of_keys_are_anchors() -> None:
     "where",
     [
         "n.id = 1 OR n.age = 2",
+        "n.id = 1 AND n.age = 2 OR n.age = 3",
         "NOT n.id = 1",
         "n.id > 1",
         "n.age = 1",
