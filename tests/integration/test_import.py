@@ -8,6 +8,7 @@ import treq
 from click.testing import CliRunner
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
+from twisted.web.http_headers import Headers
 
 from tests.integration.whole_nodes import NAMES, ClusterCase
 from torua.cli.http import Client
@@ -55,7 +56,7 @@ class ImportTests(ClusterCase):
         response = await treq.post(
             f"http://{self.nodes['n2'].http}{path}",
             data=body,
-            headers={"Content-Type": media_type},
+            headers=Headers({"Content-Type": [media_type]}),
             persistent=False,
             timeout=60,
         )

@@ -107,6 +107,12 @@ class ShardsInMemory:
     def _group(self, shard: ShardId, group: Group) -> Outcome:
         """Do all of a group, or nothing."""
         for which, each in enumerate((*group.checks, *group.writes)):
+            if isinstance(each, Check) and each.most is not None:
+                keys = {*self.entries, *(write.key for write in group.writes)}
+                if sum(key.startswith(each.key) for key in keys) > each.most:
+                    code = PreconditionError.code
+                    return Outcome(error=code, detail="too many", which=which)
+                continue
             if not (isinstance(each, Check) and each.begins is not None):
                 assert shard_of(self.state.slots, each.key) == shard
             if not self._holds(each):

@@ -33,6 +33,7 @@ from torua.errors import (
     NotFoundError,
     OutcomeUnknownError,
     UnavailableError,
+    UnprocessableError,
 )
 from torua.node.graph import sheet
 from torua.node.graph.imports import Imports
@@ -43,7 +44,9 @@ PERSON = NodeTable(16, "Person", (Column(0, "id", INT), Column(1, "name", TEXT))
 PLACE = NodeTable(17, "Place", (Column(0, "id", INT),), "id")
 KNOWS = RelTable(18, "knows", ((16, 16),), (Column(0, "since", INT),))
 LIVES = RelTable(19, "lives", ((16, 17), (17, 17)))
-GRAPH = Graph(0, "main", nodes=(PERSON, PLACE), rels=(KNOWS, LIVES))
+OWNS = RelTable(20, "owns", ((16, 17),), (), "ONE_MANY")
+BORN = RelTable(21, "born", ((16, 17),), (), "MANY_ONE")
+GRAPH = Graph(0, "main", nodes=(PERSON, PLACE), rels=(KNOWS, LIVES, OWNS, BORN))
 CALL = Call("test")
 
 
@@ -354,6 +357,26 @@ def test_which_tables_relationships_go_from_and_to_can_be_said() -> None:
     how = {"from_table": "person", "to_table": "Place"}
     assert world.run("lives", b"from,to\n1,2\n", **how).rows == 1
     assert {read_key(key).source_id for key, _ in world.edges()} == {16, 17}  # type: ignore[union-attr]
+
+
+def test_a_node_has_one_relationship_where_its_table_says_so() -> None:
+    """Of several in a file the first is in; so is one that was there before."""
+    world = World()
+    world.people(1, 2, 3)
+    world.run("Place", b"id\n1\n2\n")
+    assert world.run("born", b"from,to\n1,1\n", import_id="a").rows == 1
+    data = b"from,to\n1,2\n2,1\n2,2\n2,2\n3,1\n"
+    report = world.run("born", data, max_errors=3)
+    assert report.rows == 2
+    assert [bad.line for bad in report.errors] == [2, 4, 5]
+    assert world.run("born", b"from,to\n1,1\n", import_id="a").unchanged == 1
+    assert "one relationship only" in world.run("born", b"from,to\n1,2\n").stopped
+
+
+def test_relationships_that_need_a_look_at_their_far_end_are_refused() -> None:
+    """It is said at once, and how they are made."""
+    with pytest.raises(UnprocessableError, match="ONE_MANY"):
+        result(World().begin("owns", b"from,to\n1,1\n"))
 
 
 def test_an_import_follows_a_schema_that_changes_elsewhere() -> None:

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from torua.codec.rows import Row, read_row, spell_row
 from torua.core.graph.importing import REPLACE, SKIP, Bad, Batch, Wanted
-from torua.core.graph.keys import schema_check
+from torua.core.graph.keys import edge_between, schema_check
 from torua.core.graph.schema import (
     KEY_VALUE,
     KEY_VALUE_TABLE,
@@ -60,6 +60,7 @@ from torua.errors import (
     from_wire,
 )
 from torua.node.dispatch import States
+from torua.node.graph.drafting import ONE_SOURCE, ONE_TARGET
 from torua.node.graph.ledger import Ledger
 from torua.node.graph.sheet import Made, Section, value_of
 from torua.node.threads import Worker
@@ -182,6 +183,7 @@ class Batches:
         self.graph = schemas.graph(wanted.graph)
         self.table = _table(self.graph, wanted.table)
         self._is_edges = isinstance(self.table, RelTable)
+        self._one_target = _has_one_target(self.table)
         self._ends: dict[bytes, int] = {}
 
     async def write(self, section: Section) -> None:
@@ -274,9 +276,8 @@ class Batches:
         """Write one batch, whatever it takes."""
         if self._wanted.on_duplicate == REPLACE and not self._is_edges:
             items = await self._resolved(items)
-        for _ in range(ROUNDS_MAX):
-            if not items:
-                return
+        until_s, rounds = self._clock.seconds() + RETRY_S, 0
+        while items:
             outcome = await self._act(shard, items)
             if outcome.error is None:
                 lines = [item.made.line for item in items]
@@ -286,14 +287,39 @@ class Batches:
             if outcome.error != PreconditionError.code:
                 raise from_wire(outcome.error, outcome.detail, {"shard": shard})
             if outcome.which == 0:
-                await self._follow_schema()
-            items = await self._resolved(items)
-        raise ConflictError("others write the same rows", shard=shard)
+                await self._follow_schema(until_s)
+                continue
+            before, rounds = len(items), rounds + 1
+            items = await self._resolved(self._uncrowded(items, outcome))
+            if len(items) == before and rounds >= ROUNDS_MAX:
+                raise ConflictError("others write the same rows", shard=shard)
+
+    def _uncrowded(self, items: list[Item], outcome: Outcome) -> list[Item]:
+        """Leave out relationships of a node that may have only one, and has another.
+
+        Args:
+            items: a batch that was refused.
+            outcome: why.
+        """
+        sources = _sources(items)
+        at = (outcome.which or 0) - 1 - len(sources)
+        if not (self._one_target and 0 <= at < len(sources)):
+            return items
+        mine = [item for item in items if item.made.source == sources[at]]
+        # Of several the first may go in; one alone was refused for what is there.
+        refused = mine[1:] if len(mine) > 1 else mine
+        detail = f"from: {self.table.name} lets a node have one relationship only"
+        self._ledger.bad([Bad(item.made.line, detail) for item in refused])
+        return [item for item in items if item not in refused]
 
     async def _act(self, shard: ShardId, items: list[Item]) -> Outcome:
         """Send one batch to its shard, until it answers."""
-        sources = dict.fromkeys(item.made.source for item in items)
-        checks = [Check(source, _EXISTS) for source in sources if source]
+        sources = _sources(items)
+        checks = [Check(source, _EXISTS) for source in sources]
+        if self._one_target:
+            assert isinstance(self.table, RelTable), "nodes go from nowhere"
+            prefixes = [edge_between(self.table, each, b"", b"") for each in sources]
+            checks += [Check(prefix, most=1) for prefix in prefixes]
         group = Group(
             (schema_check(self.graph), *checks), tuple(_put(item) for item in items)
         )
@@ -305,9 +331,11 @@ class Batches:
 
         return await self._patiently(act)
 
-    async def _follow_schema(self) -> None:
+    async def _follow_schema(self, until_s: float) -> None:
         """Go on with another schema, where that means the same for these rows."""
         graph = self._schemas.graph(self._wanted.graph)
+        if self._clock.seconds() >= until_s:
+            raise UnavailableError("a shard does not take up the schema")
         if graph.version == self.graph.version:
             # The shard has it not yet, or this node has not.
             await deferLater(self._clock, pause_s(4, self._random), lambda: None)
@@ -362,6 +390,28 @@ def _table(graph: Graph, name: str) -> NodeTable | RelTable:
     if table.name == KEY_VALUE and table.table_id == KEY_VALUE_TABLE.table_id:
         raise UnprocessableError("keys and values are written by /kv and /bulk")
     return table
+
+
+def _has_one_target(table: NodeTable | RelTable) -> bool:
+    """Tell whether a node may have only one such relationship.
+
+    Raises:
+        UnprocessableError: only one may come to a node, which is looked up for each.
+    """
+    if isinstance(table, NodeTable):
+        return False
+    if table.multiplicity in ONE_SOURCE:
+        raise UnprocessableError(
+            f"{table.name} is {table.multiplicity}; such relationships are made by "
+            "statements, not imported"
+        )
+    return table.multiplicity in ONE_TARGET
+
+
+def _sources(items: Sequence[Item]) -> list[bytes]:
+    """List the nodes that relationships of a batch go from, each once."""
+    found = dict.fromkeys(item.made.source for item in items)
+    return [source for source in found if source]
 
 
 def _no_end(made: Made, which: str) -> Bad:
