@@ -271,6 +271,12 @@ class QueriesTests(SynchronousTestCase):
         self.run_now()
         self.assertEqual(self.people(), [1, 4])
 
+    def test_a_round_that_expands_nothing_ends_nothing(self) -> None:
+        """A later one may follow another way from nodes that were seen before."""
+        self.around((), (Along("Knows", PAIR, outgoing=True),))
+        self.run_now()
+        self.assertEqual(self.people(), [1, 2, 3])
+
     def test_a_frontier_that_is_no_small_one_means_a_gather(self) -> None:
         """Whole tables are cheaper."""
         out = (Along("Knows", PAIR, outgoing=True),)

@@ -82,8 +82,7 @@ class Neighbourhood:
         for table, keys in anchors.items():
             self._see(table, keys)
         for along in self._frontier.rounds:
-            if not await self._round(along):
-                break
+            await self._round(along)
         rels = [
             Gathered(table, pair, tuple(parts))
             for (table, pair), parts in self._parts.items()
@@ -104,8 +103,11 @@ class Neighbourhood:
         if sum(map(len, self._seen.values())) > KEYS_MAX:
             raise DoubtError(f"more than {KEYS_MAX} nodes surround what is named")
 
-    async def _round(self, ways: Sequence[Along]) -> bool:
-        """Expand once along all ways; False where there was nothing to expand."""
+    async def _round(self, ways: Sequence[Along]) -> None:
+        """Expand once along all ways, from the nodes that are new to each.
+
+        Where one round finds none, a later one may still, along another way.
+        """
         wanted: dict[ShardId, list[Fragment]] = {}
         meant: dict[ShardId, list[Along]] = {}
         for along in ways:
@@ -116,12 +118,11 @@ class Neighbourhood:
                 wanted.setdefault(shard, []).append(expand)
                 meant.setdefault(shard, []).append(along)
         if not wanted:
-            return False
+            return
         found = await self._visits.read_all(wanted, keep=True)
         for shard, answers in found.items():
             for along, parts in zip(meant[shard], answers, strict=True):
                 self._take(along, parts)
-        return True
 
     def _new_keys(self, along: Along) -> dict[ShardId, tuple[Cell, ...]]:
         """Share out the keys that were not yet expanded along a way."""
