@@ -108,7 +108,12 @@ def edges(ends: list[tuple[int, int]]) -> pa.Table:
 
 
 def loaded(engine: str, path: Path | None = None) -> Engine:
-    """Open an engine with ten things, and relationships from each to the next."""
+    """Open an engine with ten things, and relationships from each to the next.
+
+    Args:
+        engine: which.
+        path: of its file; None for memory.
+    """
     made = Engine(path, LIMITS, engine)
     made.create(GRAPH, hidden=True)
     made.load(GRAPH, "Thing", None, things(10))

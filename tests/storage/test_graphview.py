@@ -83,7 +83,11 @@ class Followed:
         return same is True
 
     def step(self, step: object) -> None:
-        """Do one thing."""
+        """Do one thing.
+
+        Args:
+            step: effects of one record, or what else to do.
+        """
         match step:
             case "follow":
                 self.view.catch_up(self.graph, keys=False)

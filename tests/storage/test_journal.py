@@ -22,7 +22,13 @@ def copy(tmp_path: Path) -> Copy:
 
 
 def look(copy: Copy, after: int = 0, limit: int = 1000) -> Look:
-    """See what changed in a map."""
+    """See what changed in a map.
+
+    Args:
+        copy: whose.
+        after: which record.
+        limit: about so many changes.
+    """
     reader = MapReader(copy.view.path, 5)
     seen = reader.look(after, limit)
     reader.close()

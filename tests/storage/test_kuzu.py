@@ -9,7 +9,11 @@ import pytest
 from tests.storage import engine_cases
 from torua.storage.kuzu import missing
 
-KNOWN: dict[str, str] = {}
+KNOWN = {
+    "every_type_comes_back_as_it_went_in": "of two rows, one a NULL struct, one comes back",
+    "what_takes_too_long_is_interrupted": "a list is made whole before it looks up",
+    "a_checkpoint_goes_on_beside_a_reader": "it waits for readers, then fails",
+}
 """What kuzu 0.11.3 is known to fail at, by case, and why."""
 
 Case = Callable[[str], None]
@@ -35,7 +39,7 @@ def test_kuzu_does_what_we_rely_on(case: Case, request: pytest.FixtureRequest) -
         case.__name__,
     )
     done = subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, timeout=120, check=False
+        command, capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
