@@ -35,6 +35,7 @@ from torua.errors import NotFoundError, ToruaError
 from torua.node.graph.budget import Budget
 from torua.node.graph.incoming import IncomingFinder
 from torua.node.graph.plans import Plans
+from torua.node.graph.promises import Promises
 from torua.node.graph.queries import Queries
 from torua.node.graph.writes import Writes
 from torua.storage import queries as worker
@@ -137,6 +138,7 @@ class FourShards:
             Worker(),
             Writes(self.maps, finder, self._clock, entropy.randbytes),
             plans=Plans(planner.plan),
+            promises=Promises(self.maps),
             budget=budget,
             random=Random("pauses"),
             registry=CollectorRegistry(),

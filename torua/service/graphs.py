@@ -30,6 +30,7 @@ from torua.node.graph.incoming import IncomingFinder
 from torua.node.graph.keeper import Keeper
 from torua.node.graph.plans import Plans
 from torua.node.graph.pool import QueryPool
+from torua.node.graph.promises import Promises
 from torua.node.graph.queries import Queries
 from torua.node.graph.reads import Reads
 from torua.node.graph.schemas import Schemas
@@ -148,6 +149,7 @@ class GraphParts:
             self._pool,
             writes,
             plans=Plans(plan),
+            promises=Promises(router),
             budget=budget,
             random=SystemRandom(),
             registry=registry,

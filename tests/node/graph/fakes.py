@@ -19,10 +19,10 @@ from torua.core.graph.schema import (
 )
 from torua.core.graph.types import Kind, Type
 from torua.core.ids import AllocId, NodeId, ShardId
-from torua.core.kv import Call
-from torua.core.reading import Position
+from torua.core.kv import Call, Group, Operation, Outcome
+from torua.core.reading import Position, Token
 from torua.core.routing import even_slots, shard_of
-from torua.errors import NotFoundError, ToruaError
+from torua.errors import NotFoundError, ToruaError, UnprocessableError
 from torua.node.errands import (
     Measure,
     Measured,
@@ -70,6 +70,7 @@ class FakeShards:
         self.waiting: dict[str, bytes] = {}
         self.failures: list[ToruaError] = []
         self.later: list[ToruaError] = []
+        self.promises: dict[str, bytes] = {}
         self.graves = False
         self.in_pieces = False
         self.sizes = {"Person": (10, 1000), "Knows": (10, 1000)}
@@ -139,6 +140,24 @@ class FakeShards:
             call: who asks.
         """
         return Measured(dict(self.sizes), None)
+
+    async def act(
+        self, shard: ShardId, operations: Sequence[Operation], call: Call
+    ) -> tuple[tuple[Outcome, ...], Token | None]:
+        """Remember which request a key stands for.
+
+        Args:
+            shard: not looked at.
+            operations: one group, of nothing.
+            call: has the key.
+        """
+        assert operations == (Group((), ()),)
+        promise = call.idempotency
+        assert promise is not None
+        known = self.promises.setdefault(promise.key, promise.fingerprint)
+        if known != promise.fingerprint:
+            raise UnprocessableError("the key was used for another request")
+        return (Outcome(),), None
 
     def _answer(self, errand: Query, session: str) -> Queried:
         """Answer all fragments."""

@@ -32,6 +32,7 @@ from torua.core.cypher.plan import (
     Plan,
     Route,
     Scatter,
+    SetNode,
     Strategy,
 )
 from torua.core.graph.changes import NodeChange
@@ -55,6 +56,7 @@ from torua.errors import (
 )
 from torua.node.graph.budget import Budget
 from torua.node.graph.plans import Plans
+from torua.node.graph.promises import Promises
 from torua.node.graph.queries import ATTEMPTS_MAX, Queries
 
 T = TypeVar("T")
@@ -89,6 +91,7 @@ class QueriesTests(SynchronousTestCase):
             self.pool,
             self.writes,
             plans=Plans(self.planner),
+            promises=Promises(self.shards),
             budget=self.budget,
             random=Random(1),
             registry=self.registry,
@@ -383,11 +386,31 @@ class QueriesTests(SynchronousTestCase):
         self.shards.asked.clear()
         self.plan = structs.replace(WHOLE, write=True)
         refused = self.start(promised, text="CREATE (:Person {id: 1 + 1})")
+        self.clock.pump([0.5] * 20)
         self.failureResultOf(refused, UnprocessableError)
         self.assertEqual(self.shards.asked, [])
         defining = self.start(promised, text="DROP TABLE Person")
+        self.clock.pump([0.5] * 20)
         self.failureResultOf(defining, UnprocessableError)
         self.assertEqual(self.schemas.defined, [])
+
+    def test_a_key_stands_for_one_request_that_only_creates(self) -> None:
+        """Another body under it is refused; so is what might differ a second time."""
+        create = CreateNode("Person", (("id", Literal(1)),))
+        fast = FastWrites((create,))
+        self.plan = structs.replace(WHOLE, write=True, writes=fast)
+        for _ in range(2):
+            self.run_now(Call("r", idempotency=IdempotencyKey("k", b"f")))
+        other = self.start(Call("r", idempotency=IdempotencyKey("k", b"g")))
+        self.clock.pump([0.5] * 20)
+        self.failureResultOf(other, UnprocessableError)
+        changed = SetNode("Person", Literal(1), (("age", Literal(2)),))
+        self.plan = structs.replace(self.plan, writes=FastWrites((create, changed)))
+        refused = self.start(
+            Call("r", idempotency=IdempotencyKey("k2", b"f")), text="SET"
+        )
+        self.clock.pump([0.5] * 20)
+        self.failureResultOf(refused, UnprocessableError)
 
     def test_a_schema_is_defined_not_queried(self) -> None:
         """DDL goes to the coordinator."""

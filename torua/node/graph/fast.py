@@ -104,9 +104,9 @@ class _Node:
         if stands is not None:
             row = stands.row.cells if stands.row else {}
             self.cells = {
-                each.name: row[each.column_id]
+                each.name: row.get(each.column_id, each.default)
                 for each in table.columns
-                if each.column_id in row
+                if each.column_id in row or each.default is not None
             }
         self.detach = False
         self.changed = False
@@ -181,7 +181,7 @@ class FastPath:
         looked = (each for step in taken for each in step.looks_at())
         found = await self._lookup.rows(looked, call)
         merging = await self._merging(taken, found, call)
-        work = _Work(found, merging)
+        work = _Work(found, merging, promised=call.idempotency is not None)
         for number, step in enumerate(taken, 1):
             work.take(step)
             if number % TURN == 0:
@@ -221,14 +221,21 @@ class _Work:
     """
 
     def __init__(
-        self, found: Found, between: dict[bytes, list[Mapping[int, Cell]]]
+        self,
+        found: Found,
+        between: dict[bytes, list[Mapping[int, Cell]]],
+        *,
+        promised: bool,
     ) -> None:
         """Begin with what stands.
 
         Args:
             found: nodes by key.
             between: relationships by the beginning of their keys.
+            promised: what stands may be this statement's own work, done before: that is
+                for the shards to say, who remember.
         """
+        self._promised = promised
         self._found = found
         self._between = between
         self._nodes: dict[bytes, tuple[NodeTable, Cell, _Node]] = {}
@@ -270,7 +277,9 @@ class _Work:
         """Make a node."""
         what = f"{step.table.name} {step.pk!r}"
         if node.cells is not None:
-            raise DuplicateError(f"{what} exists already")
+            if not self._promised or node.version is None or node.changed:
+                raise DuplicateError(f"{what} exists already")
+            node.version = None
         if node.version is not None:
             raise UnprocessableError(f"{what} is deleted by the same statement")
         node.cells, node.changed = _defaults(step.table) | step.cells, True

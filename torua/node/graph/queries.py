@@ -48,6 +48,7 @@ from torua.node.graph.deadline import Course
 from torua.node.graph.inputs import Inputs, Inquiry
 from torua.node.graph.meters import QueryMeters
 from torua.node.graph.plans import Plans
+from torua.node.graph.promises import UNPROMISED, Promises
 from torua.node.graph.visits import LostVisitError, Shards, Sizes, Visits
 
 ATTEMPTS_MAX = 6
@@ -71,12 +72,6 @@ SCHEMA_WAIT_S = 2.0
 NEWS_S = 0.25
 """How long a refused statement waits for a schema that other nodes may have already:
 a commit reaches them within a few milliseconds of each other."""
-
-UNPROMISED = (
-    "Idempotency-Key: it is kept for statements that write without reading more than "
-    "nodes by their keys (POST /cypher/explain calls them fast); this one reads more, "
-    "and might do something else the second time"
-)
 
 
 class Pool(Protocol):
@@ -168,6 +163,7 @@ class Queries:
         writes: Writes,
         *,
         plans: Plans,
+        promises: Promises,
         budget: Budget,
         random: Random,
         registry: CollectorRegistry,
@@ -181,6 +177,7 @@ class Queries:
             pool: the query workers.
             writes: writes rows.
             plans: plans statements.
+            promises: sees to idempotency keys.
             budget: the bytes that they may hold.
             random: draws pauses.
             registry: of the node's metrics.
@@ -191,6 +188,7 @@ class Queries:
         self._pool = pool
         self._writes = writes
         self._plans = plans
+        self._promises = promises
         self._random = random
         self._budget = budget
         self._meters = QueryMeters(registry, self._budget)
@@ -319,10 +317,9 @@ class Queries:
         plan = self._plans.plan(statement.text, statement.parameters, graph)
         check_parameters(plan, statement.parameters)
         course.strategy = plan.strategy
-        if plan.write and plan.writes is None and course.promised:
-            raise UnprocessableError(UNPROMISED)
         if plan.write:
             course.deadline.linearizable()
+            await self._promises.give(plan, course.deadline.call())
         if plan.writes is not None:
             changed = await self._writes.fast(
                 graph, plan.writes, statement.parameters, course.deadline.call()
