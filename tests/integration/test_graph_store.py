@@ -133,6 +133,13 @@ class GraphStoreTest(TestCase):
         self.assertEqual(restarts, 1)
         self.flushLoggedErrors()
 
+    async def test_a_graph_is_compared_with_its_map_now_and_then(self) -> None:
+        """It is the same, and nobody notices."""
+        self.copy.write(graphs.person(1, "Ada"))
+        await self.names()
+        self.store._scrub()
+        self.assertTrue((await self.store.digest("a", GRAPH)).same)
+
     async def test_a_copy_that_is_closed_can_be_removed_and_opened_anew(self) -> None:
         """As where a snapshot is installed: it is built of what is there then."""
         self.copy.write(graphs.person(1, "Ada"))

@@ -159,7 +159,11 @@ def several_statements_are_refused(engine: str) -> None:
 
 
 def what_takes_too_long_is_interrupted(engine: str) -> None:
-    """And the engine goes on."""
+    """And the engine goes on.
+
+    Args:
+        engine: which.
+    """
     opened = Engine(None, LIMITS, engine)
     try:
         opened.run("UNWIND range(1, 1000000000) AS x RETURN sum(x)", timeout_s=0.1)
@@ -182,7 +186,7 @@ def a_key_is_copied_once(engine: str) -> None:
 
 
 def what_was_committed_outlives_the_process(engine: str) -> None:
-    """Without a checkpoint, and without a close."""
+    """Without a checkpoint."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "db"
         loaded(engine, path).close()

@@ -10,7 +10,7 @@ from tests.storage import engine_cases
 from torua.storage.kuzu import missing
 
 KNOWN = {
-    "every_type_comes_back_as_it_went_in": "of two rows, one a NULL struct, one comes back",
+    "every_type_comes_back_as_it_went_in": "rows beside a NULL struct are lost",
     "what_takes_too_long_is_interrupted": "a list is made whole before it looks up",
     "a_checkpoint_goes_on_beside_a_reader": "it waits for readers, then fails",
 }

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
     IReactorProcess,
     IReactorTime,
 )
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,7 +26,7 @@ from torua.codec import views
 from torua.core.graph.fragments import Fragment, Piece
 from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId, ShardId
-from torua.errors import StartupError, UnavailableError
+from torua.errors import StartupError, ToruaError, UnavailableError
 from torua.node.graph.storemeters import StoreMeters
 from torua.node.graph.storeprocess import StoreProcess
 from torua.storage.graphview import wants_keys
@@ -43,6 +44,9 @@ RESTART_S = 1.0
 
 CLOSE_TIMEOUT_S = 5.0
 """So long a copy may take to close; then the worker is killed, and no harm done."""
+
+SCRUB_PERIOD_S = 600.0
+"""One graph of the node is compared with its map so often, as one map is read."""
 
 log = Logger()
 
@@ -78,6 +82,7 @@ class _Copy:
         """Begin with no graph."""
         self.view = view
         self.applied: dict[int, int] = {}
+        self.graphs: dict[int, Graph] = {}
 
 
 class GraphStore:
@@ -121,6 +126,9 @@ class GraphStore:
         self._last_start = float("-inf")
         self._life = 0
         self._stopped: Deferred[None] | None = None
+        self._turn = 0
+        self._scrubbing = LoopingCall(self._scrub)
+        self._scrubbing.clock = reactor
 
     @property
     def running(self) -> bool:
@@ -183,7 +191,7 @@ class GraphStore:
             UnprocessableError: the engine refused a fragment.
             QueryTimeoutError: it took too long.
         """
-        self._journal(alloc, wants_keys(fragments))
+        self._journal(alloc, graph, wants_keys(fragments))
         name = self._session(session, graph.graph_id) if session else ""
         ask = views.Read(alloc, graph, at_least, fragments, timeout_s, keep, name)
         piece = await self._ask(ask, timeout_s + GRACE_S)
@@ -230,7 +238,7 @@ class GraphStore:
         Raises:
             UnavailableError: the copy is not open, is behind, or the worker died.
         """
-        self._journal(alloc, False)
+        self._journal(alloc, graph, False)
         ask = views.Measure(alloc, graph, timeout_s)
         reply = await self._ask(ask, timeout_s + GRACE_S)
         assert isinstance(reply, views.Measured), "rows are counted"
@@ -252,7 +260,7 @@ class GraphStore:
         Raises:
             UnavailableError: the copy is not open, is behind, or the worker died.
         """
-        self._journal(alloc, False)
+        self._journal(alloc, graph, False)
         reply = await self._ask(
             views.Verify(alloc, graph, timeout_s), 4 * timeout_s + GRACE_S
         )
@@ -264,10 +272,6 @@ class GraphStore:
                 alloc=alloc,
             )
         return reply
-
-    def followed(self) -> list[tuple[AllocId, int]]:
-        """List the copies and ids of the graphs that are followed."""
-        return [(a, g) for a, copy in self._copies.items() for g in copy.applied]
 
     async def stop(self) -> None:
         """End the worker.  Safe to call twice."""
@@ -296,6 +300,7 @@ class GraphStore:
         """
         if process is self._process:
             self._process = None
+            self._scrubbing.stop()
         for alloc, copy in self._copies.items():
             self._meters.forget(alloc, copy.applied)
             copy.applied.clear()
@@ -306,11 +311,24 @@ class GraphStore:
         detail = reason.getErrorMessage()
         log.error("the storage worker died: {detail}", detail=detail)
 
-    def _journal(self, alloc: AllocId, keys: bool) -> None:
+    def _scrub(self) -> None:
+        """Compare one graph with its map; the next one next time."""
+        followed = [
+            (alloc, graph)
+            for alloc, copy in self._copies.items()
+            for graph in copy.graphs.values()
+        ]
+        if followed:
+            self._turn += 1
+            compared = self.digest(*followed[self._turn % len(followed)])
+            Deferred.fromCoroutine(compared).addErrback(_not_now)
+
+    def _journal(self, alloc: AllocId, graph: Graph, keys: bool) -> None:
         """Have the copy's map keep a journal."""
         copy = self._copies.get(alloc)
         if copy is None:
             raise UnavailableError("the copy is not open")
+        copy.graphs[graph.graph_id] = graph
         copy.view.keep_journal(keys)
 
     async def _ask(self, ask: views.Ask, timeout_s: float) -> views.Reply:
@@ -340,6 +358,7 @@ class GraphStore:
         self._reactor.spawnProcess(process, sys.executable, command, env=None)
         self._process = process
         self._life += 1
+        self._scrubbing.start(SCRUB_PERIOD_S, now=False)
         for alloc in self._copies:
             self._introduce(process, alloc)
         return process
@@ -363,6 +382,11 @@ class GraphStore:
         if self._process is None or not name.startswith(start):
             raise UnavailableError("that transaction is over")
         return name.removeprefix(start)
+
+
+def _not_now(failure: Failure) -> None:
+    """Leave a comparison to the next turn."""
+    failure.trap(ToruaError)
 
 
 def _graph_of(session: str) -> int:
