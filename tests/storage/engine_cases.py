@@ -186,7 +186,11 @@ def a_key_is_copied_once(engine: str) -> None:
 
 
 def what_was_committed_outlives_the_process(engine: str) -> None:
-    """Without a checkpoint."""
+    """Without a checkpoint.
+
+    Args:
+        engine: which.
+    """
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "db"
         loaded(engine, path).close()
