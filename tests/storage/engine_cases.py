@@ -235,7 +235,11 @@ def tables_are_altered_within_a_transaction(engine: str) -> None:
 
 
 def deleted_relationships_stay_deleted(engine: str) -> None:
-    """Through rounds of writes, checkpoints and reopenings."""
+    """Through rounds of writes, checkpoints and reopenings.
+
+    Args:
+        engine: which.
+    """
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "db"
         loaded(engine, path).close()
