@@ -308,7 +308,7 @@ def _cells(table: NodeTable | RelTable, row: Sequence[object]) -> dict[int, Cell
     return {
         each.column_id: check(each.type, _written(value), each.name)
         for each, value in zip(table.columns, row, strict=True)
-        if value is not None
+        if value is not None or each.default is not None
     }
 
 
@@ -319,7 +319,9 @@ def _written(value: object) -> object:
 
 def _shown(columns: Sequence[Column], row: Row) -> list[object]:
     """Return values in the order of columns, as the oracle gives them."""
-    return [_plain(each, row.cells.get(each.column_id)) for each in columns]
+    return [
+        _plain(each, row.cells.get(each.column_id, each.default)) for each in columns
+    ]
 
 
 def _plain(of: Column, cell: Cell) -> object:

@@ -7,11 +7,12 @@ import pytest
 
 from tests.graph import network, world
 from tests.graph.answers import difference
-from tests.graph.oracle import Oracle, changed_in
+from tests.graph.oracle import Oracle, Shape, changed_in
 from tests.graph.queries import FORTY, Query
 from tests.graph.shards import FourShards
 from tests.graph.statements import Statement
 from tests.graph.theatre import perform
+from tests.graph.world import Content
 
 SEEDS = (1, 2, 3)
 LENGTH = 30
@@ -75,6 +76,47 @@ def test_a_node_that_is_born_again_has_none_of_its_old_relationships() -> None:
     for text in (
         "MATCH (a)-[r:likes]->(b:Thing {id: 3}) RETURN a, r, b",
         "MATCH (a:Person)-[r:likes]->(b:Thing) RETURN b.id, count(*) AS n",
+    ):
+        statement = Statement(text)
+        assert difference(statement, oracle.run(statement), shards.run(statement)) == ""
+    assert shards.verify() == []
+    oracle.close()
+    shards.close()
+
+
+DEFAULTS = Shape(
+    (
+        "CREATE NODE TABLE A(id INT64 PRIMARY KEY, x INT64 DEFAULT 7,"
+        " s STRING[] DEFAULT ['d'])",
+        "CREATE REL TABLE r(FROM A TO A, w INT64 DEFAULT 3)",
+    ),
+    {"A": ("id", "x", "s")},
+    {("r", "A", "A"): ("w",)},
+)
+
+
+def test_a_null_that_is_given_is_not_the_default() -> None:
+    """Neither in what a fast write makes, nor in what a gathered one does."""
+    oracle, shards = Oracle(DEFAULTS), FourShards(DEFAULTS, Content({}, {}))
+    for text in (
+        "CREATE (:A {id: 1})",
+        "CREATE (:A {id: 2, x: NULL})",
+        "UNWIND range(3, 5) AS i CREATE (:A {id: i})",
+        "UNWIND range(6, 7) AS i CREATE (:A {id: i, x: NULL})",
+        "MATCH (a:A {id: 1}) SET a.x = NULL",
+        "MATCH (a:A) WHERE a.id > 3 AND a.id < 5 SET a.s = NULL",
+        "MATCH (a:A {id: 1}), (b:A {id: 2}) CREATE (a)-[:r]->(b)",
+        "MATCH (a:A {id: 2}), (b:A) CREATE (a)-[:r]->(b)",
+        "MATCH (a:A {id: 3}), (b:A {id: 1}) CREATE (a)-[:r {w: NULL}]->(b)",
+        "MATCH (a:A {id: 2})-[r:r]->(b:A {id: 2}) SET r.w = NULL",
+    ):
+        statement = Statement(text, write=True)
+        assert difference(statement, oracle.run(statement), shards.run(statement)) == ""
+        assert changed_in(oracle.state(), shards.state()) == "", text
+    for text in (
+        "MATCH (a:A) RETURN a.id, a.x, a.s",
+        "MATCH (a:A) WHERE a.x IS NULL RETURN a",
+        "MATCH (a:A)-[r:r]->(b:A) RETURN a.id, b.id, r",
     ):
         statement = Statement(text)
         assert difference(statement, oracle.run(statement), shards.run(statement)) == ""

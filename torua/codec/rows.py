@@ -15,7 +15,8 @@ class Row(Struct, frozen=True, array_like=True):
     Attributes:
         born: a node's: the version at which it was made, 0 for that of this entry; a
             relationship's: that of the node that it goes to.
-        cells: by column id; NULLs are left out.
+        cells: by column id; what is left out is the column's default, which mostly is
+            NULL.  So a NULL stands here only where the column has another default.
     """
 
     born: int
@@ -24,10 +25,7 @@ class Row(Struct, frozen=True, array_like=True):
 
 def spell_row(row: Row) -> bytes:
     """Spell a row."""
-    cells = {key: row.cells[key] for key in sorted(row.cells)}
-    return cbor2.dumps(
-        [row.born, {key: cell for key, cell in cells.items() if cell is not None}]
-    )
+    return cbor2.dumps([row.born, {key: row.cells[key] for key in sorted(row.cells)}])
 
 
 def read_row(data: bytes) -> Row:

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from torua.core.graph.schema import Graph, NodeTable
-from torua.core.graph.types import Kind, Type, check, spell_type
+from torua.core.graph.types import Kind, Type, check, show, spell_type
 
 _PLAIN = {
     Kind.BOOL: pa.bool_(),
@@ -112,6 +112,45 @@ def write(expression: str, type: Type, depth: int = 0) -> str:
         made = (f"to_{part}({expression}[{i}])" for i, part in enumerate(parts, 1))
         return f"({' + '.join(made)})"
     return _within(expression, type, depth, write)
+
+
+def literal(type: Type, cell: Any) -> str:
+    """Spell a cell as an expression of its type.
+
+    Args:
+        type: of the cell.
+        cell: see `torua.core.graph.types`.
+    """
+    if cell is None:
+        return "NULL"
+    spelled = _text(str(show(type, cell)))
+    match type.kind:
+        case Kind.LIST | Kind.ARRAY:
+            assert type.item is not None, "a list of nothing"
+            spelled = f"[{', '.join(literal(type.item, each) for each in cell)}]"
+        case Kind.STRUCT:
+            fields = [
+                f"{quote(f.name)}: {literal(f.type, cell[f.name])}" for f in type.fields
+            ]
+            spelled = f"{{{', '.join(fields)}}}"
+        case Kind.MAP:
+            assert type.key is not None, "a map without keys"
+            assert type.item is not None, "a map of nothing"
+            keys = ", ".join(literal(type.key, key) for key, _ in cell)
+            values = ", ".join(literal(type.item, value) for _, value in cell)
+            spelled = f"map([{keys}], [{values}])"
+        case Kind.BLOB:
+            spelled = _text("".join(f"\\x{byte:02X}" for byte in cell))
+        case Kind.UNION:
+            tag, value = cell
+            (field,) = (f for f in type.fields if f.name == tag)
+            spelled = f"union_value({quote(tag)} := {literal(field.type, value)})"
+    return f"CAST({spelled} AS {spell_type(type)})"
+
+
+def _text(text: str) -> str:
+    """Spell a string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def read(expression: str, type: Type, depth: int = 0) -> str:

@@ -223,10 +223,7 @@ def _columns(
     return {
         each.name: column(
             each.type,
-            [
-                each.default if cell is None else cell
-                for cell in (row.get(each.column_id) for row in rows)
-            ],
+            [row.get(each.column_id, each.default) for row in rows],
         )
         for each in table.columns
     }

@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 from msgspec import Struct
 
-from torua.core.graph.schema import Graph, NodeTable, RelTable
+from torua.core.graph.schema import Column, Graph, NodeTable, RelTable
 from torua.core.graph.types import Kind, Type, spell_type
 from torua.storage import exchange
 from torua.storage.exchange import quote
@@ -399,7 +399,7 @@ def node_ddl(table: NodeTable, hidden: bool) -> str:
         table: which.
         hidden: whether with the columns whose names begin with ``tv_``.
     """
-    columns = [f"{quote(c.name)} {spell_type(c.type)}" for c in table.columns]
+    columns = [_column(column, hidden) for column in table.columns]
     if hidden:
         columns += [f"{name} {kind}" for name, kind in _NODE_HIDDEN]
     columns.append(f"PRIMARY KEY ({quote(table.primary_key)})")
@@ -420,12 +420,20 @@ def rel_ddl(graph: Graph, table: RelTable, hidden: bool) -> str:
     """
     names = {node.table_id: node.name for node in graph.nodes}
     parts = [f"FROM {quote(names[s])} TO {quote(names[d])}" for s, d in table.pairs]
-    parts += [f"{quote(c.name)} {spell_type(c.type)}" for c in table.columns]
+    parts += [_column(column, hidden) for column in table.columns]
     if hidden:
         ends = end_types(graph, table)
         parts += [f"{name} {spell_type(kind)}" for name, kind in ends.items()]
         parts += [f"{name} {kind}" for name, kind in _REL_HIDDEN]
     return f"CREATE REL TABLE {quote(table.name)} ({', '.join(parts)})"
+
+
+def _column(column: Column, hidden: bool) -> str:
+    """Spell a column; its default only where users' statements make rows."""
+    spelled = f"{quote(column.name)} {spell_type(column.type)}"
+    if hidden or column.default is None:
+        return spelled
+    return f"{spelled} DEFAULT {exchange.literal(column.type, column.default)}"
 
 
 def end_types(graph: Graph, table: RelTable) -> dict[str, Type]:

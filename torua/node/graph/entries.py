@@ -391,9 +391,9 @@ def _named(table: NodeTable | RelTable, stands: Stored | None) -> dict[str, Cell
     """Return the properties of a row by name."""
     cells = stands.row.cells if stands is not None and stands.row else {}
     return {
-        each.name: cells[each.column_id]
+        each.name: cells.get(each.column_id, each.default)
         for each in table.columns
-        if each.column_id in cells
+        if each.column_id in cells or each.default is not None
     }
 
 

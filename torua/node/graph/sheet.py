@@ -435,7 +435,7 @@ def _cells_maker(
         if each.column_id not in named and each.default is not None
     }
     readers = [
-        (index, each.column_id, reader(each.type, each.name))
+        (index, each.column_id, reader(each.type, each.name), each.default is None)
         for index, each in layout.columns
     ]
     width = layout.width
@@ -445,10 +445,12 @@ def _cells_maker(
         if len(fields) != width:
             raise UnprocessableError(f"{width} fields are wanted, {len(fields)} found")
         cells = dict(defaults)
-        for index, column_id, read in readers:
+        for index, column_id, read, left_out in readers:
             field = fields[index]
             if field is not None and field != null:
                 cells[column_id] = read(field)
+            elif not left_out:
+                cells[column_id] = None
         return cells
 
     return make

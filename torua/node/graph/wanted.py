@@ -176,7 +176,10 @@ def pair_of(graph: Graph, rel: RelTable, source: NodeTable, target: NodeTable) -
 
 
 def cells_of(table: NodeTable | RelTable, cells: Mapping[str, Cell]) -> dict[int, Cell]:
-    """Name cells by column, and check their sizes; NULLs are left out.
+    """Name cells by column, and check their sizes.
+
+    NULLs are left out, but where a column has a default: there they say that it is not
+    meant.
 
     Args:
         table: whose.
@@ -185,15 +188,17 @@ def cells_of(table: NodeTable | RelTable, cells: Mapping[str, Cell]) -> dict[int
     found: dict[int, Cell] = {}
     size = 0
     for name, cell in cells.items():
+        known = column(table, name)
         if cell is None:
-            column(table, name)
+            if known.default is not None:
+                found[known.column_id] = None
             continue
         weight = cell_bytes(cell)
         if weight > CELL_BYTES_MAX:
             limit = f"up to {CELL_BYTES_MAX} bytes"
             raise TooLargeError(f"{table.name}.{name}: a value has {limit}")
         size += weight
-        found[column(table, name).column_id] = cell
+        found[known.column_id] = cell
     if size > ROW_BYTES_MAX - 1024:
         raise TooLargeError(f"{table.name}: a row has up to {ROW_BYTES_MAX} bytes")
     return found
