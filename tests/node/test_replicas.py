@@ -155,8 +155,10 @@ def test_a_copy_that_the_log_cannot_serve_gets_a_snapshot(
     assert names == {ALLOCS[2]}
     readers = several.nodes[2].readers
     assert [what for what, _ in readers.history] == ["opened", "closed", "opened"]
-    several.close()
+    several.nodes[2].shards.stop()
+    several.settle(1.0)
     assert readers.shown == {}
+    several.close()
 
 
 def test_a_damaged_copy_is_given_up_and_made_anew(tmp_path: Path) -> None:
