@@ -61,3 +61,9 @@ Feature: A graph over shards, whatever fails
     When nodes and workers are killed for 120 seconds
     Then all that the clients wrote is there
     And all copies are equal, and each graph is what its map says
+
+  Scenario: Clients count in one place at the same time
+    Given 3 nodes, with 2 copies of each shard
+    When 6 clients count in one node, and make one another's nodes
+    Then what was counted is what was answered, and nothing was made twice
+    And all copies are equal, and each graph is what its map says

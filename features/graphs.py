@@ -386,3 +386,78 @@ class Beside:
             if answer.status != 200:
                 self._failures.append(f"{answer.status} {answer.data!r}")
             time.sleep(0.01)
+
+
+class Counters:
+    """Clients that all change the same: no change may be lost, none be made twice.
+
+    Invariants: ``done`` and ``unknown`` count what was asked of the shared property.
+    """
+
+    def __init__(self, cluster: Cluster, count: int) -> None:
+        """Be so many clients of ``cluster``; nothing runs yet."""
+        self._cluster = cluster
+        self._count = count
+        self.done = 0
+        self.unknown = 0
+        self.refused: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def run(self, seconds: float) -> None:
+        """Run all clients for a while."""
+        ends = time.monotonic() + seconds
+        with ThreadPoolExecutor(self._count) as pool:
+            running = [pool.submit(self._client, n, ends) for n in range(self._count)]
+            for each in running:
+                each.result()
+
+    def check(self, node: Node) -> str:
+        """Compare what is there with what was answered; return what was compared."""
+        ((value,),) = rows(node, "MATCH (m:Mark {id: 0}) RETURN m.v")
+        assert self.done <= value <= self.done + self.unknown, (value, self.done)
+        made = rows(node, "MATCH (m:Mark) WHERE m.id > 0 RETURN m.id, m.v")
+        assert all(count >= 1 for _, count in made), made
+        text = "MATCH (a:Mark)-[r:link]->(b:Mark) RETURN a.id, b.id, count(*)"
+        links = rows(node, text)
+        assert all(count == 1 for _, _, count in links), links
+        assert len(links) == len(made), (links, made)
+        return (
+            f"{self.done} times counted, {self.unknown} perhaps, refused:"
+            f" {dict(self.refused)}; {len(made)} nodes made together"
+        )
+
+    def _client(self, number: int, ends: float) -> None:
+        """Be one client."""
+        nodes = self._cluster.running()
+        turn = 0
+        while time.monotonic() < ends:
+            turn += 1
+            node = nodes[(number + turn) % len(nodes)]
+            self._count_up(node)
+            other = {"k": turn}
+            node = nodes[(number * turn) % len(nodes)]
+            merge = "MERGE (m:Mark {id: $k}) ON CREATE SET m.v = 1"
+            self._again(node, merge + " ON MATCH SET m.v = m.v + 1", other)
+            link = "MATCH (a:Mark {id: 0}), (b:Mark {id: $k}) MERGE (a)-[:link]->(b)"
+            self._again(node, link, other)
+
+    def _count_up(self, node: Node) -> None:
+        """Add one to the shared property."""
+        reply = cypher(node, "MATCH (m:Mark {id: 0}) SET m.v = m.v + 1")
+        with self._lock:
+            if reply.status == 200:
+                self.done += 1
+            elif reply.status == 409:
+                self.refused[reply.detail[:100]] += 1
+            else:
+                self.unknown += 1
+                self.refused[reply.detail[:100]] += 1
+
+    def _again(self, node: Node, text: str, parameters: dict) -> None:
+        """Run a statement until it is answered."""
+        for _ in range(50):
+            reply = cypher(node, text, parameters)
+            if reply.status == 200:
+                return
+            assert reply.status in (409, 429, 503), reply.detail
+        raise AssertionError(reply.detail)

@@ -10,6 +10,7 @@ from copies import check_copies
 from graphs import (
     MARKS,
     Beside,
+    Counters,
     Writers,
     check_network,
     cypher,
@@ -37,6 +38,7 @@ HARMFUL = (
 )
 LIMIT_MS = 5000
 IMPORTING_TRIES = 20
+COUNTING_S = 5.0
 BESIDE_S = 2.0
 """What reads of keys may take meanwhile, all but one in a hundred."""
 
@@ -172,3 +174,22 @@ def kill_all_kinds(context, seconds):
         context.writers.wait_for_answers(20)
         context.cluster.restart(victim.name)
         wait_until_green(context.cluster)
+
+
+@when(
+    "{count:d} clients add one to a property of one node, and make one another's nodes"
+)
+def count_together(context, count):
+    """Each turn at another node; remember how often it was done, and how often not."""
+    cluster = context.cluster
+    define(cluster.any(), MARKS)
+    rows(cluster.any(), "CREATE (:Mark {id: 0, v: 0})")
+    context.counted = Counters(cluster, count)
+    context.counted.run(COUNTING_S)
+
+
+@then("what was counted is what was answered, and nothing was made twice")
+def counted_right(context):
+    """At every node."""
+    for node in context.cluster.running():
+        print(node.name, context.counted.check(node))
