@@ -13,7 +13,7 @@ from torua.core.ids import ShardId
 from torua.core.kv import Call
 from torua.core.reading import Level, Position, Token, spell_tokens
 from torua.errors import QueryTooLargeError, ToruaError
-from torua.http import cypher, graphs
+from torua.http import cypher, graphs, limits
 
 TOKEN = spell_tokens([Token(ShardId(1), Position("h", 7))])
 BODIES = {
@@ -35,6 +35,8 @@ class FakeGraphs:
         self.asked: list[tuple[Statement, Call]] = []
         self.made: list[tuple[str, str]] = []
         self.failure: ToruaError | None = None
+        self.answers = dict(BODIES)
+        self.stats: dict[str, object] = {"strategy": "gather"}
 
     async def run(self, statement: Statement, call: Call) -> Answered:
         """Answer one row.
@@ -47,8 +49,8 @@ class FakeGraphs:
         if self.failure is not None:
             raise self.failure
         columns, types = ("n", "tëxt"), ("INT64", "STRING")
-        body = BODIES[statement.format]
-        return Answered(columns, types, body, {"strategy": "gather"}, TOKEN)
+        body = self.answers[statement.format]
+        return Answered(columns, types, body, self.stats, TOKEN)
 
     async def explain(self, statement: Statement, call: Call) -> ExplainView:
         """Explain.
@@ -178,6 +180,18 @@ def test_what_is_too_large_is_refused_with_its_estimate() -> None:
     assert answer.status == 422
     assert answer.json["type"] == "urn:torua:problem:query-too-large"
     assert (answer.json["estimate"], answer.json["limit"]) == (10, 5)
+
+
+def test_large_answers_to_reads_are_withheld_where_many_wait() -> None:
+    """What was written is told in any case."""
+    fake = FakeGraphs()
+    world = World(cypher.routes(fake, "n1"), unread_bytes_max=0)
+    large = b"[[" + b"1" * limits.PIECE_BYTES + b"]]"
+    fake.answers["json"] = large
+    body = b'{"query":"MATCH (n) RETURN n"}'
+    assert world.ask("POST", "/cypher", body).status == 429
+    fake.stats = {"nodes_created": 1}
+    assert len(world.ask("POST", "/cypher", body).body) > len(large)
 
 
 def test_a_statement_is_explained() -> None:

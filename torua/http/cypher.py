@@ -157,9 +157,9 @@ def rows_answer(form: str, answered: Answered, node_name: str) -> Answer:
     if answered.tokens:
         headers.append(("Torua-Token", answered.tokens))
     if form == "json":
-        return Answer(200, tuple(headers), _json(answered), JSON)
+        return _whole(answered, headers, _json(answered), JSON)
     if form == "cbor":
-        return Answer(200, tuple(headers), _cbor(answered), CBOR)
+        return _whole(answered, headers, _cbor(answered), CBOR)
     told = {
         "Torua-Columns": answered.columns,
         "Torua-Types": answered.types,
@@ -169,7 +169,15 @@ def rows_answer(form: str, answered: Answered, node_name: str) -> Answer:
         text = _ascii(value)
         if len(text) <= TOLD_BYTES_MAX:
             headers.append((name, text))
-    return Answer(200, tuple(headers), answered.body, _TYPES[form])
+    return _whole(answered, headers, answered.body, _TYPES[form])
+
+
+def _whole(
+    answered: Answered, headers: list[tuple[str, str]], body: bytes, kind: str
+) -> Answer:
+    """Make an answer, that may be withheld where it only reads."""
+    reads = "nodes_created" not in answered.stats
+    return Answer(200, tuple(headers), body, kind, repeatable=reads)
 
 
 def _json(answered: Answered) -> bytes:

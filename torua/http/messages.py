@@ -92,6 +92,8 @@ class Answer(Struct, frozen=True):
         content_type: of the body.
         trouble: the error code of a problem, for metrics.
         stream: gives the body piece by piece.
+        repeatable: nothing was changed for it, so that it may be withheld where too
+            many wait for their clients.
     """
 
     status: int
@@ -100,6 +102,7 @@ class Answer(Struct, frozen=True):
     content_type: str | None = None
     trouble: str | None = None
     stream: Stream | None = None
+    repeatable: bool = False
 
 
 def spelled(

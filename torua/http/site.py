@@ -279,7 +279,7 @@ class ApiSite(Site):
                 raise request.refusal
             assert request.match is not None
             answer = await self._router.answer(request.match, ask_of(request))
-            if request.method == b"GET":
+            if request.method == b"GET" or answer.repeatable:
                 self._check_takers(answer)
             return answer
         except ToruaError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
+from twisted.internet.defer import Deferred
 
 from torua.core.cypher.planner import plan
 from torua.core.ids import NodeId
@@ -185,6 +186,10 @@ class GraphParts:
             registry=grounds.registry,
         )
         return (*imports.routes(imported), *tasks.routes(told))
+
+    def end_statements(self) -> None:
+        """Run no more statements; those that run are told that the node stops."""
+        Deferred.fromCoroutine(self._pool.stop())
 
     async def stop(self) -> None:
         """End all workers; whoever waits for one is told so."""

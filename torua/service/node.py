@@ -58,6 +58,9 @@ from torua.storage.stable import StableStore
 STOP_TIMEOUT_S = 12.0
 """How long a graceful stop takes at most; the contract promises 15 s to the process."""
 
+STATEMENTS_S = 5.0
+"""How long a stop waits for statements; they are told so before they are cut off."""
+
 PEERS_FILE = "peers"
 """Addresses of the other members, so that a restart needs no ``--join``."""
 
@@ -451,7 +454,10 @@ class Node(Service):
         """Hand over what is led here, then close all, what takes requests first."""
         await self._shards.leave()
         await stopped(self._http_port)
+        late = self._reactor.callLater(STATEMENTS_S, self._graphs.end_statements)
         await self._site.drain()
+        if late.active():
+            late.cancel()
         await self._graphs.stop()
         await self._shards.stop()
         await self._membership.leave()
