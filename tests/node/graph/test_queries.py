@@ -36,7 +36,7 @@ from torua.core.cypher.plan import (
     Strategy,
 )
 from torua.core.graph.changes import NodeChange
-from torua.core.graph.fragments import Fetch, Scan, Text
+from torua.core.graph.fragments import Expand, Fetch, Scan, Text
 from torua.core.graph.schema import Graph
 from torua.core.graph.statement import Answered, Statement
 from torua.core.kv import Call, IdempotencyKey
@@ -267,6 +267,17 @@ class QueriesTests(SynchronousTestCase):
         self.run_now(text="MATCH two hops")
         self.assertEqual(self.people(), [1, 2, 3, 4])
         self.assertEqual(self.shards.open, {})
+        self.shards.asked.clear()
+        self.around(out, out, out)
+        self.run_now(text="MATCH three hops")
+        expanded = [
+            key
+            for _, fragments in self.shards.asked
+            for fragment in fragments
+            if isinstance(fragment, Expand)
+            for key in fragment.keys
+        ]
+        self.assertEqual(sorted(map(str, expanded)), ["1", "2", "3", "4"])
 
     def test_a_frontier_goes_against_the_direction_too(self) -> None:
         """All shards are asked who knows person 1."""
