@@ -5,11 +5,15 @@ import sys
 import time
 
 from tests.graph.play import Subjects
-from tests.graph.shards import FourShards
+from tests.graph.shards import FourShards, OneShard
 from tests.graph.shuffled import Shuffled
 from tests.graph.theatre import perform
 
-SUBJECTS: dict[str, Subjects] = {"shards": FourShards, "engine": Shuffled}
+SUBJECTS: dict[str, Subjects] = {
+    "shards": FourShards,
+    "single": OneShard,
+    "engine": Shuffled,
+}
 
 
 def main() -> int:

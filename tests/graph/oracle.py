@@ -42,12 +42,17 @@ class Oracle:
     Invariants: a statement that failed changed nothing.
     """
 
-    def __init__(self, shape: Shape) -> None:
-        """Make its tables."""
+    def __init__(self, shape: Shape, *, main: bool = True) -> None:
+        """Make its tables.
+
+        Args:
+            shape: the schema.
+            main: whether it is a main graph's, which has a table of keys and values.
+        """
         self._shape = shape
         self._engine = Engine(None, Limits(POOL_BYTES, 1 << 34, 1))
         self._session = self._engine.session()
-        for statement in (KEY_VALUE, *shape.ddl):
+        for statement in (*((KEY_VALUE,) if main else ()), *shape.ddl):
             self._session.do(statement)
 
     def load(

@@ -27,7 +27,7 @@ from torua.core.cypher import planner
 from torua.core.graph.ddl import parse_ddl
 from torua.core.graph.defining import define
 from torua.core.graph.jobs import Finished, Job
-from torua.core.graph.schema import MAIN_GRAPH, Graph
+from torua.core.graph.schema import MAIN_GRAPH, Graph, Placement
 from torua.core.graph.statement import Statement as Asked
 from torua.core.ids import ShardId
 from torua.core.kv import Call
@@ -122,7 +122,7 @@ class FourShards:
             content: the rows.
         """
         self._directory = TemporaryDirectory(prefix="torua-graph-")
-        self._graph = defined(shape.ddl)
+        self._graph = self._defined(shape)
         self.maps = Maps(Path(self._directory.name))
         self.maps.define(self._graph)
         self.maps.load(self._graph, content)
@@ -143,6 +143,10 @@ class FourShards:
             random=Random("pauses"),
             registry=CollectorRegistry(),
         )
+
+    def _defined(self, shape: Shape) -> Graph:
+        """Make the graph."""
+        return defined(shape.ddl)
 
     def run(self, statement: Statement) -> Answer:
         """Run a statement as a node would, an error is an answer, too.
@@ -192,9 +196,25 @@ class FourShards:
         return found[0]
 
 
-def defined(statements: Sequence[str]) -> Graph:
-    """Make a graph of the statements that define its tables."""
-    graph = MAIN_GRAPH
+class OneShard(FourShards):
+    """Four shards, one of which has all of a graph.
+
+    Invariants: as `FourShards`'s.
+    """
+
+    def _defined(self, shape: Shape) -> Graph:
+        """Make the graph."""
+        graph = Graph(5, MAIN_GRAPH.name, Placement.SINGLE)
+        return defined(shape.ddl, graph)
+
+
+def defined(statements: Sequence[str], graph: Graph = MAIN_GRAPH) -> Graph:
+    """Make a graph of the statements that define its tables.
+
+    Args:
+        statements: DDL.
+        graph: what there is before.
+    """
     for text in statements:
         ddl = parse_ddl(text)
         assert ddl is not None, text

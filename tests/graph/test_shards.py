@@ -9,7 +9,7 @@ from tests.graph import network, world
 from tests.graph.answers import difference
 from tests.graph.oracle import Oracle, Shape, changed_in
 from tests.graph.queries import FORTY, Query
-from tests.graph.shards import FourShards
+from tests.graph.shards import FourShards, OneShard
 from tests.graph.statements import Statement
 from tests.graph.theatre import perform
 from tests.graph.world import Content
@@ -57,6 +57,13 @@ def test_generated_statements_are_answered_as_by_one_engine() -> None:
     season = perform(SEEDS, LENGTH, FourShards)
     assert season.found == []
     assert season.statements == len(SEEDS) * LENGTH or season.crashes
+
+
+def test_a_graph_of_one_shard_answers_as_one_engine() -> None:
+    """A play on a graph whose rows are all on one shard."""
+    season = perform([4], LENGTH, OneShard)
+    assert season.found == []
+    assert season.statements == LENGTH or season.crashes
 
 
 def test_a_node_that_is_born_again_has_none_of_its_old_relationships() -> None:
