@@ -373,6 +373,8 @@ class QueriesTests(SynchronousTestCase):
         self.plan = structs.replace(WHOLE, write=True, writes=fast)
         answered = self.run_now()
         self.assertEqual(answered.stats["strategy"], "fast")
+        ended = self.metered("torua_queries_ended_total", strategy="fast", outcome="ok")
+        self.assertEqual(ended, 1)
         self.assertEqual(self.shards.asked, [])
         self.assertEqual(answered.body, b"[]")
 

@@ -74,6 +74,10 @@ NEWS_S = 0.25
 a commit reaches them within a few milliseconds of each other."""
 
 
+FAST = "fast"
+"""The strategy of writes that need no gather."""
+
+
 class Pool(Protocol):
     """The query workers: see `torua.node.graph.pool`."""
 
@@ -316,7 +320,7 @@ class Queries:
             return await self._define(statement, course)
         plan = self._plans.plan(statement.text, statement.parameters, graph)
         check_parameters(plan, statement.parameters)
-        course.strategy = plan.strategy
+        course.strategy = plan.strategy if plan.writes is None else FAST
         if plan.write:
             course.deadline.linearizable()
             await self._promises.give(plan, course.deadline.call())
@@ -432,7 +436,7 @@ def nothing(form: str) -> bytes:
 
 def _fast(statement: Statement, changed: Changed) -> Answered:
     """Answer a write that needed no gather."""
-    stats: dict[str, object] = {"strategy": "fast", "rows": 0}
+    stats: dict[str, object] = {"strategy": FAST, "rows": 0}
     stats |= change_stats(changed)
     return Answered((), (), nothing(statement.format), stats, changed.tokens)
 
