@@ -130,3 +130,23 @@ def test_a_null_that_is_given_is_not_the_default() -> None:
     assert shards.verify() == []
     oracle.close()
     shards.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "strategy"),
+    [
+        ("MATCH (p:Person {id: 933}) RETURN p.id, 1 AS c ORDER BY p.id, c", "route"),
+        ("MATCH (p:Person) RETURN p.id, p.gender ORDER BY p.gender, p.id", "scatter"),
+    ],
+)
+def test_a_fragment_is_understood_by_the_engine(
+    shards: FourShards, text: str, strategy: str
+) -> None:
+    """Blanks where it allows them: what it refuses is gathered instead.
+
+    Args:
+        shards: four.
+        text: a statement with commas.
+        strategy: where it shall run.
+    """
+    assert shards.run(Statement(text)).strategy == strategy

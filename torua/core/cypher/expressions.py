@@ -211,10 +211,16 @@ def _is_property(tokens: Sequence[Token], place: int) -> bool:
 
 
 def written(tokens: Sequence[Token], span: Span) -> str:
-    """Write an expression down again.
+    """Write an expression down again, or several with commas.
+
+    The engine takes no blank before the commas of an ORDER BY.
 
     Args:
         tokens: of the statement.
         span: the expression.
     """
-    return " ".join(token.text for token in tokens[span.start : span.stop])
+    texts = [token.text for token in tokens[span.start : span.stop]]
+    return "".join(
+        text if not place or text == "," else f" {text}"
+        for place, text in enumerate(texts)
+    )
