@@ -80,8 +80,12 @@ class Answer(NamedTuple):
     node: str
 
 
+TIMEOUT_MS_MAX = 60_000
+"""The longest that a node may be told to take; a client may wait longer yet."""
+
+
 class Asked(NamedTuple):
-    """One attempt: what is asked, and of whom."""
+    """One attempt: what is asked, and of whom.  It is given up after ``timeout_ms``."""
 
     operation: Asking
     node: Node
@@ -94,7 +98,7 @@ def ask(asked: Asked) -> tuple[Outcome, int | None]:
     """Ask a node once; return the outcome, and the shard that the answer names."""
     method, headers = _spelled(asked)
     key = asked.operation.key.decode()
-    target = f"{key_path(key)}?timeout_ms={asked.timeout_ms}"
+    target = f"{key_path(key)}?timeout_ms={min(asked.timeout_ms, TIMEOUT_MS_MAX)}"
     if asked.consistency:
         target += f"&consistency={asked.consistency}"
     body = asked.operation.value if isinstance(asked.operation, Put) else None

@@ -1,7 +1,8 @@
 """Whole clusters of the real cores: coordination, allocation, replication, clients.
 
 Every node runs the product's `Coordination`, with allocation in it, and a `ShardCopy`
-for each copy; the network, the disks, the clocks and membership are simulated.
+for each copy, whole ones `Membership` too; the network, the disks and the clocks are
+simulated.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ from tests.simulation.coordination_world import Cluster, Machine
 from tests.simulation.disk import CopyDisk, Health, View
 from tests.simulation.history import History, HistoryError
 from tests.simulation.rules import DataRules
+from tests.simulation.whole_node import WholeNode
 from torua.core.coordination.founding import Founding
 from torua.core.coordination.machine import Coordination
 from torua.core.coordination.messages import NOWHERE
@@ -69,6 +71,7 @@ class DataCluster(Cluster):
         disorder: the chance that a message comes late or twice.
         retention: the chance, at each record applied, that old records are cut off.
         data_mishaps: the chance that a node crashes between two outputs of a copy.
+        whole_nodes: whether nodes run the real membership, too.
     """
 
     kind: type[ShardCopy] = ShardCopy
@@ -85,15 +88,20 @@ class DataCluster(Cluster):
     disorder = 0.01
     retention = 0.02
     data_mishaps = 0.0
+    whole_nodes = False
 
-    def __init__(self, seed: int, size: int, replicas: int) -> None:
+    def __init__(
+        self, seed: int, size: int, replicas: int, *, whole_nodes: bool = False
+    ) -> None:
         """Make nodes that expect each other, and clients; none is started.
 
         Args:
             seed: of everything that happens.
             size: how many data nodes.
             replicas: how many copies a shard shall have.
+            whole_nodes: see the attribute.
         """
+        self.whole_nodes = whole_nodes
         settings = Settings(shards=SHARDS, replicas=replicas, rebuild_after_s=6.0)
         self.counts: Counter[str] = Counter()
         self._numbers = 0
@@ -117,7 +125,8 @@ class DataCluster(Cluster):
             roles: among ``data`` and ``voter``.
             founding: how it may form a cluster.
         """
-        return DataNode(self, name, roles, founding)
+        kind = WholeNode if self.whole_nodes else DataNode
+        return kind(self, name, roles, founding)
 
     def lose(self, node: Node) -> Node:
         """Take a node's disk away; return what stands in its place, not started."""
@@ -293,6 +302,19 @@ class DataCluster(Cluster):
             demand(not late, "liveness", condition, self.state_lines())
             self.run(0.05)
         return self.world.now - start
+
+    def lively(self, seconds: float) -> None:
+        """Let time pass, and demand that every shard acknowledges writes meanwhile.
+
+        Args:
+            seconds: how long that may take.
+        """
+        before = dict(self.data.acked)
+        self.run(seconds)
+        for number, shard in sorted(self.data.state.shards.items()):
+            place = (number, shard.history_uuid)
+            gone_on = self.data.acked.get(place, 0) > before.get(place, 0)
+            demand(gone_on, "liveness", number, "acknowledges nothing", spelled(shard))
 
     def begin(self) -> None:
         """Let the clients begin."""

@@ -185,8 +185,11 @@ class Node:
             if self.cluster.connected(self, other):
                 self.last_reached[other.id] = self.world.now
                 self._lives[other.id] = other.member
-        members = tuple(self._believe(node) for node in sorted(self._lives))
         self.reaches_majority()
+        self.tell_members(tuple(self._believe(node) for node in sorted(self._lives)))
+
+    def tell_members(self, members: tuple[Member, ...]) -> None:
+        """Tell the machine who lives, where that changed."""
         if members != self._told:
             self._told = members
             self.receive(Members(members))

@@ -80,6 +80,30 @@ def isolate_primary(cluster: DataCluster) -> None:
         cluster.network.partition([node.id], others)
 
 
+def deafen(cluster: DataCluster, node: DataNode) -> None:
+    """Let nothing of the other nodes reach one node; what it says arrives.
+
+    Args:
+        cluster: where it is.
+        node: which.
+    """
+    for name in sorted(cluster.nodes):
+        if name != node.id:
+            cluster.network.block(name, node.id)
+
+
+def silence(cluster: DataCluster, node: DataNode) -> None:
+    """Let nothing that one node says reach another; it hears all.
+
+    Args:
+        cluster: where it is.
+        node: which.
+    """
+    for name in sorted(cluster.nodes):
+        if name != node.id:
+            cluster.network.block(node.id, name)
+
+
 def one_way(cluster: DataCluster) -> None:
     """Let nothing more pass from one node to another."""
     names = sorted(cluster.nodes)

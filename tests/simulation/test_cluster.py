@@ -18,6 +18,8 @@ REGRESSIONS = (
     ("chaos", 77),
     ("chaos", 101),
     ("control", 18),
+    ("deaf-primary", 0),
+    ("deaf-primary", 2),
     ("disks", 93),
     ("disks", 20278),
     ("failed-cas", 1336),

@@ -22,12 +22,14 @@ class Scenario(Struct, frozen=True):
         about: where it was found.
         shape: nodes and copies; None for what the seed says.
         options: attributes of the cluster, by name.
+        whole: whether the nodes run the real membership machine, too.
     """
 
     story: Story
     about: str
     shape: tuple[int, int] | None = None
     options: dict[str, float] = {}
+    whole: bool = False
 
 
 SHAPES = ((3, 2), (3, 3), (5, 2), (5, 3), (4, 2))
@@ -36,9 +38,21 @@ SCENARIOS: dict[str, Scenario] = {
     "chaos": Scenario(
         chaos.everything, "any fault after any other", options={"data_mishaps": 0.0005}
     ),
+    "whole": Scenario(
+        chaos.everything, "any fault, with membership and all", whole=True
+    ),
+    "whole-one-fault": Scenario(
+        findings.one_fault, "one lasting fault, with membership and all", whole=True
+    ),
     "calm": Scenario(chaos.nothing, "no fault at all"),
     "isolated-primary": Scenario(
         findings.isolated_primary, "isolated primary with clients (Elasticsearch 1.x)"
+    ),
+    "deaf-primary": Scenario(
+        findings.deaf_primary, "a primary that is heard by all, and hears nobody"
+    ),
+    "one-fault": Scenario(
+        findings.one_fault, "one node killed, paused, deaf, mute or alone, for good"
     ),
     "paused-primary": Scenario(
         findings.paused_primary, "SIGSTOP of the primary for 60 s"
@@ -123,7 +137,7 @@ def cluster_of(name: str, seed: int) -> DataCluster:
     """
     scenario = SCENARIOS[name]
     size, replicas = scenario.shape or SHAPES[seed % len(SHAPES)]
-    cluster = DataCluster(seed, size, replicas)
+    cluster = DataCluster(seed, size, replicas, whole_nodes=scenario.whole)
     for option, value in scenario.options.items():
         setattr(cluster, option, value)
     cluster.network.delay = (0.0005, cluster.travel_s)

@@ -1,7 +1,12 @@
 """Stories that others had to live through; each found data lost, or lies told."""
 
+from collections.abc import Callable
+
 from tests.simulation import faults
 from tests.simulation.cluster import DataCluster
+
+LIVELY_S = 15.0
+"""A single fault keeps no shard from answering writes for so long."""
 
 FLIPS = ((faults.flip, 4), (faults.restart, 3), (faults.blink, 1), (faults.cut, 1))
 WIPES = ((faults.wipe, 3), (faults.restart, 3), (faults.blink, 1), (faults.cut, 1))
@@ -16,6 +21,47 @@ def isolated_primary(cluster: DataCluster) -> None:
         cluster.run(cluster.world.random.uniform(1.0, 6.0))
         cluster.mend()
         cluster.run(cluster.world.random.uniform(0.0, 2.0))
+
+
+def deaf_primary(cluster: DataCluster) -> None:
+    """Let a primary hear no other node, though all hear it: writes go on elsewhere.
+
+    Args:
+        cluster: whose shards have to be served throughout.
+    """
+    node = faults.primary(cluster)
+    if node is not None:
+        _outlive(cluster, lambda: faults.deafen(cluster, node))
+
+
+def one_fault(cluster: DataCluster) -> None:
+    """Let one node be killed, paused, deaf, mute or alone, for good: all goes on.
+
+    Args:
+        cluster: whose shards have to be served throughout.
+    """
+    node = faults.primary(cluster)
+    if node is None:
+        return
+    others = [name for name in sorted(cluster.nodes) if name != node.id]
+    kinds = (
+        lambda: faults.kill(cluster, node),
+        lambda: faults.pause_node(cluster, node, 60.0),
+        lambda: faults.deafen(cluster, node),
+        lambda: faults.silence(cluster, node),
+        lambda: cluster.network.partition([node.id], others),
+    )
+    _outlive(cluster, cluster.world.random.choice(kinds))
+
+
+def _outlive(cluster: DataCluster, fault: Callable[[], None]) -> None:
+    """Demand that every shard goes on through a fault, and behind it."""
+    fault()
+    cluster.run(LIVELY_S)
+    for _ in range(2):
+        cluster.lively(LIVELY_S)
+    cluster.mend()
+    cluster.lively(LIVELY_S)
 
 
 def paused_primary(cluster: DataCluster) -> None:

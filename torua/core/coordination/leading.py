@@ -90,7 +90,7 @@ class Leading:
         Commands come last: nothing is decided upon what they change, such as who is in
         sync, before that is committed.
         """
-        if not self.register.is_idle:
+        if not self.register.is_idle or not self._is_attended(now):
             return
         old = self.register.facts.accepted
         state = old.state
@@ -109,6 +109,16 @@ class Leading:
             self._outbox.add(self._commands.done())
         else:
             self._propose(state, voters, now=now)
+
+    def _is_attended(self, now: float) -> bool:
+        """Tell whether a majority answered lately.
+
+        One that is deaf takes all others for lost.  What it publishes still arrives,
+        and the next coordinator goes on from there.
+        """
+        since = now - self._timing.deaf_after_s
+        answering = self._pulse.answering(since) | {self.me}
+        return self._led_since >= since or self.register.elects(answering)
 
     def _lost(self, state: ClusterState) -> set[NodeId]:
         """Return who answers no checks: to this node, or to the one that led before."""

@@ -13,7 +13,6 @@ on anything in this module: times and live sets only say when to try.
 
 from collections.abc import Iterable
 from enum import Enum
-from math import inf
 from random import Random
 from typing import assert_never
 
@@ -113,10 +112,14 @@ class Coordination(Leading):
         return self.register.facts.term
 
     def is_deaf(self, now: float) -> bool:
-        """Tell whether nothing came lately of the coordinator, which never rests."""
-        return self._pulse.silence(self.coordinator or self.me, now) > (
-            inf if self.coordinator == self.me else self._timing.deaf_after_s
-        )
+        """Tell whether nothing came lately of the coordinator, which never rests.
+
+        If this node coordinates: whether no majority answered it lately.
+        """
+        if self.mode is Mode.COORDINATOR:
+            return not self._is_attended(now)
+        known = self.coordinator or self.me
+        return self._pulse.silence(known, now) > self._timing.deaf_after_s
 
     def receive(self, message: Input, now: float) -> list[Output]:
         """Take one input, and answer what is to be done about it, in order.
