@@ -31,7 +31,8 @@ STORAGE, QUERY = "torua.storage.worker", "torua.storage.query_worker"
 HARMFUL = (
     "RETURN size(range(1, 1000000000))",
     "MATCH (a:Mark), (b:Mark), (c:Mark), (d:Mark), (e:Mark), (f:Mark), (g:Mark),"
-    " (h:Mark), (i:Mark), (j:Mark), (k:Mark), (l:Mark) RETURN count(a.v + l.v)",
+    " (h:Mark), (i:Mark), (j:Mark), (k:Mark), (l:Mark)"
+    " RETURN count(a.v+b.v+c.v+d.v+e.v+f.v+g.v+h.v+i.v+j.v+k.v+l.v)",
     "RETURN rels(NULL)",
     "MATCH (n:Mark) RETURN properties(NULL, 'id')",
     "UNWIND range(1, 100000000) AS x RETURN collect(x)",
