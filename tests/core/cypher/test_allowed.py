@@ -1,6 +1,7 @@
 """Statements that users may not run are refused, and told what to do instead."""
 
 import pytest
+from msgspec import structs
 
 from tests.core.cypher.graphs import GRAPH
 from torua.core.cypher.planner import plan
@@ -95,6 +96,12 @@ def test_keys_and_values_are_not_written_by_statements(text: str) -> None:
     """They have their own endpoints."""
     with pytest.raises(UnprocessableError, match="/kv"):
         plan(text, {}, MAIN_GRAPH)
+
+
+def test_any_node_may_be_meant_though_some_are_keys_and_values() -> None:
+    """Whether one of those would be changed is seen when the changes are known."""
+    graph = structs.replace(MAIN_GRAPH, nodes=(*MAIN_GRAPH.nodes, *GRAPH.nodes))
+    assert plan("MATCH (n) DETACH DELETE n", {}, graph).write
 
 
 @pytest.mark.parametrize(

@@ -145,9 +145,14 @@ def _gathered(base: Plan) -> str:
 
 
 def _check_key_value(footprint: Footprint, graph: Graph) -> None:
-    """Refuse to write what only ``/kv`` writes."""
-    written = footprint.written & {KEY_VALUE} if graph.name == MAIN else set()
-    if written:
+    """Refuse to write what only ``/kv`` writes.
+
+    A statement that may change any node is refused once it would change one of these.
+    """
+    if graph.name != MAIN or KEY_VALUE not in footprint.written:
+        return
+    words = (token.name.lower() for token in footprint.tokens if token.is_name)
+    if footprint.written == {KEY_VALUE} or KEY_VALUE.lower() in words:
         raise UnprocessableError(
             f"{KEY_VALUE} is not written by statements: use /kv/{{key}}"
         )
