@@ -9,6 +9,7 @@ programs of their own.
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from torua.core.graph.types import Kind, parse_type
 from torua.storage.cells import cells
 from torua.storage.columns import column
 from torua.storage.exchange import quote, read
-from torua.storage.kuzu import Engine, EngineError, Limits
+from torua.storage.kuzu import RUNS_MAX, Engine, EngineError, Limits
 
 LIMITS = Limits(pool_bytes=128 << 20, db_bytes=1 << 32, threads=1)
 
@@ -221,6 +222,53 @@ def a_checkpoint_goes_on_beside_a_reader(engine: str) -> None:
         opened.close()
 
 
+def readings_follow_one_another_on_a_connection(engine: str) -> None:
+    """With other parameters, other rows and other tables than it was prepared for."""
+    with tempfile.TemporaryDirectory() as directory:
+        opened = loaded(engine, Path(directory) / "db")
+        text = "MATCH (n:Thing) WHERE n.id = $id RETURN n.c0"
+
+        def read(id: int, **more: object) -> list[list[object]]:
+            """Read one in a transaction of its own."""
+            session = opened.begin_read()
+            found = session.rows(text, {"id": id, **more})
+            opened.end_read(session)
+            return found
+
+        first = opened.begin_read()
+        opened.end_read(first)
+        assert [len(read(id)) for id in (99, 1, 2)] == [0, 1, 1]
+        opened.rows("MATCH (n:Thing) WHERE n.id = 1 SET n.c0 = true")
+        opened.rows("CHECKPOINT")
+        assert read(1) == [[True]]
+        assert opened.begin_read() is first, "it was used all the time"
+        opened.end_read(first)
+        opened.rows("ALTER TABLE Thing DROP c0")
+        opened.rows("ALTER TABLE Thing ADD c0 STRING DEFAULT 'new'")
+        opened.altered()
+        assert read(2) == [["new"]]
+        opened.close()
+
+
+def worn_connections_are_not_read_with_again(engine: str) -> None:
+    """After a statement that was refused, an Arrow table, or many statements."""
+    opened = loaded(engine)
+    refused = opened.begin_read()
+    with suppress(EngineError):
+        refused.rows("MATCH (n:Nothing) RETURN n")
+    opened.end_read(refused)
+    given = opened.begin_read()
+    assert given is not refused
+    given.rows("LOAD FROM $arrow RETURN *", {"arrow": pa.table({"a": [1]})})
+    opened.end_read(given)
+    old = opened.begin_read()
+    assert old is not given
+    for _ in range(RUNS_MAX):
+        old.rows("RETURN 1")
+    opened.end_read(old)
+    assert opened.begin_read() is not old
+
+
 def tables_are_altered_within_a_transaction(engine: str) -> None:
     """With the state that says so."""
     opened = loaded(engine)
@@ -283,6 +331,8 @@ CASES: tuple[Callable[[str], None], ...] = (
     a_key_is_copied_once,
     what_was_committed_outlives_the_process,
     a_checkpoint_goes_on_beside_a_reader,
+    readings_follow_one_another_on_a_connection,
+    worn_connections_are_not_read_with_again,
     tables_are_altered_within_a_transaction,
     deleted_relationships_stay_deleted,
 )

@@ -27,7 +27,8 @@ from torua.storage.graphrows import (
     ghost_columns,
     node_columns,
 )
-from torua.storage.kuzu import GHOST, Session, end_types
+from torua.storage.kuzu import Session
+from torua.storage.layout import GHOST, end_types
 
 SIMPLE = frozenset(
     {

@@ -3,7 +3,7 @@
 from torua.core.graph.schema import Column, Graph, NodeTable, RelTable
 from torua.core.graph.types import spell_type
 from torua.storage.exchange import quote
-from torua.storage.kuzu import end_types, node_ddl, rel_ddl
+from torua.storage.layout import end_types, node_ddl, rel_ddl
 
 Table = NodeTable | RelTable
 

@@ -131,4 +131,6 @@ class GraphFile:
             state: what it is once that is committed.
         """
         session.do(_SET, {"state": spell(state)})
+        if state.graph != self.state.graph:
+            self.engine.altered()
         self.state = state

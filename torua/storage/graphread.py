@@ -16,7 +16,8 @@ from torua.errors import TooLargeError, UnprocessableError
 from torua.storage.columns import column
 from torua.storage.exchange import column_types, key_type, quote, read, write
 from torua.storage.graphapply import SIMPLE, loaded
-from torua.storage.kuzu import GHOST, Engine, Session, end_types
+from torua.storage.kuzu import Engine, Session
+from torua.storage.layout import GHOST, end_types
 
 PIECE_BYTES = 4 << 20
 """An answer is handed on in pieces of about this size."""

@@ -17,7 +17,7 @@ from torua.core.graph.schema import Graph, NodeTable, RelTable
 from torua.core.graph.types import Cell, Kind, Type
 from torua.storage.columns import column
 from torua.storage.exchange import key_type
-from torua.storage.kuzu import GHOST, end_types
+from torua.storage.layout import GHOST, end_types
 from torua.storage.mapreader import Change, Entry
 
 Pair = tuple[int, int, int]

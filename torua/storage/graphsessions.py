@@ -8,7 +8,7 @@ import pyarrow as pa
 from torua.core.graph.fragments import Piece
 from torua.errors import UnavailableError
 from torua.storage.graphread import pieces
-from torua.storage.kuzu import Engine, Session
+from torua.storage.kuzu import Engine
 
 IDLE_S = 30.0
 """A transaction that nobody reads in any more is ended."""
@@ -34,15 +34,19 @@ class Opened:
         used: when it was used last.
     """
 
-    def __init__(self, session: Session, seq: int, graves: bool) -> None:
-        """Begin with nothing asked.
+    def __init__(self, engine: Engine, seq: int, graves: bool) -> None:
+        """Begin a transaction.
 
         Args:
-            session: in a transaction.
+            engine: to read.
             seq: what it shows.
             graves: see `Piece`.
+
+        Raises:
+            EngineError: the process is to end.
         """
-        self.session = session
+        self._engine = engine
+        self.session = engine.begin_read()
         self.seq = seq
         self.graves = graves
         self.ended = False
@@ -53,7 +57,7 @@ class Opened:
         """Close the transaction."""
         if not self.ended:
             self.ended = True
-            self.session.close()
+            self._engine.end_read(self.session)
 
 
 class Sessions:
@@ -88,11 +92,9 @@ class Sessions:
         """
         if len(self._opened) >= SESSIONS_MAX:
             raise UnavailableError("too many transactions read this graph")
-        session = engine.session()
-        session.do("BEGIN TRANSACTION READ ONLY")
         self._names += 1
         name = str(self._names)
-        self._opened[name] = Opened(session, seq, graves)
+        self._opened[name] = Opened(engine, seq, graves)
         return name
 
     def opened(self, name: str) -> Opened:

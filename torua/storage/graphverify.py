@@ -17,7 +17,8 @@ from torua.storage.cells import cells
 from torua.storage.exchange import column_types
 from torua.storage.graphread import answer
 from torua.storage.graphrows import Rows, edge_columns, node_columns
-from torua.storage.kuzu import GHOST, Engine
+from torua.storage.kuzu import Engine
+from torua.storage.layout import GHOST
 from torua.storage.mapreader import MapReader, after
 
 PAGE_ROWS = 5000

@@ -25,10 +25,10 @@ from typing import Any
 import pyarrow as pa
 from msgspec import Struct
 
-from torua.core.graph.schema import Column, Graph, NodeTable, RelTable
-from torua.core.graph.types import Kind, Type, spell_type
+from torua.core.graph.schema import Graph
 from torua.storage import exchange
 from torua.storage.exchange import quote
+from torua.storage.layout import node_ddl, rel_ddl
 
 ENGINES = ("ladybug", "kuzu")
 """The packages that can be driven, the default first."""
@@ -43,11 +43,12 @@ of rows, at 30 ms and 370 MB of addresses a statement; it crashes if there is no
 INTERNAL_TYPE = b"torua_type"
 """Under this, a result's field says in its metadata which type the engine gave it."""
 
-GHOST = "tv_ghost"
-"""Of a node: it lives on another shard, and only its key stands here."""
+RUNS_MAX = 200
+"""A connection remembers each statement that it prepared, which is what makes it four
+times as fast as a new one: after so many it is closed, lest it remember too much."""
 
-_NODE_HIDDEN = ((GHOST, Kind.BOOL), ("tv_ver", Kind.INT64), ("tv_born", Kind.INT64))
-_REL_HIDDEN = (("tv_id", Kind.BLOB), ("tv_ver", Kind.INT64), ("tv_born", Kind.INT64))
+IDLE_MAX = 2
+"""So many connections that nobody reads with wait to be read with again."""
 
 _SKIPPED = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|//[^\n]*|/\*.*?\*/""", re.DOTALL
@@ -120,13 +121,26 @@ def load(engine: str) -> Any:
 class Session:
     """One connection: at most one transaction at a time, one statement at a time.
 
-    Invariants: nothing is run once it is closed.
+    Invariants: nothing is run once it is closed; it is worn once a statement failed,
+    or was given an Arrow table, which the connection then holds for ever.
+
+    Attributes:
+        worn: whether it is to be closed instead of being used for something else.
+        age: how many schemas the database had before the one that it was opened with.
     """
 
-    def __init__(self, connection: Any) -> None:
-        """Hold a connection of the engine's."""
+    def __init__(self, connection: Any, age: int = 0) -> None:
+        """Hold a connection of the engine's.
+
+        Args:
+            connection: with nothing run.
+            age: see above.
+        """
         self._connection = connection
         self._timeout_ms = 0
+        self._runs = 0
+        self.worn = False
+        self.age = age
 
     def run(
         self,
@@ -208,6 +222,7 @@ class Session:
             del given[name]
         text = _without_empty(text, given)
         self._limit(timeout_s)
+        worn, self.worn = self.worn, True
         with _speaking():
             result = self._connection.execute(text, given)
         if isinstance(result, list):
@@ -216,6 +231,9 @@ class Session:
             yield result
         finally:
             result.close()
+        self._runs += 1
+        kept = any(isinstance(value, pa.Table) for value in given.values())
+        self.worn = worn or kept or self._runs >= RUNS_MAX
 
     def _limit(self, timeout_s: float) -> None:
         """Tell the engine how long the next statement may take."""
@@ -259,6 +277,8 @@ class Engine:
                 max_db_size=limits.db_bytes,
                 auto_checkpoint=False,
             )
+        self._age = 0
+        self._idle: list[Session] = []
         self._own = self.session()
 
     def session(self) -> Session:
@@ -268,7 +288,38 @@ class Engine:
             EngineError: there is none to be had.
         """
         with _speaking():
-            return Session(self._module.Connection(self._database, num_threads=1))
+            connection = self._module.Connection(self._database, num_threads=1)
+        return Session(connection, self._age)
+
+    def begin_read(self) -> Session:
+        """Begin a transaction that reads; `end_read` ends it.
+
+        Raises:
+            EngineError: there is none to be had.
+        """
+        session = self._idle.pop() if self._idle else self.session()
+        session.do("BEGIN TRANSACTION READ ONLY")
+        return session
+
+    def end_read(self, session: Session) -> None:
+        """End a transaction of `begin_read`; its connection may be used for another.
+
+        Raises:
+            EngineError: it failed.
+        """
+        old = session.worn or session.age != self._age
+        if old or len(self._idle) >= IDLE_MAX:
+            session.close()
+        else:
+            session.do("COMMIT")
+            self._idle.append(session)
+
+    def altered(self) -> None:
+        """Have nothing that was prepared for the tables as they were used again."""
+        self._age += 1
+        for session in self._idle:
+            session.close()
+        self._idle.clear()
 
     @contextmanager
     def once(self) -> Iterator[Session]:
@@ -352,6 +403,7 @@ class Engine:
 
     def close(self) -> None:
         """Close the database; never after an error of it."""
+        self.altered()
         self._own.close()
         self._database.close()
 
@@ -390,66 +442,6 @@ def copy(
     answer = session.rows(text, {"arrow": sent})
     if answer and len(answer[0]) > 1 and answer[0][1]:
         raise EngineError(f"table {table} has some of the copied keys already")
-
-
-def node_ddl(table: NodeTable, hidden: bool) -> str:
-    """Spell the statement that makes a node table.
-
-    Args:
-        table: which.
-        hidden: whether with the columns whose names begin with ``tv_``.
-    """
-    columns = [_column(column, hidden) for column in table.columns]
-    if hidden:
-        columns += [f"{name} {kind}" for name, kind in _NODE_HIDDEN]
-    columns.append(f"PRIMARY KEY ({quote(table.primary_key)})")
-    return f"CREATE NODE TABLE {quote(table.name)} ({', '.join(columns)})"
-
-
-def rel_ddl(graph: Graph, table: RelTable, hidden: bool) -> str:
-    """Spell the statement that makes a relationship table.
-
-    Multiplicities are checked before a row is written, never by the engine, whose rows
-    come in any order.
-
-    Args:
-        graph: whose it is.
-        table: which.
-        hidden: whether with the columns whose names begin with ``tv_``; ``tv_s`` and
-            ``tv_d`` are there only where all pairs' keys on that side have one type.
-    """
-    names = {node.table_id: node.name for node in graph.nodes}
-    parts = [f"FROM {quote(names[s])} TO {quote(names[d])}" for s, d in table.pairs]
-    parts += [_column(column, hidden) for column in table.columns]
-    if hidden:
-        ends = end_types(graph, table)
-        parts += [f"{name} {spell_type(kind)}" for name, kind in ends.items()]
-        parts += [f"{name} {kind}" for name, kind in _REL_HIDDEN]
-    return f"CREATE REL TABLE {quote(table.name)} ({', '.join(parts)})"
-
-
-def _column(column: Column, hidden: bool) -> str:
-    """Spell a column; its default only where users' statements make rows."""
-    spelled = f"{quote(column.name)} {spell_type(column.type)}"
-    if hidden or column.default is None:
-        return spelled
-    return f"{spelled} DEFAULT {exchange.literal(column.type, column.default)}"
-
-
-def end_types(graph: Graph, table: RelTable) -> dict[str, Type]:
-    """Tell which of ``tv_s`` and ``tv_d`` a table has, and of which type.
-
-    Args:
-        graph: whose it is.
-        table: which.
-    """
-    keys = {node.table_id: exchange.key_type(node) for node in graph.nodes}
-    found = {}
-    for side, name in enumerate(("tv_s", "tv_d")):
-        types = {keys[pair[side]] for pair in table.pairs}
-        if len(types) == 1:
-            found[name] = types.pop()
-    return found
 
 
 def _text(name: str) -> str:

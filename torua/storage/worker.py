@@ -116,6 +116,7 @@ class Owner(threading.Thread):
         self._closing = threading.Event()
         self._view: GraphView | None = None
         self._reported = Counts()
+        self._told: tuple[int, int] | None = None
 
     def ask(self, number: int, ask: ViewAsk) -> None:
         """Have something done; it is refused where too much waits.
@@ -222,12 +223,17 @@ class Owner(threading.Thread):
             self._view.rest()
         except ToruaError as error:
             _say(f"{self.name}: {error.detail}")
+        self._told = None
         self._report()
 
     def _report(self) -> None:
-        """Say what the view did since the last report."""
+        """Say what the view did since the last report, if anything."""
         view = self._there()
         now, before = view.counts, self._reported
+        told = view.applied, view.lag
+        if told == self._told and now == before:
+            return
+        self._told = told
         self._reported = Counts(
             now.rebuilds, now.rows, now.checkpoints, now.checkpoint_s
         )
