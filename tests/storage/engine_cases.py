@@ -223,7 +223,11 @@ def a_checkpoint_goes_on_beside_a_reader(engine: str) -> None:
 
 
 def readings_follow_one_another_on_a_connection(engine: str) -> None:
-    """With other parameters, other rows and other tables than it was prepared for."""
+    """With other parameters, other rows and other tables than it was prepared for.
+
+    Args:
+        engine: which.
+    """
     with tempfile.TemporaryDirectory() as directory:
         opened = loaded(engine, Path(directory) / "db")
         text = "MATCH (n:Thing) WHERE n.id = $id RETURN n.c0"
@@ -251,7 +255,11 @@ def readings_follow_one_another_on_a_connection(engine: str) -> None:
 
 
 def worn_connections_are_not_read_with_again(engine: str) -> None:
-    """After a statement that was refused, an Arrow table, or many statements."""
+    """After a statement that was refused, an Arrow table, or many statements.
+
+    Args:
+        engine: which.
+    """
     opened = loaded(engine)
     refused = opened.begin_read()
     with suppress(EngineError):
