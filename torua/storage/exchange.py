@@ -275,43 +275,67 @@ def key_type(table: NodeTable) -> Type:
 
 
 def mend(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Extend the signs of decimals, which the engine's own Arrow leaves out."""
-    if not _has_decimal(column.type):
+    """Make good what is wrong in the engine's own Arrow.
+
+    It leaves out the signs of decimals, and the first offset of lists and texts inside
+    of others where there is none of them: whoever looks at those reads anywhere.
+
+    Args:
+        column: of a result.
+    """
+    if not any(map(_wrong, column.chunks)):
         return column
     chunks = [_mend(chunk) for chunk in column.chunks]
     return pa.chunked_array(chunks, type=column.type)
 
 
-def _has_decimal(type: pa.DataType) -> bool:
-    """Tell whether there are short decimals in a type."""
-    if pa.types.is_decimal128(type):
-        return bool(type.precision <= _MAX_DIGITS)
-    fields = [type.field(i) for i in range(type.num_fields)]
-    return any(_has_decimal(field.type) for field in fields)
+def _wrong(array: Any) -> bool:
+    """Tell whether there may be something to make good in an array."""
+    kind = array.type
+    if pa.types.is_decimal128(kind):
+        return bool(kind.precision <= _MAX_DIGITS)
+    empty = len(array) == 0 and not pa.types.is_primitive(kind)
+    return empty or any(map(_wrong, _inner(array)))
+
+
+def _inner(array: Any) -> list[Any]:
+    """Return the arrays that an array is made of, in its fields' order."""
+    kind = array.type
+    if pa.types.is_struct(kind) or pa.types.is_union(kind):
+        return [array.field(i) for i in range(kind.num_fields)]
+    if pa.types.is_map(kind):
+        return [array.keys, array.items]
+    nested = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    return [array.values] if nested else []
 
 
 def _mend(array: Any) -> Any:
-    """Extend the signs of decimals in an array, or in the arrays that it is made of."""
-    if not _has_decimal(array.type):
+    """Make an array good, and the arrays that it is made of."""
+    if len(array) == 0:
+        return pa.nulls(0, array.type)
+    if not _wrong(array):
         return array
+    if pa.types.is_decimal128(array.type):
+        return _extended(array)
+    return _made(array, list(map(_mend, _inner(array))))
+
+
+def _made(array: Any, inner: list[Any]) -> Any:
+    """Make an array like another one of other arrays inside of it."""
     kind, nulls = array.type, array.is_null()
-    if pa.types.is_decimal128(kind):
-        made = _extended(array)
-    elif pa.types.is_struct(kind):
+    if pa.types.is_struct(kind):
         fields = [kind.field(i) for i in range(kind.num_fields)]
-        columns = [_mend(array.field(i)) for i in range(len(fields))]
-        made = pa.StructArray.from_arrays(columns, fields=fields, mask=nulls)
+        made = pa.StructArray.from_arrays(inner, fields=fields, mask=nulls)
+    elif pa.types.is_union(kind):
+        names = [kind.field(i).name for i in range(kind.num_fields)]
+        parts = (array.type_codes, array.offsets, inner, names, kind.type_codes)
+        made = pa.UnionArray.from_dense(*parts)
     elif pa.types.is_map(kind):
-        keys, items = _mend(array.keys), _mend(array.items)
-        made = pa.MapArray.from_arrays(_offsets(array), keys, items)
+        made = pa.MapArray.from_arrays(_offsets(array), *inner)
     elif pa.types.is_fixed_size_list(kind):
-        items = _mend(array.values)
-        made = pa.FixedSizeListArray.from_arrays(items, type=kind, mask=nulls)
-    elif pa.types.is_list(kind):
-        items = _mend(array.values)
-        made = pa.ListArray.from_arrays(_offsets(array), items, type=kind)
+        made = pa.FixedSizeListArray.from_arrays(*inner, type=kind, mask=nulls)
     else:
-        made = array
+        made = pa.ListArray.from_arrays(_offsets(array), *inner, type=kind)
     return made
 
 
