@@ -28,6 +28,7 @@ from msgspec import Struct
 from torua.core.graph.schema import Graph
 from torua.storage import exchange
 from torua.storage.exchange import quote
+from torua.storage.given import SKIPPED, prepared
 from torua.storage.layout import node_ddl, rel_ddl
 
 ENGINES = ("ladybug", "kuzu")
@@ -50,10 +51,6 @@ times as fast as a new one: after so many it is closed, lest it remember too muc
 IDLE_MAX = 2
 """So many connections that nobody reads with wait to be read with again."""
 
-_SKIPPED = re.compile(
-    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|//[^\n]*|/\*.*?\*/""", re.DOTALL
-)
-_SPELLED = re.compile(f"({_SKIPPED.pattern})", re.DOTALL)
 _PARAMETER = re.compile(r"\$([A-Za-z_0-9]+)")
 _INTERRUPTED = "Interrupted"
 
@@ -215,12 +212,15 @@ class Session:
     ) -> Iterator[Any]:
         """Run a statement, and hold its result meanwhile."""
         given = dict(parameters or {})
-        wanted = set(_PARAMETER.findall(_SKIPPED.sub(" ", text)))
+        wanted = set(_PARAMETER.findall(SKIPPED.sub(" ", text)))
         if unbound := wanted - set(given):
             raise EngineError(f"parameter ${min(unbound)} has no value")
         for name in set(given) - wanted:
             del given[name]
-        text = _without_empty(text, given)
+        try:
+            text, given = prepared(text, given)
+        except ValueError as error:
+            raise EngineError(f"parameter: {error}") from error
         self._limit(timeout_s)
         worn, self.worn = self.worn, True
         with _speaking():
@@ -449,24 +449,6 @@ def _text(name: str) -> str:
     return "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _without_empty(text: str, given: dict[str, object]) -> str:
-    """Spell empty lists out, which the engine takes as literals only.
-
-    Args:
-        text: a statement.
-        given: its parameters; those that are spelled out are taken away.
-    """
-    empty = {name for name, value in given.items() if isinstance(value, list | tuple)}
-    for name in sorted(name for name in empty if not given[name]):
-        del given[name]
-        parts = _SPELLED.split(text)
-        parts[::2] = [
-            re.sub(rf"\${name}(?![A-Za-z_0-9])", "[]", part) for part in parts[::2]
-        ]
-        text = "".join(parts)
-    return text
-
-
 @contextmanager
 def _speaking() -> Iterator[None]:
     """Turn whatever the engine raises into an `EngineError`."""
@@ -474,6 +456,9 @@ def _speaking() -> Iterator[None]:
         yield
     except EngineError:
         raise
+    except (TypeError, ValueError) as error:
+        message = "parameter: the values of a list are not of one type"
+        raise EngineError(message) from error
     except Exception as error:
         message = " ".join(str(error).split())
         timeout = message.startswith(_INTERRUPTED)

@@ -9,7 +9,6 @@ nothing and writes nothing leaves it as it was.
 
 import time
 from collections.abc import Mapping
-from decimal import Decimal
 
 import pyarrow as pa
 
@@ -37,8 +36,6 @@ _FULL = ("bad_alloc", "buffer pool is full", "bad allocation", "Unable to alloca
 """How the engine says that there is no memory left."""
 
 _WARM_S = 60.0
-
-_INT64 = range(-(1 << 63), 1 << 63)
 
 
 class Queries:
@@ -133,7 +130,7 @@ class Queries:
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             raise _too_slow()
-        given = _given(job.parameters)
+        given = job.parameters
         table = engine.run(job.text, given, left_s)
         text = (
             None if job.write else casting(job.text, table.column_names, types(table))
@@ -208,25 +205,6 @@ def _finished(
         truncated=kept.num_rows < table.num_rows,
         changes=changes,
     )
-
-
-def _given(parameters: Mapping[str, object]) -> dict[str, object]:
-    """Turn parameters into what the engine takes: it has no integers over 64 bits."""
-    return {name: _parameter(value) for name, value in parameters.items()}
-
-
-def _parameter(value: object) -> object:
-    """Turn one value into what the engine takes."""
-    match value:
-        case bool():
-            return value
-        case int() if value not in _INT64:
-            return Decimal(value)
-        case list() | tuple():
-            return [_parameter(each) for each in value]
-        case dict():
-            return {name: _parameter(each) for name, each in value.items()}
-    return value
 
 
 def _too_large() -> QueryTooLargeError:
