@@ -117,16 +117,15 @@ def empty_disk_keeps_its_id(patch: Patch) -> None:
     """
     before = DataCluster.__init__
 
-    def init(self: DataCluster, seed: int, size: int, replicas: int) -> None:
+    def init(self: DataCluster, *shape: int, whole_nodes: bool) -> None:
         """Keep ids.
 
         Args:
             self: the cluster.
-            seed: passed on.
-            size: passed on.
-            replicas: passed on.
+            shape: passed on.
+            whole_nodes: passed on.
         """
-        before(self, seed, size, replicas)
+        before(self, *shape, whole_nodes=whole_nodes)
         self.keeps_ids = True
 
     patch.setattr(DataCluster, "__init__", init)

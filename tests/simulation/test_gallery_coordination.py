@@ -361,7 +361,8 @@ SWITCHES: tuple[tuple[str, Callable[..., Coordination], str, int], ...] = (
     ("vote twice a term", with_register(VotesTwice), "C1 C8", 20),
     ("ignore committed_voters", with_register(IgnoresCommittedVoters), "C5", 40),
     ("bootstrap by a majority", with_register(FoundsByMajority), "C5 C6", 40),
-    ("joins from ahead", LetsTheBehindWin, "C4 C8 C9", 40),
+    # C1: who is behind counts the votes of voters that are no more.
+    ("joins from ahead", LetsTheBehindWin, "C1 C4 C8 C9", 40),
     ("diff on any parent", SendsDiffsToAll, "C3", 40),
     ("acks of an older publication", with_register(KeepsOldAcks), "C5", 5),
     ("commit of anything", with_register(CommitsAnything), "C4 C5 C6", 20),
