@@ -176,6 +176,16 @@ def test_distinct_rows_are_those_of_one_engine(
     assert sorted(map(repr, plain(other))) == sorted(map(repr, plain(one)))
 
 
+def test_a_limit_may_be_larger_than_any_answer(engine: Engine) -> None:
+    """Arrow itself takes no number of more than 64 bits."""
+    fill(engine, NOBODY)
+    columns = (MergedColumn("", Merging.KEY, 0),)
+    number = Parameter("n")
+    for merge in (Merge(columns, limit=number), Merge(columns, skip=number)):
+        _, found = both(engine, "n.k", "n.k", merge, n=1 << 70)
+        assert found.num_rows == 0
+
+
 def test_a_limit_must_be_a_number_of_rows(engine: Engine) -> None:
     """Parameters are only known when the answers are merged."""
     fill(engine, NOBODY)

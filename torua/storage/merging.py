@@ -142,10 +142,11 @@ def _sorted(merge: Merge, table: pa.Table) -> pa.Table:
 
 def _cut(merge: Merge, table: pa.Table, parameters: Mapping[str, object]) -> pa.Table:
     """Skip, and limit."""
-    skip = _rows(merge.skip, "SKIP", parameters)
+    skip = min(_rows(merge.skip, "SKIP", parameters), table.num_rows)
     if merge.limit is None:
         return table.slice(skip)
-    return table.slice(skip, _rows(merge.limit, "LIMIT", parameters))
+    limit = _rows(merge.limit, "LIMIT", parameters)
+    return table.slice(skip, min(limit, table.num_rows))
 
 
 def _rows(count: int | Parameter, what: str, parameters: Mapping[str, object]) -> int:

@@ -20,10 +20,10 @@ _WHOLE = "each statement is a transaction of its own"
 _HINTS = {
     "COPY": _FILES,
     "LOAD": _FILES,
-    "EXPORT": "take a snapshot with the cluster's own endpoints",
+    "EXPORT": "read it by statements; Accept: application/vnd.apache.arrow.stream",
     "IMPORT": "use POST /graph/import/{table}",
     "ATTACH": "other databases are not reachable from here",
-    "USE": "the graph is named in the request: POST /graphs/{name}/cypher",
+    "USE": "the graph is named in the request, by its member graph",
     "INSTALL": "extensions are not for users to choose",
     "UNINSTALL": "extensions are not for users to choose",
     "UPDATE": "extensions are not for users to choose",
