@@ -31,7 +31,7 @@ from torua.core.cypher.plan import (
 )
 from torua.core.graph.changes import Changed
 from torua.core.graph.types import Cell
-from torua.errors import ConflictError, ToruaError, UnprocessableError
+from torua.errors import ConflictError, TooLargeError, ToruaError, UnprocessableError
 
 ID = Field(("id",))
 
@@ -74,6 +74,21 @@ def test_values_come_from_literals_parameters_and_rows() -> None:
         run(world, create, rows=[{}])
     with pytest.raises(UnprocessableError, match="NULL"):
         run(world, create, rows=[{"id": None}])
+
+
+def test_a_field_that_only_other_rows_have_is_null() -> None:
+    """An engine takes rows so; where none has it, it is an error."""
+    world = World()
+    create = CreateNode("Person", (("id", ID), ("name", Field(("name",)))))
+    run(world, create, rows=[{"id": 1}, {"name": "n", "id": 2}])
+    assert nodes(world.store, SHARDED) == {
+        ("Person", 1): {"id": 1, "name": None},
+        ("Person", 2): {"id": 2, "name": "n"},
+    }
+    with pytest.raises(UnprocessableError, match="row has no field name"):
+        run(world, create, rows=[{"id": 3}])
+    with pytest.raises(TooLargeError, match="too many different names"):
+        run(world, create, rows=[{f"n{at}": at} for at in range(3000)])
 
 
 def test_what_is_not_there_is_left_alone() -> None:

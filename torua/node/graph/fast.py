@@ -6,6 +6,7 @@ done to them in order, in memory, and what differs in the end is what is written
 
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
@@ -52,6 +53,9 @@ MERGED_MAX = 10_000
 """So many relationships between two nodes are compared with what is merged."""
 
 MERGE_ID_BYTES = 16
+
+CELLS_MAX = 4_000_000
+"""So many values may rows of different fields have once each has the fields of all."""
 
 Cells = dict[str, Cell]
 
@@ -384,7 +388,18 @@ def _rows(writes: FastWrites, parameters: Mapping[str, object]) -> Sequence[obje
         return ()
     if not isinstance(found, list | tuple):
         raise UnprocessableError(f"${writes.rows.name} is no list")
-    return found
+    return _level(found)
+
+
+def _level(rows: Sequence[object]) -> Sequence[object]:
+    """Give all maps the fields of all, as an engine does: NULL where one has none."""
+    maps = [row for row in rows if isinstance(row, Mapping)]
+    blank: dict[object, object] = dict.fromkeys(chain.from_iterable(maps))
+    if all(len(row) == len(blank) for row in maps):
+        return rows
+    if len(maps) * len(blank) > CELLS_MAX:
+        raise TooLargeError("the maps in a list have too many different names")
+    return [blank | row if isinstance(row, dict) else row for row in rows]
 
 
 def _step(graph: Graph, write: FastWrite, values: _Values) -> Step | None:
