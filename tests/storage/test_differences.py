@@ -48,7 +48,7 @@ DEEDS = (
     "DETACH DELETE a",
     "DETACH DELETE b",
     "CREATE (a)-[:Knows {{since: {n}}}]->(a)",
-    "CREATE (a)-[:Likes]->(:City {{id: {n}0}})",
+    "CREATE (a)-[:Likes]->(:City {{id: 1{n}}})",
     "MERGE (a)-[:Knows]->(b)",
     "MERGE (c:City {{id: {n}}}) ON MATCH SET c.name = 'm' ON CREATE SET c.name = 'c'",
     "DELETE r CREATE (a)-[:Knows {{since: {n}}}]->(b)",
