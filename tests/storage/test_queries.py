@@ -204,6 +204,25 @@ def test_tables_that_were_not_gathered_are_empty(queries: Queries) -> None:
     assert run(queries, text, ()).body == b"[[0]]"
 
 
+def test_tables_are_made_for_those_who_name_them(queries: Queries) -> None:
+    """With the tables at the ends of relationships, job by job."""
+    hop = "MATCH (a:Person)-[:Likes]->(b:City) RETURN b.name ORDER BY b.name"
+    for _ in range(2):
+        found = run(queries, hop, named=("Person", "Likes"))
+        assert json.loads(found.body) == [["Rome"], ["Ur"]]
+        some = people()[:1]
+        found = run(queries, "MATCH (n:Person) RETURN n", some, named=("Person",))
+        assert [row[0]["name"] for row in json.loads(found.body)] == [
+            "Ada",
+            "Bob",
+            "Cyd",
+        ]
+        with pytest.raises(UnprocessableError, match="City does not exist"):
+            run(queries, "MATCH (n:City) RETURN n", (), named=())
+        found = run(queries, "MATCH (n:City) RETURN n.id")
+        assert found.rows == 2
+
+
 def test_answers_are_cut_and_say_so(queries: Queries) -> None:
     """Rows over the limit are left out; bytes over the limit are refused."""
     cut = run(queries, "UNWIND range(1, 10) AS x RETURN x", (), rows_max=3)

@@ -124,9 +124,11 @@ class Entities:
         numbers = {row["name"]: row["id"] for row in rows}
         nodes = {node.table_id: node.name for node in self._graph.nodes}
         found: dict[int, gathered.Place] = {
-            numbers[name]: (name, None) for name in nodes.values()
+            numbers[name]: (name, None) for name in nodes.values() if name in numbers
         }
         for rel in self._graph.rels:
+            if rel.name not in numbers:
+                continue
             first = numbers[rel.name] - len(rel.pairs)
             for place, (source, target) in enumerate(rel.pairs):
                 found[first + place] = (rel.name, (nodes[source], nodes[target]))

@@ -15,7 +15,7 @@ How values go in and out as Arrow is said in `torua.storage.exchange`.
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -362,20 +362,23 @@ class Engine:
         """
         return self._own.rows(text, parameters)
 
-    def create(self, graph: Graph, hidden: bool) -> None:
-        """Make all tables of a graph, in an empty database.
+    def create(self, graph: Graph, hidden: bool, without: Collection[str] = ()) -> None:
+        """Make the tables of a graph, in a database that has none of them.
 
         Args:
             graph: whose.
             hidden: whether they have the columns whose names begin with ``tv_``.
+            without: tables that are not made, by name.
 
         Raises:
             EngineError: one was refused.
         """
         for node in graph.nodes:
-            self._own.do(node_ddl(node, hidden))
+            if node.name not in without:
+                self._own.do(node_ddl(node, hidden))
         for rel in graph.rels:
-            self._own.do(rel_ddl(graph, rel, hidden))
+            if rel.name not in without:
+                self._own.do(rel_ddl(graph, rel, hidden))
 
     def load(
         self,

@@ -4,11 +4,12 @@ What a job gathered is copied into an empty database of its graph's schema; its
 statement is run there; the answer is spelled; of a write, what it changed is found by
 looking.  The database is then thrown away.  One with the same schema is made in advance
 when nobody waits, for the next job is most often of the same graph; a job that gathered
-nothing and writes nothing leaves it as it was.
+nothing and writes nothing leaves it as it was.  Of a statement that names its tables it
+has only those: a node table takes the engine 0.4 ms to make.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -56,6 +57,8 @@ class Queries:
         self._graph: Graph = MAIN_GRAPH
         self._engine: Engine | None = None
         self._used = False
+        self._named: Sequence[str] | None = None
+        self._made: set[str] = set()
         self.broken = False
         self._warm()
 
@@ -100,17 +103,21 @@ class Queries:
     def settle(self) -> None:
         """Throw away what the last job left, and prepare for the next."""
         if self._used and not self.broken:
-            self._ready(self._graph)
+            self._ready(self._graph, self._named)
 
-    def _ready(self, graph: Graph) -> Engine:
-        """Make an empty database with the tables of a graph."""
-        if self._engine is not None and not self._used and graph == self._graph:
-            return self._engine
-        if self._engine is not None:
-            self._engine.close()
-        self._engine = Engine(None, self._limits, self._package)
-        self._engine.create(graph, hidden=False)
-        self._graph, self._used = graph, False
+    def _ready(self, graph: Graph, named: Sequence[str] | None) -> Engine:
+        """Make an empty database with tables of a graph: those named, or all."""
+        if self._engine is None or self._used or graph != self._graph:
+            if self._engine is not None:
+                self._engine.close()
+            self._engine = Engine(None, self._limits, self._package)
+            self._graph, self._used, self._made = graph, False, set()
+        self._named = named
+        wanted = _wanted(graph, named) - self._made
+        if wanted:
+            without = _wanted(graph, None) - wanted
+            self._engine.create(graph, hidden=False, without=without)
+            self._made |= wanted
         return self._engine
 
     def _merge(self, job: Job) -> Finished:
@@ -122,7 +129,10 @@ class Queries:
 
     def _statement(self, job: Job, deadline: float) -> Finished:
         """Copy what was gathered, and run the statement."""
-        engine = self._ready(job.graph)
+        named = job.named
+        if named is not None:
+            named = (*named, *(each.table for each in job.tables))
+        engine = self._ready(job.graph, named)
         tables = assemble(job.graph, job.tables)
         self._used = bool(tables) or job.write
         for place, table in tables.items():
@@ -155,6 +165,16 @@ class Queries:
                 kind = MalformedError if prefix[0] == "P" else UnprocessableError
                 return kind(message.removeprefix(prefix))
         return UnprocessableError(message)
+
+
+def _wanted(graph: Graph, named: Sequence[str] | None) -> set[str]:
+    """Tell which tables are to be there: those named, and those at their ends."""
+    if named is None:
+        return {node.name for node in graph.nodes} | {rel.name for rel in graph.rels}
+    nodes = {node.table_id: node.name for node in graph.nodes}
+    rels = [rel for rel in graph.rels if rel.name in named]
+    ends = {nodes[end] for rel in rels for pair in rel.pairs for end in pair}
+    return ends | set(named)
 
 
 def _cast(

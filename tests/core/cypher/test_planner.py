@@ -45,6 +45,44 @@ def test_names_beyond_ascii_are_not_reasoned_about() -> None:
     assert found.gather == everything(GRAPH)
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("MATCH (a:Person) RETURN a", ("Person",)),
+        ("MATCH (a:Person)-[:Knows]->(b:Person) RETURN b", ("Knows", "Person")),
+        (
+            "MATCH (a:Person)-[:Knows|LivesIn]->(b:Person) RETURN b",
+            ("Knows", "LivesIn", "Person"),
+        ),
+        ("MATCH (a:Person)-[:Knows]->(a:City) RETURN a", ("City", "Knows", "Person")),
+        (
+            "MATCH (a:Person) WITH a MATCH (a)-[:Knows]->(:Person) RETURN a",
+            ("Knows", "Person"),
+        ),
+        (
+            "MATCH (a:Person) WHERE EXISTS {MATCH (a)-[:Knows]->(:Person)} RETURN a",
+            ("Knows", "Person"),
+        ),
+        ("MATCH (a:Person)-[:Knows]->(b) RETURN b.name", None),
+        ("MATCH (a:Person)-[r]->(b:Person) RETURN r.since", None),
+        ("MATCH (a:Person)-[:Knows*1..2]->(b:Person) RETURN a", None),
+        ("MATCH (a:Person) WHERE EXISTS {MATCH (a)-[:Knows]->()} RETURN a", None),
+        ("MATCH (a:Person) WITH a.name AS a MATCH (a) RETURN a", None),
+        ("MATCH (é:Person) RETURN É.name", None),
+    ],
+)
+def test_other_tables_make_no_difference_where_all_are_named(
+    text: str, named: tuple[str, ...] | None
+) -> None:
+    """A property of a node without label may be one of any table.
+
+    Args:
+        text: a statement.
+        named: the tables that it names, if it names all.
+    """
+    assert planned(text).named == named
+
+
 def test_a_single_graph_is_read_where_it_lives() -> None:
     """All of it is in one shard."""
     found = planned("MATCH (a)-[]->(b) RETURN a, b", SINGLE)

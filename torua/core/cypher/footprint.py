@@ -81,6 +81,11 @@ class Footprint:
 
     Invariants: `nodes` and `pairs` only grow; None instead of columns means all of
     them, and stays.
+
+    Attributes:
+        named: the tables that patterns name, each of them some: an engine that has
+            only those takes the statement for what it is where there are others; None
+            where a pattern names none.
     """
 
     def __init__(self, text: str, statement: Statement, tables: Tables) -> None:
@@ -94,6 +99,7 @@ class Footprint:
         self.filters: dict[str, list[str] | None] = {}
         self.reach = Reach(tables)
         self.written: set[str] = set()
+        self.named: set[str] | None = set()
         self.write = statement.write
         for branch in statement.branches:
             scope: Scope = {}
@@ -249,10 +255,13 @@ class Footprint:
     def _node(self, node: NodePattern, scope: Scope) -> Entity:
         """Return what a node pattern stands for."""
         labels = self.tables.node_names(node.labels)
+        self._name(labels)
         known = scope.get(node.variable) if node.variable else None
         if known is not None and known.nodes:
             self._touch_nodes(labels)
             return known
+        if not labels:
+            self.named = None
         entity = Entity(nodes=labels or self.tables.all_nodes)
         if node.variable:
             scope[node.variable] = entity
@@ -270,7 +279,16 @@ class Footprint:
         )
         if rel.variable:
             scope[rel.variable] = entity
+        if rel.types and rel.length is None:
+            self._name(pair[0] for pair in entity.pairs)
+        else:
+            self.named = None
         return (rel, left, right, entity)
+
+    def _name(self, names: Iterable[str]) -> None:
+        """Note that a pattern names tables."""
+        if self.named is not None:
+            self.named.update(names)
 
     def _touch_nodes(self, names: Iterable[str]) -> None:
         """Touch node tables."""

@@ -314,6 +314,8 @@ class Plan(Struct, frozen=True):
         parameters: names of all parameters in it.
         ordered: the order of the answer's rows is defined.
         gather: what the statement may touch; always filled but for NONE and DDL.
+        named: the tables that its patterns name, if each names some: other tables make
+            no difference to it then, whatever the gather is.
         route: of ROUTE.
         scatter: of SCATTER.
         frontier: of FRONTIER.
@@ -327,6 +329,7 @@ class Plan(Struct, frozen=True):
     parameters: tuple[str, ...] = ()
     ordered: bool = False
     gather: tuple[Scan, ...] = ()
+    named: tuple[str, ...] | None = None
     route: Route | None = None
     scatter: Scatter | None = None
     frontier: Frontier | None = None

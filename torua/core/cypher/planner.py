@@ -93,7 +93,8 @@ def _choose(base: Plan, footprint: Footprint, graph: Graph) -> Plan:
         return structs.replace(
             base, strategy=none, why=("no table is read",), gather=()
         )
-    base = structs.replace(base, gather=footprint.gather())
+    named = None if footprint.named is None else tuple(sorted(footprint.named))
+    base = structs.replace(base, gather=footprint.gather(), named=named)
     _check_key_value(footprint, graph)
     base = structs.replace(base, writes=fast_writes(footprint.statement, graph))
     why: tuple[str, ...]

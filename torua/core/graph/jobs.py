@@ -50,6 +50,8 @@ class Job(Struct, frozen=True):
 
     Attributes:
         graph: its schema; tables of which nothing was gathered are there, and empty.
+        named: of these only the tables that it names, and those between which they go;
+            None for all.
         text: the statement; of a merge, for the record only.
         parameters: a value for each ``$name`` in it.
         tables: what was gathered.  Relationships of which an end is not there, or was
@@ -70,6 +72,7 @@ class Job(Struct, frozen=True):
     partials: tuple[bytes, ...] = ()
     write: bool = False
     format: Format = Format.JSON
+    named: tuple[str, ...] | None = None
     rows_max: int = 100_000
     bytes_max: int = 64 << 20
 

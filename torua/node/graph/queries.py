@@ -451,6 +451,7 @@ def _job(statement: Statement, plan: Plan, graph: Graph, inputs: Inputs) -> Job:
         merge=inputs.merge,
         partials=inputs.partials,
         write=plan.write,
+        named=None if plan.write else plan.named,
         format=Format(statement.format),
         rows_max=statement.rows_max,
         bytes_max=ANSWER_BYTES_MAX,
