@@ -43,7 +43,7 @@ class Receiver:
             worker=self.worker,
             registry=CollectorRegistry(),
         )
-        self.transfers.wanted = lambda shard, alloc: True
+        self.transfers.wanted = lambda begin: True
         self.ready: list[SnapshotReady] = []
         self.transfers.on_ready = lambda shard, alloc, ready: self.ready.append(ready)
 
@@ -145,7 +145,7 @@ def test_two_come_in_at_a_time_and_none_stays_for_ever(tmp_path: Path) -> None:
     receiver.work()
     assert not list((tmp_path / "0").glob("*.part"))
     assert receiver.tell(Begin(SHARD, C, 3, 1, facts)) == 0
-    receiver.transfers.wanted = lambda shard, alloc: False
+    receiver.transfers.wanted = lambda begin: False
     with pytest.raises(ConflictError):
         receiver.tell(Begin(SHARD, A, 3, 1, facts))
     receiver.transfers.stop()

@@ -263,7 +263,7 @@ class DataNode(Node):
     def _take_snapshot(self, shot: Snapshot) -> None:
         """Keep a snapshot beside the copy that it is for."""
         copy = self.copies.get(shot.alloc_id)
-        if copy is None:
+        if copy is None or not copy.machine.awaits(shot.term, shot.nonce):
             return
         copy.snapshots[shot.nonce] = shot
         view = shot.view

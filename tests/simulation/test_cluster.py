@@ -17,9 +17,11 @@ SEEDS_EACH = 15
 REGRESSIONS = (
     ("chaos", 77),
     ("chaos", 101),
+    ("chaos", 2006576),
     ("control", 18),
     ("deaf-primary", 0),
     ("deaf-primary", 2),
+    ("deaf-primary", 2013311),
     ("disks", 93),
     ("disks", 20278),
     ("failed-cas", 1336),

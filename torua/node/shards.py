@@ -44,7 +44,7 @@ from torua.node.requests import RETRY_AFTER_S
 from torua.node.scrubber import Scrubber
 from torua.node.slots import CopyMeters
 from torua.node.threads import Worker
-from torua.node.transfer import Transfers
+from torua.node.transfer import Begin, Transfers
 from torua.storage.map import Map
 from torua.storage.shelf import Shelf
 
@@ -343,10 +343,14 @@ class Shards:
         if copy is not None:
             copy.received(node, message)
 
-    def _is_wanted(self, shard: ShardId, alloc: AllocId) -> bool:
-        """Tell whether a copy is here for which a snapshot may come."""
-        copy = self._copies.open_copy(alloc)
-        return copy is not None and copy.shard == shard and not copy.leads
+    def _is_wanted(self, begin: Begin) -> bool:
+        """Tell whether a copy is here that waits for just this snapshot."""
+        copy = self._copies.open_copy(begin.alloc_id)
+        return (
+            copy is not None
+            and copy.shard == begin.shard
+            and copy.machine.awaits(begin.term, begin.nonce)
+        )
 
     def _snapshot_ready(
         self, shard: ShardId, alloc: AllocId, ready: SnapshotReady

@@ -203,7 +203,7 @@ class _Session:
 
 
 Ready = Callable[[ShardId, AllocId, SnapshotReady], None]
-Wanted = Callable[[ShardId, AllocId], bool]
+Wanted = Callable[[Begin], bool]
 
 
 class Transfers:
@@ -236,7 +236,7 @@ class Transfers:
             rate: bytes a second that are sent at most.
         """
         self.on_ready: Ready = lambda shard, alloc, ready: None
-        self.wanted: Wanted = lambda shard, alloc: False
+        self.wanted: Wanted = lambda begin: False
         self._clock = clock
         self._shelf = shelf
         self._peers = peers
@@ -358,8 +358,10 @@ class Transfers:
         session = self._in.get(alloc)
         if session is not None and session.begin == begin:
             return session.incoming.received
-        if self._stopped or not self.wanted(shard, alloc):
+        if self._stopped or not self.wanted(begin):
             raise ConflictError("this node has no such copy that needs it")
+        if session is not None and session.busy:
+            raise OverloadedError("a piece of another is being written")
         if session is not None:
             self._end(alloc, "cut")
         if len(self._in) >= SESSIONS_MAX:

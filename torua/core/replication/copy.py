@@ -147,6 +147,15 @@ class ShardCopy:
             return False
         return self._replica.confirms(ask)
 
+    def awaits(self, term: int, nonce: int) -> bool:
+        """Tell whether a snapshot may come now: another is not to cross it.
+
+        Args:
+            term: of the session in which it is sent.
+            nonce: the session's.
+        """
+        return self.role is Role.REPLICA and self._replica.awaits(term, nonce)
+
     def peers(self) -> tuple[tuple[NodeId, Ask], ...] | None:
         """Return whom a barrier asks now, and what; None where nothing is served."""
         leading = self._primary

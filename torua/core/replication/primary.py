@@ -421,8 +421,15 @@ class Primary:
             yield from self._drain()
 
     def _drain(self) -> Iterator[Output]:
-        """Say, once, that nothing is in flight, where that is waited for."""
-        if self.state is not State.DRAINING or self._target is None or not self.idle:
+        """Say, once, that nothing is in flight, where that is waited for.
+
+        Whom the hand-over was meant for may have been dropped meanwhile.
+        """
+        if self.state is not State.DRAINING or self._target is None:
+            return
+        if not self.group.is_counted(self._target):
+            self._resume()
+        if self._target is None or not self.idle:
             return
         target, self._target = self._target, None
         reign, shard = self._reign, self.group.shard

@@ -373,6 +373,15 @@ class Replica:
             self._session = (self.term, self._nonce())
         yield self._say(SnapshotOpen(*self._speaking(self.term), self._session[1]))
 
+    def awaits(self, term: int, nonce: int) -> bool:
+        """Tell whether a snapshot of a session is waited for, and none is installed.
+
+        Args:
+            term: the session's.
+            nonce: the session's.
+        """
+        return self.state is not State.INSTALLING and self._session == (term, nonce)
+
     def _nonce(self) -> int:
         """Make a nonce."""
         return self._random.randrange(1, NONCE_MAX)
