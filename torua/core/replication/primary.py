@@ -64,9 +64,7 @@ from torua.core.replication.messages import (
 )
 from torua.core.replication.requests import Proof, Requests, Waiting
 from torua.core.replication.tip import RECORD_COST, Position, Tip, View
-from torua.core.replication.wire import (
-    HandingOver,
-)
+from torua.core.replication.wire import HandingOver
 from torua.errors import (
     DiskFullError,
     OutcomeUnknownError,
@@ -83,7 +81,6 @@ SWEEP_AGAIN_S = 0.01
 
 SWEEP_KEYS_MAX = 1000
 """One sweep is one record, of at most a thousand keys of a kibibyte."""
-
 
 HAND_OVER_S = 3.0
 """A hand-over that nobody decided by then is off, and writes are admitted again."""
@@ -421,21 +418,17 @@ class Primary:
             yield from self._drain()
 
     def _drain(self) -> Iterator[Output]:
-        """Say, once, that nothing is in flight, where that is waited for.
-
-        Whom the hand-over was meant for may have been dropped meanwhile.
-        """
-        if self.state is not State.DRAINING or self._target is None:
+        """Say, once, that nothing is in flight; not where the target was dropped."""
+        target, reign, shard = self._target, self._reign, self.group.shard
+        if self.state is not State.DRAINING or target is None:
             return
-        if not self.group.is_counted(self._target):
+        if not self.group.is_counted(target):
             self._resume()
-        if self._target is None or not self.idle:
-            return
-        target, self._target = self._target, None
-        reign, shard = self._reign, self.group.shard
-        message = HandingOver(reign.shard, shard.history_uuid, reign.term, target)
-        yield Send(self.group.node_of(target), message)
-        yield Drained(reign.shard, reign.term, target, shard.shard_version)
+        elif self.idle:
+            self._target = None
+            where = (reign.shard, shard.history_uuid, reign.term, target)
+            yield Send(self.group.node_of(target), HandingOver(*where))
+            yield Drained(reign.shard, reign.term, target, shard.shard_version)
 
     def _resume(self) -> None:
         """Admit again: nobody decided in time, and if anybody does yet, CAS decides."""
