@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred, gatherResults
@@ -139,6 +140,60 @@ class GraphStoreTest(TestCase):
         await self.names()
         self.store._scrub()
         self.assertTrue((await self.store.digest("a", GRAPH)).same)
+
+    async def test_no_more_views_are_open_than_memory_is_given_for(self) -> None:
+        """The one used least recently is closed, and opened again when it is asked."""
+        self.small()
+        self.copy.write(graphs.person(1, "Ada"))
+        other = Copy(self.place / "b" / "map.db")
+        other.write(graphs.person(2, "Bea"))
+        self.store.opened(1, "b", other.view)
+        for _ in range(2):
+            self.assertEqual(await self.names(), ["Ada"])
+            await self.open_in([self.place])
+            piece = await self.store.read("b", GRAPH, 0, (Scan("Person"),), 20.0)
+            self.assertEqual(names_of(piece), ["Bea"])
+            await self.open_in([self.place / "b"])
+
+    async def test_a_view_that_is_read_is_not_closed_for_another(self) -> None:
+        """It is once its transaction is released."""
+        self.small()
+        self.copy.write(graphs.person(1, "Ada"))
+        other = Copy(self.place / "b" / "map.db")
+        self.store.opened(1, "b", other.view)
+        first = await self.read(Scan("Person"), keep=True)
+        await self.store.read("b", GRAPH, 0, (Scan("Person"),), 20.0)
+        again = await self.read(
+            Scan("Person", columns=("name",)), keep=True, session=first.session
+        )
+        self.assertEqual(names_of(again), ["Ada"])
+        await self.open_in([self.place, self.place / "b"])
+        await self.store.release("a", again.session)
+        await self.open_in([self.place / "b"])
+
+    def small(self) -> None:
+        """Have the store keep one view open."""
+        make: Any = GraphStore
+        self.store = make(
+            self.reactor, "ladybug", CollectorRegistry(), memory_bytes=256 << 20
+        )
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.store.stop()))
+        self.store.opened(0, "a", self.copy.view)
+
+    async def open_in(self, directories: list[Path]) -> None:
+        """Wait until graphs are open in these directories, and in no other."""
+        process = psutil.Process(self.worker().pid)
+        found: set[Path] = set()
+        for _ in range(200):
+            found = {
+                Path(each.path).parent
+                for each in process.open_files()
+                if ".lock" in each.path
+            }
+            if found == set(directories):
+                return
+            await deferLater(self.reactor, 0.02, lambda: None)
+        self.fail(f"open are {found}")
 
     async def test_a_copy_that_is_closed_can_be_removed_and_opened_anew(self) -> None:
         """As where a snapshot is installed: it is built of what is there then."""

@@ -7,7 +7,6 @@ here, and everything that reads or writes rows goes by the router.
 import os
 import time
 import uuid
-from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
@@ -15,6 +14,7 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred
 
+from torua.config import Config
 from torua.core.cypher.planner import plan
 from torua.core.ids import NodeId
 from torua.errors import StartupError
@@ -30,7 +30,7 @@ from torua.node.graph.imports import Imports
 from torua.node.graph.incoming import IncomingFinder
 from torua.node.graph.keeper import Keeper
 from torua.node.graph.plans import Plans
-from torua.node.graph.pool import QueryPool
+from torua.node.graph.pool import PoolLimits, QueryPool
 from torua.node.graph.promises import Promises
 from torua.node.graph.queries import Queries
 from torua.node.graph.reads import Reads
@@ -53,7 +53,7 @@ class Grounds(Struct, frozen=True):
         reactor: the reactor.
         me: this node.
         name: as people call it.
-        data_dir: where it keeps what it keeps.
+        config: what it was told.
         coordinator: the cluster state, and the way to change it.
         membership: the other nodes.
         peers: the way to them.
@@ -63,7 +63,7 @@ class Grounds(Struct, frozen=True):
     reactor: Any
     me: NodeId
     name: str
-    data_dir: Path
+    config: Config
     coordinator: CoordinatorService
     membership: MembershipService
     peers: Peers
@@ -97,7 +97,12 @@ class GraphParts:
         self._schemas = Schemas(reactor, coordinator)
         self._keeper = Keeper(reactor, grounds.me, coordinator, shards)
         self.reads = Reads(store, self._schemas, looks)
-        self._pool = QueryPool(reactor, store.engine, grounds.registry)
+        self._budget = Budget(grounds.config.query_budget)
+        limits = PoolLimits(
+            memory_bytes=grounds.config.query_memory,
+            waiting_bytes_max=self._budget.node_max,
+        )
+        self._pool = QueryPool(reactor, store.engine, grounds.registry, limits)
         self._thread = WorkerThread(reactor, "imports")
         self._graves: Graves | None = None
 
@@ -131,8 +136,7 @@ class GraphParts:
         """Make what reads and writes rows."""
         grounds = self._grounds
         reactor, registry = grounds.reactor, grounds.registry
-        budget = Budget()
-        finder = IncomingFinder(reactor, router, budget)
+        finder = IncomingFinder(reactor, router, self._budget)
         writes = Writes(router, finder, reactor, os.urandom)
         self._graves = Graves(
             reactor,
@@ -151,7 +155,7 @@ class GraphParts:
             writes,
             plans=Plans(plan),
             promises=Promises(router),
-            budget=budget,
+            budget=self._budget,
             random=SystemRandom(),
             registry=registry,
         )
@@ -180,7 +184,7 @@ class GraphParts:
             told,
             grounds.reactor,
             worker=self._thread,
-            spools=grounds.data_dir / "spools",
+            spools=grounds.config.data_dir / "spools",
             random=SystemRandom(),
             fresh_id=fresh_id,
             registry=grounds.registry,

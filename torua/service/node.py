@@ -266,7 +266,12 @@ class Node(Service):
             self._registry,
             on_sync=self._membership.stalled,
         )
-        self._store = GraphStore(reactor, config.settings.engine, self._registry)
+        self._store = GraphStore(
+            reactor,
+            config.settings.engine,
+            self._registry,
+            memory_bytes=config.graph_memory,
+        )
         self._shards = Shards(
             reactor,
             (kept.node_id, kept.boot_epoch),
@@ -285,7 +290,7 @@ class Node(Service):
             reactor,
             kept.node_id,
             kept.name,
-            config.data_dir,
+            config,
             self._coordinator,
             self._membership,
             self._peers,

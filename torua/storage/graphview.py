@@ -120,6 +120,7 @@ class GraphView:
 
     Attributes:
         counts: what it did.
+        lag: how many records the map was ahead when it was last looked at.
     """
 
     def __init__(self, place: Place, graph: Graph, on_step: Callable[[], None]) -> None:
@@ -145,7 +146,7 @@ class GraphView:
         self._graves = False
         self._updates = 0
         self._sessions = Sessions()
-        self._lag = 0
+        self.lag = 0
         self._tries = self._path.with_suffix(".tries")
         if self._path.exists():
             self._open()
@@ -156,9 +157,9 @@ class GraphView:
         return self._file.state.applied if self._file else 0
 
     @property
-    def lag(self) -> int:
-        """How many records the map was ahead when it was last looked at."""
-        return self._lag
+    def is_read(self) -> bool:
+        """Whether a transaction is open, or an answer not yet handed on."""
+        return self._sessions.some
 
     def read(
         self,
@@ -327,7 +328,7 @@ class GraphView:
             state = self._ready().state
             look = self._reader.look(self._seen, 100 if state.keys else 1000)
             newest = self._newest(graph, state.graph, look)
-            self._lag = look.applied - look.seq
+            self.lag = look.applied - look.seq
             if not self._follows(look, keys) or not self._take(look, newest):
                 self._build(newest, keys or state.keys)
                 continue

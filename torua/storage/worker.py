@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,6 +31,7 @@ from torua.core.ids import AllocId
 from torua.errors import OverloadedError, ToruaError, UnavailableError
 from torua.storage.graphview import Counts, GraphView, Place
 from torua.storage.kuzu import EngineError, Limits
+from torua.storage.openings import Openings
 
 REST_S = 5.0
 """A view that is asked nothing for so long follows its map by itself."""
@@ -51,11 +53,13 @@ class Settings(Struct, frozen=True):
         engine: the package of the graph engine.
         parent: the process that started it.
         limits: of each database.
+        open_max: how many databases may be open at once, unless they are read.
     """
 
     engine: str
     parent: int
     limits: Limits = Limits()
+    open_max: int = 16
 
 
 class ClosingError(Exception):
@@ -97,7 +101,12 @@ class Owner(threading.Thread):
     """
 
     def __init__(
-        self, alloc: AllocId, graph_id: int, place: Place, replies: Replies
+        self,
+        alloc: AllocId,
+        graph_id: int,
+        place: Place,
+        replies: Replies,
+        openings: Openings,
     ) -> None:
         """Begin without a view; it is opened when it is first asked.
 
@@ -106,14 +115,17 @@ class Owner(threading.Thread):
             graph_id: which of its graphs.
             place: where it is.
             replies: where answers go.
+            openings: the views that are open.
         """
         super().__init__(name=f"{alloc}/{graph_id}", daemon=True)
         self._alloc = alloc
         self._graph_id = graph_id
         self._place = place
         self._replies = replies
+        self._openings = openings
         self._asks: queue.Queue[tuple[int, ViewAsk] | None] = queue.Queue(QUEUE_MAX)
         self._closing = threading.Event()
+        self._spare = threading.Event()
         self._view: GraphView | None = None
         self._reported = Counts()
         self._told: tuple[int, int] | None = None
@@ -125,11 +137,18 @@ class Owner(threading.Thread):
             number: names it.
             ask: what.
         """
+        self._openings.used(self)
         try:
             self._asks.put_nowait((number, ask))
         except queue.Full:
             busy = OverloadedError("too much is asked of one graph", retry_after=1)
             self._replies.send(number, views.failed(busy))
+
+    def spare(self) -> None:
+        """Have the view closed once nobody asks anything of it, or reads in it."""
+        self._spare.set()
+        with suppress(queue.Full):
+            self._asks.put_nowait(None)
 
     def close(self) -> None:
         """Have it closed soon; `join` waits for it."""
@@ -145,12 +164,13 @@ class Owner(threading.Thread):
             pass
         except BaseException as error:
             _end(f"{self.name}: {type(error).__name__}: {error}")
-        if self._view is not None:
-            self._view.close()
+        self._shut()
         self._refuse_rest()
 
     def _turn(self) -> None:
         """Do the next thing, or rest."""
+        if self._spare.is_set() and self._asks.empty():
+            self._make_room()
         try:
             asked = self._asks.get(timeout=REST_S)
         except queue.Empty:
@@ -208,7 +228,28 @@ class Owner(threading.Thread):
         """Return the view, once it is open."""
         if self._view is None:
             self._view = GraphView(self._place, graph, self._step)
+            self._openings.opened(self)
         return self._view
+
+    def _make_room(self) -> None:
+        """Close the view, unless somebody reads in it."""
+        view = self._view
+        if view is not None and view.is_read:
+            return
+        self._spare.clear()
+        if view is not None:
+            applied, lag = view.applied, view.lag
+            self._shut()
+            report = views.Report(self._alloc, self._graph_id, applied, lag)
+            self._replies.send(0, report)
+
+    def _shut(self) -> None:
+        """Close the view, if it is open."""
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+            self._told, self._reported = None, Counts()
+        self._openings.closed(self)
 
     def _step(self) -> None:
         """End long work where the view is to be closed."""
@@ -278,6 +319,7 @@ class Worker:
         self._replies = replies
         self._places: dict[AllocId, Place] = {}
         self._owners: dict[tuple[AllocId, int], Owner] = {}
+        self._openings = Openings(settings.open_max)
 
     def ask(self, number: int, ask: views.Ask) -> None:
         """Have something done.
@@ -311,7 +353,7 @@ class Worker:
         at = (ask.alloc, graph_id)
         owner = self._owners.get(at)
         if owner is None:
-            owner = Owner(*at, place, self._replies)
+            owner = Owner(*at, place, self._replies, self._openings)
             self._owners[at] = owner
             owner.start()
         owner.ask(number, ask)

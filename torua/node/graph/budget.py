@@ -5,8 +5,8 @@ from torua.errors import OverloadedError, QueryTooLargeError
 QUERY_BYTES_MAX = 64 << 20
 """What one query may gather: a query worker holds it several times over."""
 
-NODE_BYTES_MAX = 256 << 20
-"""What all queries of a node may hold together; more have to come again."""
+NODE_QUERIES = 4
+"""All queries of a node may hold so many times that; more have to come again."""
 
 HINT = (
     "ask for less: name nodes by their keys, filter by properties, return single "
@@ -19,19 +19,24 @@ class Budget:
 
     Invariants: what is held is the sum of all claims that are not ended, and within
     the bound.
+
+    Attributes:
+        query_max: for each query.
+        node_max: for all of them together.
+        held: by all of them.
     """
 
     def __init__(
-        self, query_max: int = QUERY_BYTES_MAX, node_max: int = NODE_BYTES_MAX
+        self, query_max: int = QUERY_BYTES_MAX, node_max: int | None = None
     ) -> None:
         """Begin with nothing held.
 
         Args:
             query_max: for each query.
-            node_max: for all of them together.
+            node_max: for all of them together; None for some queries' worth.
         """
         self.query_max = query_max
-        self._node_max = node_max
+        self.node_max = node_max or NODE_QUERIES * query_max
         self.held = 0
 
     def claim(self) -> "Claim":
@@ -40,7 +45,7 @@ class Budget:
 
     def take(self, count: int) -> None:
         """Hold so many bytes more; OverloadedError where there is no room."""
-        if self.held + count > self._node_max:
+        if self.held + count > self.node_max:
             raise OverloadedError("the queries of this node gather too much at once")
         self.held += count
 

@@ -45,6 +45,9 @@ RESTART_S = 1.0
 CLOSE_TIMEOUT_S = 5.0
 """So long a copy may take to close; then the worker is killed, and no harm done."""
 
+MEMORY_BYTES = 4 << 30
+"""What the pools of all databases may take that are open and not read."""
+
 SCRUB_PERIOD_S = 600.0
 """One graph of the node is compared with its map so often, as one map is read."""
 
@@ -103,6 +106,7 @@ class GraphStore:
         engine: str,
         registry: CollectorRegistry,
         limits: Limits | None = None,
+        memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         """Begin without a worker.
 
@@ -111,6 +115,7 @@ class GraphStore:
             engine: the package of the graph engine.
             registry: of the node's metrics.
             limits: of each database.
+            memory_bytes: for the pools of all databases that are open.
 
         Raises:
             StartupError: the engine is not installed.
@@ -120,6 +125,7 @@ class GraphStore:
         self._reactor = reactor
         self.engine = engine
         self._limits = limits or Limits()
+        self._open_max = max(1, memory_bytes // self._limits.pool_bytes)
         self._meters = StoreMeters(registry)
         self._copies: dict[AllocId, _Copy] = {}
         self._process: StoreProcess | None = None
@@ -352,7 +358,7 @@ class GraphStore:
             raise UnavailableError("the storage worker is starting", retry_after=1)
         self._last_start = now
         process = StoreProcess(self)
-        settings = Settings(self.engine, os.getpid(), self._limits)
+        settings = Settings(self.engine, os.getpid(), self._limits, self._open_max)
         argument = msgspec.json.encode(settings).decode()
         command = (sys.executable, "-m", "torua.storage.worker", argument)
         self._reactor.spawnProcess(process, sys.executable, command, env=None)
