@@ -45,6 +45,19 @@ def test_a_node_that_joins_forms_no_cluster_unless_told() -> None:
     assert read_config(given, {}).bootstrap_expect == 3
 
 
+def test_memory_is_said_in_mebibytes(tmp_path: Path) -> None:
+    """By option, environment or file, as everything."""
+    file = tmp_path / "torua.toml"
+    file.write_text("graph-memory = 512\n")
+    given = {"config": str(file), "query-memory": "256"}
+    config = read_config(given, {"TORUA_QUERY_BUDGET": "8"})
+    bounds = (config.query_memory, config.query_budget, config.graph_memory)
+    assert bounds == (256 << 20, 8 << 20, 512 << 20)
+    standing = read_config({}, {})
+    assert standing.query_memory == 1 << 30
+    assert standing.query_budget == 64 << 20
+
+
 def test_every_fault_is_named_at_once() -> None:
     """One refusal names each wrong value, where it was said and why."""
     with pytest.raises(StartupError) as refusal:
@@ -65,6 +78,11 @@ def test_every_fault_is_named_at_once() -> None:
         ({"cluster-secret": "/nowhere/secret"}, "No such file"),
         ({"role": "king"}, "data, voter"),
         ({"name": "two words"}, "letters"),
+        ({"query-memory": "255"}, "not a whole number from 256"),
+        ({"query-memory": "1024MiB"}, "not a whole number"),
+        ({"query-budget": "0"}, "not a whole number from 1"),
+        ({"query-budget": "600"}, "more than half of --query-memory 1024"),
+        ({"graph-memory": "128"}, "not a whole number from 256"),
         ({"join": "host"}, "HOST:PORT"),
         ({"http": "host:70000"}, "HOST:PORT"),
     ],

@@ -49,6 +49,9 @@ class Config(Struct, frozen=True):
         secret: the shared cluster secret; None without one.
         cluster_name: label in every datagram and handshake.
         preset: name of the membership timings.
+        query_memory: bytes that a query worker may take.
+        query_budget: bytes that a statement may gather.
+        graph_memory: bytes for pages of all graphs that are open.
         log_format: ``text`` or ``json``.
         log_level: the least severity that is logged.
     """
@@ -67,6 +70,9 @@ class Config(Struct, frozen=True):
     secret: bytes | None
     cluster_name: str
     preset: str
+    query_memory: int
+    query_budget: int
+    graph_memory: int
     log_format: str
     log_level: str
 
@@ -103,6 +109,12 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _mebibytes(low: int, high: int) -> Callable[[str], int]:
+    """Make a reader of bytes, said in MiB from ``low`` to ``high``."""
+    whole = _whole(low, high)
+    return lambda text: whole(text) << 20
 
 
 def _choice(*words: str) -> Callable[[str], str]:
@@ -187,6 +199,24 @@ OPTIONS = (
     Option("cluster-name", "torua", _word, "label in every datagram and handshake"),
     Option("preset", "lan", _choice(*PRESETS), "membership timings: local, lan, wan"),
     Option("engine", "ladybug", _choice(*ENGINES), "first start only: graph engine"),
+    Option(
+        "query-memory",
+        "1024",
+        _mebibytes(256, 1 << 20),
+        "MiB that a query worker may take, of which there are two",
+    ),
+    Option(
+        "query-budget",
+        "64",
+        _mebibytes(1, 1 << 14),
+        "MiB that a statement may gather; four times that, all of a node",
+    ),
+    Option(
+        "graph-memory",
+        "4096",
+        _mebibytes(256, 1 << 20),
+        "MiB for pages of open graphs, 256 each; further ones are closed",
+    ),
     Option("log-format", "text", _choice("text", "json"), "text or json"),
     Option("log-level", "info", _choice(*LOG_LEVELS), ", ".join(LOG_LEVELS)),
 )
@@ -259,6 +289,12 @@ def _contradictions(values: Mapping[str, object]) -> list[str]:
     match values["replicas"], values["min-copies"]:
         case int(replicas), int(least) if least > replicas:
             faults.append(f"--min-copies {least} is more than --replicas {replicas}")
+    match values["query-budget"], values["query-memory"]:
+        case int(budget), int(memory) if 2 * budget > memory:
+            faults.append(
+                f"--query-budget {budget >> 20} is more than half of --query-memory "
+                f"{memory >> 20}, which could not hold it"
+            )
     match values["cluster"], values["advertise"]:
         case Address(host), None if host in ("0.0.0.0", "::"):  # noqa: S104
             faults.append(

@@ -64,6 +64,36 @@ class UnprocessableError(ToruaError):
     code = "unprocessable"
 
 
+class QueryTooLargeError(UnprocessableError):
+    """A query would read more than is allowed; the caller must ask for less."""
+
+    code = "query-too-large"
+
+
+class QueryTimeoutError(UnprocessableError):
+    """A query took longer than the caller gave it; nothing was changed."""
+
+    code = "query-timeout"
+
+
+class DuplicateError(ConflictError):
+    """What was to be made exists already; to run it anew would end the same."""
+
+    code = "duplicate"
+
+
+class RelatedError(ConflictError):
+    """A node that was to be deleted has relationships; detach it, or delete them."""
+
+    code = "related"
+
+
+class StaleSchemaError(ConflictError):
+    """Planned with another schema, it did nothing, and is to be planned anew."""
+
+    code = "stale-schema"
+
+
 class GoneError(ToruaError):
     """It was there once; go on from ``earliest``, which still is."""
 

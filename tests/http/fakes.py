@@ -13,11 +13,11 @@ from torua.core.kv import (
     Delete,
     Entry,
     Get,
-    Operation,
     Outcome,
     Page,
     Put,
     Served,
+    Single,
 )
 from torua.core.routing import slot_of
 from torua.errors import (
@@ -43,7 +43,7 @@ class FakeKeyValue:
         self.version = 0
         self.answered: dict[str, tuple[bytes, Outcome]] = {}
         self.calls: list[Call] = []
-        self.writes: list[Operation] = []
+        self.writes: list[Single] = []
         self.failure: Exception | None = None
         self.gate: Deferred[None] | None = None
 
@@ -97,7 +97,7 @@ class FakeKeyValue:
             raise UnprocessableError("the idempotency key was used for another request")
         return outcome
 
-    def _apply(self, operation: Operation) -> Outcome:
+    def _apply(self, operation: Single) -> Outcome:
         """Do one operation."""
         entry = self.entries.get(operation.key)
         if isinstance(operation, Get):
@@ -121,7 +121,7 @@ class FakeKeyValue:
         return Outcome(self.version)
 
     async def bulk(
-        self, operations: Sequence[Operation], call: Call
+        self, operations: Sequence[Single], call: Call
     ) -> tuple[tuple[Outcome, ...], str]:
         """Do many operations in order.
 

@@ -365,6 +365,7 @@ def test_a_list_brings_values_where_asked() -> None:
         "limit=",
         "values=maybe",
         "prefix=%ff",
+        "after=%ffn",
         "prefix=" + "p" * 1025,
         "after=" + "p" * 1025,
     ],

@@ -13,6 +13,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from tests.http.fakes import FakeFeeds, FakeKeyValue, FakeOperations, FakeOverview
+from torua.http.routes import Route
 from torua.http.site import ApiSite, make_site
 
 
@@ -109,8 +110,13 @@ class World:
     Invariants: the clock moves only when the test moves it.
     """
 
-    def __init__(self, **bounds: int) -> None:
-        """Make a site; ``bounds`` are those of `make_site`."""
+    def __init__(self, graph_routes: tuple[Route, ...] = (), **bounds: int) -> None:
+        """Make a site.
+
+        Args:
+            graph_routes: what serves graphs there.
+            bounds: those of `make_site`.
+        """
         self.clock = Clock()
         self.registry = CollectorRegistry()
         self.key_value = FakeKeyValue()
@@ -125,6 +131,7 @@ class World:
             self.registry,
             node_name="n1",
             reactor=self.clock,
+            graph_routes=graph_routes,
             fresh_id=lambda: "fresh",
             **bounds,
         )

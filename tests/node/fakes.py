@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from torua.codec.plain import decode, encode
 from torua.core import views
 from torua.core.ids import Address, AllocId, NodeId, ShardId
-from torua.core.kv import Call, Delete, Entry, Get, Operation, Outcome, Page, Put
+from torua.core.kv import Call, Delete, Entry, Get, Group, Operation, Outcome, Page, Put
 from torua.core.members import Member, Meta, Status
 from torua.core.reading import Position
 from torua.core.routing import even_slots
@@ -184,6 +184,10 @@ class Holdings:
             case Delete(key):
                 entries.pop(key, None)
                 return Outcome()
+            case Group(writes=writes):
+                for write in writes:
+                    self._do(entries, write)
+                return Outcome(len(entries))
 
     async def get(self, shard: ShardId, key: bytes, call: Call) -> Entry | None:
         """Read one key.

@@ -29,6 +29,7 @@ from torua.node.commit import GroupCommit
 from torua.node.shards import Shards
 from torua.storage.files import DiskFiles, Files
 from torua.storage.log import Log
+from torua.storage.map import Map
 from torua.storage.shelf import Shelf
 
 T = TypeVar("T")
@@ -37,6 +38,38 @@ ME = NodeId("1" * 32)
 SHARD = ShardId(0)
 ALLOC = AllocId("a" * 32)
 CALL = Call("test")
+
+
+class Readers:
+    """Graph engines that read the maps that are open.
+
+    Invariants: a map can be read while it is among those shown.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing shown."""
+        self.shown: dict[AllocId, Map] = {}
+        self.history: list[tuple[str, AllocId]] = []
+
+    def opened(self, shard: ShardId, alloc: AllocId, view: Map) -> None:
+        """Read it, and remember it.
+
+        Args:
+            shard: of which shard.
+            alloc: which copy.
+            view: its map.
+        """
+        view.get(b"-")
+        assert alloc not in self.shown
+        self.shown[alloc] = view
+        self.history.append(("opened", alloc))
+
+    async def closed(self, alloc: AllocId) -> None:
+        """Read it a last time, and forget it."""
+        view = self.shown.pop(alloc, None)
+        if view is not None:
+            view.get(b"-")
+            self.history.append(("closed", alloc))
 
 
 class HandWorker:
@@ -183,6 +216,7 @@ class LoneNode:
         self.registry = CollectorRegistry()
         self.coordinator = among.coordinator
         self.log_worker, self.worker = HandWorker(), HandWorker()
+        self.readers = Readers()
         self.fatal: list[str] = []
         self.syncs: list[float] = []
         self.wall_ns = 1_000_000_000_000
@@ -206,6 +240,7 @@ class LoneNode:
             worker=self.worker,
             wall_ns=self.now_ns,
             registry=self.registry,
+            graphs=self.readers,
         )
 
     def now_ns(self) -> int:

@@ -153,6 +153,11 @@ def test_a_copy_that_the_log_cannot_serve_gets_a_snapshot(
     assert several.copy(2).peek(b"meanwhile") is not None
     names = {path.name for path in (tmp_path / "2" / "shards" / "0").iterdir()}
     assert names == {ALLOCS[2]}
+    readers = several.nodes[2].readers
+    assert [what for what, _ in readers.history] == ["opened", "closed", "opened"]
+    several.nodes[2].shards.stop()
+    several.settle(1.0)
+    assert readers.shown == {}
     several.close()
 
 

@@ -21,10 +21,12 @@ from tests.node.fakes import (
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import (
     Call,
+    Check,
     Condition,
     Delete,
     Entry,
     Get,
+    Group,
     IdempotencyKey,
     Put,
 )
@@ -102,6 +104,27 @@ class RouterTests(TwoNodes):
         self.run_now(self.routers[ONE].bulk([Get(other)], CALL))
         lanes = [(TWO, "kv", lane) for lane in (Lane.WRITES, Lane.READS, Lane.READS)]
         self.assertEqual(self.wire.asked, lanes)
+
+    def test_a_group_is_done_at_the_shard_that_is_named(self) -> None:
+        """It travels whole; the answer says what is behind it."""
+        keys = [b"\xffn" + self.key_of(1), b"\xffe" + self.key_of(1)]
+        check = Check(keys[0], (Condition(None, match=False),), b"x", most=3)
+        group = Group((check,), (Put(keys[0], b"1", ""), Delete(keys[1])))
+        router = self.routers[ONE]
+        outcomes, token = self.run_now(router.act(ShardId(1), [group], CALL))
+        assert [outcome.error for outcome in outcomes] == [None]
+        assert token is not None
+        assert token.shard == 1
+        assert list(self.held[TWO].held[1]) == [keys[0]]
+        read, _ = self.run_now(router.act(ShardId(1), [Get(keys[0])], CALL))
+        assert read[0].entry is not None
+        assert read[0].entry.value == b"1"
+
+    def test_nothing_is_acted_on_before_there_are_shards(self) -> None:
+        """It is not done, and may be tried again."""
+        self.states[ONE].state = state_of({})
+        acting = self.routers[ONE].act(ShardId(0), [Get(b"a")], CALL)
+        self.failureResultOf(Deferred.fromCoroutine(acting), UnavailableError)
 
     def test_who_asks_and_what_it_promised_travel_along(self) -> None:
         """Request id, deadline, trace and idempotency key reach the primary's node."""

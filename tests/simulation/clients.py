@@ -4,16 +4,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.simulation.cluster_copy import Errand, Said
+from tests.simulation.grouping import grouped, singles
 from tests.simulation.history import History, Request
 from tests.simulation.world import Channel, Timer
 from torua.core.kv import (
+    Check,
     Condition,
     Delete,
     Get,
+    Group,
     IdempotencyKey,
     Operation,
     Outcome,
     Put,
+    keys_of,
 )
 from torua.errors import OutcomeUnknownError
 
@@ -103,8 +107,9 @@ class Client:
         dice = self.world.random
         key = self.cluster.key()
         self._operations = self._choose(key)
-        is_read = isinstance(self._operations[0], Get)
-        self._session = is_read and dice.random() < 0.3
+        is_read = all(isinstance(each, Get) for each in self._operations)
+        single = is_read and len(self._operations) == 1
+        self._session = single and dice.random() < 0.3
         self._idempotency = None
         if not is_read and dice.random() < 0.4:
             name = f"{self.name}-{self.asked}"
@@ -118,6 +123,8 @@ class Client:
         """Choose what to do with a key."""
         cluster, dice = self.cluster, self.world.random
         value = f"{self.name}-{self.asked}".encode()
+        if cluster.groups and dice.random() < cluster.groups:
+            return self._choose_group(key, value)
         if dice.random() < cluster.bulks:
             others = [b"b%d{" % number + key + b"}" for number in range(3)]
             return (Put(key, value), *(Put(other, value) for other in others))
@@ -132,6 +139,32 @@ class Client:
         if dice.random() < cluster.deletes:
             return (Delete(key, conditions),)
         return (Put(key, value, conditions=conditions),)
+
+    def _choose_group(self, key: bytes, value: bytes) -> tuple[Operation, ...]:
+        """Choose what to do with keys that are only written all at once.
+
+        Some groups are in one batch with what they overlap with.
+        """
+        dice = self.world.random
+        keys = grouped(key)
+        if dice.random() < 0.4:
+            return tuple(Get(each) for each in keys)
+        conditions = self._conditions(keys[0])
+        checks: tuple[Check, ...] = ()
+        if conditions and dice.random() < 0.5:
+            checks = (Check(keys[-1], self._conditions(keys[-1])),)
+        if checks and dice.random() < 0.5:
+            checks = (*checks, Check(keys[0], most=1))
+        if dice.random() < self.cluster.deletes:
+            return (Group(checks, tuple(Delete(each, conditions) for each in keys)),)
+        writes = tuple(
+            Put(each, value, conditions=conditions if each == keys[0] else ())
+            for each in keys
+        )
+        group = Group(checks, writes)
+        if dice.random() < 0.1:
+            return (*(Get(each) for each in keys), group)
+        return (group,)
 
     def _conditions(self, key: bytes) -> tuple[Condition, ...]:
         """Choose what must hold of a key: often nothing."""
@@ -152,7 +185,7 @@ class Client:
         target = self.world.random.choice(self.cluster.edges())
         session = None
         if self._session:
-            shard = self.cluster.shard_of(self._operations[0].key)
+            shard = self.cluster.shard_of(keys_of(self._operations[0])[0])
             session = self._sessions.get(shard, ("", 0))
         errand = Errand(
             number, (self.name,), self._operations, self._idempotency, session
@@ -187,7 +220,7 @@ class Client:
 
     def _answered(self, request: Request, said: Said) -> None:
         """Note an answer, late or not."""
-        shard = self.cluster.shard_of(request.operations[0].key)
+        shard = self.cluster.shard_of(keys_of(request.operations[0])[0])
         late = request is not self._request
         if said.session is not None and not late:
             history, seq = said.session
@@ -199,7 +232,8 @@ class Client:
         if late:
             return
         for operation, outcome in zip(request.operations, said.outcomes, strict=True):
-            self._learn(operation.key, outcome)
+            for single, told in singles(operation, outcome):
+                self._learn(single.key, told or outcome)
         if self._timer is not None:
             self._timer.cancel()
         self.done += 1

@@ -65,6 +65,7 @@ class DataCluster(Cluster):
         deletes: the share of writes that are deletes.
         bulks: the share of requests that write several keys.
         expiring: the share of requests about keys that expire.
+        groups: the share of requests about keys that are written in groups.
         requests_max: how many requests a primary admits.
         travel_s: the longest time that a message is under way.
         disorder: the chance that a message comes late or twice.
@@ -81,6 +82,7 @@ class DataCluster(Cluster):
     deletes = 0.12
     bulks = 0.03
     expiring = 0.04
+    groups = 0.0
     requests_max = 8192
     travel_s = 0.01
     disorder = 0.01

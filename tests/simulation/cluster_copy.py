@@ -20,7 +20,7 @@ from torua.core.allocation import (
     MarkStarted,
 )
 from torua.core.ids import AllocId, NodeId
-from torua.core.kv import Get, IdempotencyKey, Operation, Outcome, Put
+from torua.core.kv import Get, Group, IdempotencyKey, Operation, Outcome, Put
 from torua.core.replication import messages as m
 from torua.core.replication.wire import Acked
 from torua.core.replication.wire import Append as AppendRecords
@@ -314,7 +314,10 @@ class OpenCopy:
             rules = self.node.cluster.data
             rules.writes(self.shard, errand.operations, position[1])
             pairs = zip(errand.operations, output.outcomes, strict=True)
-            if any(isinstance(each, Put) and not said.error for each, said in pairs):
+            if any(
+                isinstance(each, Put | Group) and not said.error and said.version
+                for each, said in pairs
+            ):
                 rules.succeeds(self.shard, position[1])
             said = Said(errand.number, errand.path, output.outcomes, session=position)
         self.node.answer(said)

@@ -18,7 +18,7 @@ from torua.core.allocation import Command, CopyLost
 from torua.core.coordination.founding import Founding
 from torua.core.coordination.messages import Submit
 from torua.core.ids import AllocId, NodeId, ShardId
-from torua.core.kv import Get
+from torua.core.kv import Get, keys_of
 from torua.core.replication import barrier as b
 from torua.core.replication import messages as m
 from torua.core.replication.messages import CopyFacts
@@ -318,7 +318,7 @@ class DataNode(Node):
         if not state.slots:
             self._decline(errand)
             return
-        shard = state.shards[shard_of(state.slots, operation.key)]
+        shard = state.shards[shard_of(state.slots, keys_of(operation)[0])]
         local = errand.session is not None and isinstance(operation, Get)
         for copy in self._of_shard(shard.shard):
             if local or node_of(shard) == self.id:

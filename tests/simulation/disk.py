@@ -97,6 +97,16 @@ class View:
         """Read a key, without need of its value; None where it is absent."""
         return self.entries.get(key)
 
+    def keys_under(self, prefix: bytes, limit: int) -> list[bytes]:
+        """List keys that begin with a prefix, the first ones in byte order.
+
+        Args:
+            prefix: what they begin with.
+            limit: at most so many.
+        """
+        found = sorted(key for key in self.entries if key.startswith(prefix))
+        return found[:limit]
+
     def answered(self, key: str) -> Answered | None:
         """Return what an idempotency key was answered; None where it is unknown."""
         return self.answers.get(key)

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
+from torua.core.kv import Group as WriteGroup
+from torua.core.kv import Outcome, Put
 from torua.core.replication import messages as m
 from torua.core.replication.barrier import Barriers
+from torua.core.replication.batch import Draft
 from torua.core.replication.copy import ShardCopy
 from torua.core.replication.group import Group
 from torua.core.replication.primary import Primary
@@ -210,3 +213,29 @@ def nonce_reuse(patch: Patch) -> None:
         patch: undoes it afterwards.
     """
     patch.setattr(Barriers, "_nonce", lambda self: 7)
+
+
+def groups_in_parts(patch: Patch) -> None:
+    """Do of a group what its own conditions allow, whatever becomes of the rest.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+
+    def group(self: Draft, asked: WriteGroup) -> Outcome:
+        """Judge each write alone.
+
+        Args:
+            self: the part.
+            asked: the group.
+        """
+        outcomes = [
+            self._put(write) if isinstance(write, Put) else self._delete(write)
+            for write in asked.writes
+        ]
+        for which, outcome in enumerate(outcomes, len(asked.checks)):
+            if outcome.error is not None:
+                return replace(outcome, which=which)
+        return Outcome(version=self._seq)
+
+    patch.setattr(Draft, "_group", group)

@@ -5,6 +5,7 @@ from math import inf
 
 from msgspec import Struct, field
 
+from tests.simulation.grouping import seen_apart, singles
 from tests.simulation.linearizability import Op, Search, is_known_write, version_of
 from torua.core.kv import Delete, Get, Operation, Outcome, Put
 
@@ -72,21 +73,16 @@ class Request:
             if not self.unknown:
                 return []
             return [
-                Op(self.client, each, self.start)
+                Op(self.client, single, self.start)
                 for each in self.operations
-                if not isinstance(each, Get)
+                for single, _ in singles(each, None)
+                if not isinstance(single, Get)
             ]
         pairs = zip(self.operations, self.outcomes, strict=True)
         return [
-            Op(
-                self.client,
-                operation,
-                self.start,
-                self.end,
-                outcome,
-                self.linearizable,
-            )
+            Op(self.client, single, self.start, self.end, told, self.linearizable)
             for operation, outcome in pairs
+            for single, told in singles(operation, outcome)
         ]
 
 
@@ -128,6 +124,12 @@ class History(Struct):
         for key, ops in sorted(self.by_key().items()):
             check_key(key, [op for op in ops if op.linearizable])
             check_sessions(key, ops)
+        for request in self.requests:
+            if request.outcomes is None:
+                continue
+            apart = seen_apart(request.operations, request.outcomes)
+            if apart is not None:
+                raise HistoryError(f"R1: {request} saw a part of a group: {apart!r}")
 
 
 def check_key(key: bytes, ops: Sequence[Op]) -> None:

@@ -15,7 +15,7 @@ from math import inf
 
 from msgspec import Struct
 
-from torua.core.kv import Condition, Delete, Get, Operation, Outcome, Put
+from torua.core.kv import Condition, Delete, Get, Outcome, Put, Single
 
 UNSEEN = -1
 """The version of a write that nobody was told the version of."""
@@ -34,7 +34,7 @@ class Op(Struct, frozen=True):
     """
 
     client: str
-    operation: Operation
+    operation: Single
     start: float
     end: float = inf
     outcome: Outcome | None = None

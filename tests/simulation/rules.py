@@ -10,13 +10,15 @@ R17 is looked at where a request is done, R12, R9, R10 and R11 in `history`.
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from msgspec import Struct, field
 
 from tests.simulation.coordination_rules import demand
 from tests.simulation.disk import CopyDisk, View
+from tests.simulation.grouping import written_apart
 from torua.core.ids import AllocId, NodeId, ShardId
-from torua.core.kv import Entry, Operation, Outcome
+from torua.core.kv import Entry, Operation, Outcome, keys_of
 from torua.core.records import KvDelete, Record
 from torua.core.replication.tip import entry_of
 from torua.core.replication.wire import Acked
@@ -48,6 +50,8 @@ class Truth(Struct):
         if record.answered is not None:
             known = self.answers.setdefault(record.answered.key, record.seq)
             demand(known == record.seq, "R11", record.answered.key, known, record.seq)
+        changes = ((e.key, isinstance(e, KvDelete)) for e in record.effects)
+        demand(written_apart(changes) is None, "R1", "a part of a group", record)
         self.records.append(record)
         self.view.apply(record)
         self.digests.append(self.view.digest)
@@ -245,11 +249,11 @@ class DataRules:
             applied: where the primary's view is.
         """
         self.checks += 1
-        for operation in operations:
-            owner = shard_of(self.state.slots, operation.key)
-            demand(owner == shard.shard, "R17", operation.key, owner, shard.shard)
-        key = (shard.shard, shard.history_uuid)
-        self.acked[key] = max(self.acked.get(key, 0), applied)
+        for key in chain.from_iterable(map(keys_of, operations)):
+            owner = shard_of(self.state.slots, key)
+            demand(owner == shard.shard, "R17", key, owner, shard.shard)
+        history = (shard.shard, shard.history_uuid)
+        self.acked[history] = max(self.acked.get(history, 0), applied)
         self._is_on_disks(shard.shard, applied)
 
     def succeeds(self, shard: Shard, applied: int) -> None:

@@ -33,6 +33,7 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
     ),
     ("no CAS on shard_version", allocation.no_cas, "control", 60),
     ("too few copies", replication.too_few_copies, "chaos", 20),
+    ("groups in parts", replication.groups_in_parts, "groups", 5),
     ("no boot epoch", replication.no_boot_epoch, "chaos", 10),
     ("count acks of an older term", replication.acks_of_an_older_term, "late-acks", 60),
     ("truncate below gcp", replication.truncate_below_gcp, "isolated-primary", 10),

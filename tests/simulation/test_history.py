@@ -12,7 +12,7 @@ from tests.simulation.history import (
     check_sessions,
 )
 from tests.simulation.linearizability import Op, Search, linearizable
-from torua.core.kv import Condition, Delete, Entry, Get, Operation, Outcome, Put
+from torua.core.kv import Condition, Delete, Entry, Get, Outcome, Put, Single
 
 K = b"k"
 ABSENT = (Condition(None, False),)
@@ -238,7 +238,7 @@ def test_a_lie_in_a_long_history_is_found(seed: int) -> None:
 def test_attempts_of_one_request_are_one_operation() -> None:
     """A request that was tried twice happened once, and has one answer (R11)."""
     history = History()
-    operations: tuple[Operation, ...] = (Put(K, b"a"),)
+    operations: tuple[Single, ...] = (Put(K, b"a"),)
     request = history.begin("c", operations, 0.0)
     request.attempted()
     request.attempted()

@@ -193,7 +193,7 @@ def state_differs(map_class: type[Map]) -> bool:
         last = Record(ShardId(0), 11, 1, copy.map.applied_time_ns + 1, (put,))
         copy.log.commit([LogEntry(A, 11, 1, spell_record(last))])
         dying = map_class(copy.path, copy.map._connection)
-        dying._facts = copy.map._facts
+        dying._facts, dying._journal = copy.map._facts, copy.map._journal
         if isinstance(dying, MapWithPositionApart):
             dying.between = lambda records: None  # type: ignore[method-assign]
         dying.apply([last])

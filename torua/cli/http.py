@@ -7,7 +7,7 @@ if it is safe to repeat (a read); for a write the outcome is then unknown, and s
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -129,15 +129,60 @@ class Client:
             f"no endpoint answers: {'; '.join(troubles)}", ExitCode.UNAVAILABLE
         )
 
-    def _send_to(
+    def upload(
+        self,
+        target: str,
+        file: BinaryIO,
+        headers: Mapping[str, str],
+        timeout_s: float,
+    ) -> Answer:
+        """POST a file as it is read, to the first endpoint that can be reached.
+
+        Args:
+            target: path and query, percent-encoded.
+            file: at its beginning; it is read from there for each endpoint.
+            headers: what to send with it, its length among them.
+            timeout_s: how long to wait for a part of it to be taken, or for the answer.
+
+        Raises:
+            Failure: nobody can be reached, or the connection broke on the way.
+        """
+        troubles = []
+        for turn in range(len(self.endpoints)):
+            index = (self._first + turn) % len(self.endpoints)
+            endpoint = self.endpoints[index]
+            file.seek(0)
+            try:
+                answer = self._send_to(
+                    endpoint, "POST", target, file, dict(headers), timeout_s=timeout_s
+                )
+            except (HTTPError, OSError) as error:
+                self._first = (index + 1) % len(self.endpoints)
+                if not (isinstance(error, HTTPError) and _never_sent(error)):
+                    why = _reason(error) if isinstance(error, HTTPError) else error
+                    raise Failure(
+                        f"{endpoint} {why} during the upload", ExitCode.UNKNOWN
+                    ) from None
+                troubles.append(f"{endpoint} {_reason(error)}")
+                continue
+            self._first = index
+            return answer
+        raise Failure(
+            f"no endpoint answers: {'; '.join(troubles)}", ExitCode.UNAVAILABLE
+        )
+
+    def _send_to(  # noqa: PLR0913
         self,
         endpoint: str,
         method: str,
         target: str,
-        body: bytes | None,
+        body: bytes | BinaryIO | None,
         headers: dict[str, str],
+        *,
+        timeout_s: float | None = None,
     ) -> Answer:
         """Send a request to one endpoint; an HTTPError where it does not answer."""
+        patience = self.timeout_s if timeout_s is None else timeout_s
         response = self._pools[endpoint].urlopen(
             method,
             urlsplit(endpoint).path.rstrip("/") + target,
@@ -145,6 +190,9 @@ class Client:
             headers=headers,
             retries=False,
             redirect=False,
+            timeout=urllib3.Timeout(
+                connect=min(CONNECT_TIMEOUT_S, patience), read=patience
+            ),
         )
         lowered = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, lowered, response.data, endpoint)

@@ -7,9 +7,11 @@ import click
 import torua
 from torua.cli import cluster_file
 from torua.cli.bench import bench
+from torua.cli.cypher import cypher
 from torua.cli.failures import Failure
 from torua.cli.http import DEFAULT_TIMEOUT_S, Client
 from torua.cli.kv import kv
+from torua.cli.load_files import load
 from torua.cli.overview import nodes, shards, status
 from torua.cli.shard import shard
 from torua.cli.up import up
@@ -67,5 +69,5 @@ def main(context: click.Context, endpoint: str | None, timeout: float) -> None:
         context.obj = Client(cluster_file.endpoints(endpoint), timeout)
 
 
-for command in (up, status, nodes, shards, shard, kv, bench):
+for command in (up, status, nodes, shards, shard, kv, cypher, load, bench):
     main.add_command(command)

@@ -11,8 +11,9 @@ from torua.errors import ProtocolError
 
 T = TypeVar("T")
 
-DEPTH_MAX = 16
-"""No message of ours nests deeper; a deeper one is an attack on the stack."""
+DEPTH_MAX = 48
+"""No message of ours nests deeper (schemas of nested types do most); a deeper one is an
+attack on the stack."""
 
 
 def plain(value: object) -> object:

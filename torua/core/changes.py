@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from torua.core.graph.keys import is_graph_key
 from torua.core.ids import ShardId
 from torua.core.reading import unwrap
 from torua.core.records import KvPut, Record
@@ -72,7 +73,7 @@ def mark_of(history: str, seq: int) -> Mark:
 
 
 def changes_of(records: Sequence[Record], prefix: bytes, part: int) -> list[Change]:
-    """List the changes in records, in order.
+    """List the changes in records, in order; those of graphs' rows are left out.
 
     Args:
         records: contiguous, from the one behind a mark.
@@ -84,6 +85,8 @@ def changes_of(records: Sequence[Record], prefix: bytes, part: int) -> list[Chan
         last = len(record.effects) - 1
         for index, effect in enumerate(record.effects):
             if index < part or not effect.key.startswith(prefix):
+                continue
+            if is_graph_key(effect.key):
                 continue
             value = effect.value if isinstance(effect, KvPut) else None
             place = (record.seq, 0) if index == last else (record.seq - 1, index + 1)

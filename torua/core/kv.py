@@ -63,7 +63,45 @@ class Get(Struct, frozen=True, tag="get"):
     value: bool = True
 
 
-Operation = Put | Delete | Get
+class Check(Struct, frozen=True):
+    """What must hold of a key for a `Group` to happen.
+
+    Attributes:
+        key: which; it need not be written.
+        conditions: all of them must hold.
+        begins: what its value must begin with; then it must exist.
+        most: how many keys that begin with it there may be once the group is done.
+    """
+
+    key: bytes
+    conditions: tuple[Condition, ...] = ()
+    begins: bytes | None = None
+    most: int | None = None
+
+
+class Group(Struct, frozen=True, tag="group"):
+    """Writes of one shard that happen all at once, in one record, or not at all.
+
+    Attributes:
+        checks: what must hold of any keys.
+        writes: of keys that differ, in order; their own conditions must hold as well.
+    """
+
+    checks: tuple[Check, ...]
+    writes: tuple[Put | Delete, ...]
+
+
+Single = Put | Delete | Get
+"""What is asked of one key."""
+
+Operation = Single | Group
+
+
+def keys_of(operation: Operation) -> tuple[bytes, ...]:
+    """List the keys that an operation looks at or writes."""
+    if isinstance(operation, Group):
+        return tuple(each.key for each in (*operation.checks, *operation.writes))
+    return (operation.key,)
 
 
 class Entry(Struct, frozen=True):
@@ -81,16 +119,20 @@ class Outcome(Struct, frozen=True):
     """What became of one operation.
 
     Attributes:
-        version: the key's version after it; None where the key is now absent.
+        version: the key's version after it; None where the key is now absent.  Of a
+            `Group`, the seq of its record; None where nothing was to change.
         entry: what a `Get` found.
         error: the `torua.errors` code of why it was not done; None where it was.
         detail: a sentence about the error.
+        which: of a `Group`, which of its checks and writes, in this order, was refused;
+            ``version`` is then that of its key.
     """
 
     version: int | None = None
     entry: Entry | None = None
     error: str | None = None
     detail: str = ""
+    which: int | None = None
 
 
 class IdempotencyKey(Struct, frozen=True):

@@ -1,19 +1,26 @@
 """Which slot a key hashes to, and which shard owns the slot.
 
 A key routes by its whole text, or by what stands in its first ``{...}`` where that is
-not empty (as in Redis Cluster), so that keys with one tag share a shard.
+not empty (as in Redis Cluster), so that keys with one tag share a shard.  The keys of
+graphs' rows route by the node that they are of (`torua.core.graph.keys`).
 """
 
 from bisect import bisect_right
 
 import mmh3
 
+from torua.core.graph.keys import is_graph_key, routing_part, user_key
 from torua.core.ids import ShardId
 from torua.core.state import SLOTS, SlotRange
 
 
 def routing_key(key: bytes) -> bytes:
     """Return the part of ``key`` that decides where it lives."""
+    if is_graph_key(key):
+        of = user_key(key)
+        if of is None:
+            return routing_part(key)
+        key = of
     start = key.find(b"{")
     if start < 0:
         return key

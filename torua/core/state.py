@@ -8,8 +8,9 @@ changes it makes another one.
 
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from torua.core.graph.schema import MAIN, MAIN_GRAPH, Graph
 from torua.core.ids import Address, AllocId, NodeId, ShardId
 
 SLOTS = 4096
@@ -137,6 +138,8 @@ class ClusterState(Struct, frozen=True):
         shards: every shard; empty until the first assignment.
         slots: the slot table, in order and without a gap; empty until then.
         routing_version: rises with every change of ``slots`` or of a primary.
+        graphs: every graph's schema by name; `MAIN` is always there.
+        next_graph: the id of the next graph; ids are never used twice.
     """
 
     cluster_uuid: str = ""
@@ -146,3 +149,5 @@ class ClusterState(Struct, frozen=True):
     shards: dict[ShardId, Shard] = {}
     slots: tuple[SlotRange, ...] = ()
     routing_version: int = 0
+    graphs: dict[str, Graph] = field(default_factory=lambda: {MAIN: MAIN_GRAPH})
+    next_graph: int = 1

@@ -6,11 +6,21 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from torua.core.graph.schema import Graph
 from torua.core.ids import NodeId, ShardId
 from torua.core.state import ClusterState, NodeEntry, Settings, Shard, SlotRange
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+_SCALARS = (
+    "slots",
+    "settings",
+    "cluster_uuid",
+    "cluster_name",
+    "routing_version",
+    "next_graph",
+)
 
 
 class StateDiff(Struct, frozen=True):
@@ -23,6 +33,8 @@ class StateDiff(Struct, frozen=True):
     cluster_uuid: str | None = None
     cluster_name: str | None = None
     routing_version: int | None = None
+    graphs: dict[str, Graph | None] = {}
+    next_graph: int | None = None
 
 
 def diff(old: ClusterState, new: ClusterState) -> StateDiff:
@@ -40,6 +52,8 @@ def diff(old: ClusterState, new: ClusterState) -> StateDiff:
         cluster_uuid=_changed(old.cluster_uuid, new.cluster_uuid),
         cluster_name=_changed(old.cluster_name, new.cluster_name),
         routing_version=_changed(old.routing_version, new.routing_version),
+        graphs=_changes(old.graphs, new.graphs),
+        next_graph=_changed(old.next_graph, new.next_graph),
     )
 
 
@@ -51,16 +65,13 @@ def patch(old: ClusterState, change: StateDiff) -> ClusterState:
         change: the difference.
     """
     scalars = {
-        name: value
-        for name in ("slots", "settings", "cluster_uuid", "cluster_name")
-        if (value := getattr(change, name)) is not None
+        name: value for name in _SCALARS if (value := getattr(change, name)) is not None
     }
-    version = change.routing_version
     return replace(
         old,
         nodes=_patched(old.nodes, change.nodes),
         shards=_patched(old.shards, change.shards),
-        routing_version=old.routing_version if version is None else version,
+        graphs=_patched(old.graphs, change.graphs),
         **scalars,
     )
 

@@ -116,3 +116,37 @@ class ShardView(Struct, frozen=True):
     copies: tuple[ShardCopyView, ...]
     keys: int | None
     bytes: int | None
+
+
+class TaskView(Struct, frozen=True):
+    """One line of ``GET /tasks``.
+
+    Attributes:
+        id: what it is asked for by.
+        kind: what sort of work it is.
+        detail: what it works on.
+        node: the name of the node that does it.
+        state: ``running``, ``done`` or ``failed``.
+        done: how much is done, in ``unit``.
+        total: of how much; None where nobody knows.
+        unit: ``bytes``, ``rows``, ``shards`` …
+        started: when it began, by that node's clock, in UTC.
+        seconds: how long it runs, or ran.
+        eta: in how many seconds it may be over; None where nobody knows, or it is.
+        facts: what else was counted.
+        errors: the first that went wrong.
+    """
+
+    id: str
+    kind: str
+    detail: str
+    node: str
+    state: str
+    done: int
+    total: int | None
+    unit: str
+    started: str
+    seconds: float = 0.0
+    eta: float | None = None
+    facts: dict[str, int] = {}
+    errors: tuple[str, ...] = ()

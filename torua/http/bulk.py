@@ -14,9 +14,9 @@ from torua.core.kv import (
     Condition,
     Delete,
     Get,
-    Operation,
     Outcome,
     Put,
+    Single,
 )
 from torua.errors import MalformedError, ProtocolError, TooLargeError
 from torua.http import parameters
@@ -100,7 +100,7 @@ class BulkHandler:
         return spelled(ask, {"errors": errors, "results": spelled_results}, served)
 
 
-def read_operations(ask: Ask) -> tuple[Operation, ...]:
+def read_operations(ask: Ask) -> tuple[Single, ...]:
     """Read the operations in the body of a request.
 
     Raises:
@@ -150,7 +150,7 @@ def _either_way(item: dict[object, object]) -> dict[object, object]:
     return item | changed
 
 
-def _checked(what: str, numbered: Numbered) -> Iterator[Operation]:
+def _checked(what: str, numbered: Numbered) -> Iterator[Single]:
     """Make operations of lines, and count them."""
     for count, (number, line) in enumerate(numbered, 1):
         if count > BULK_OPERATIONS_MAX:
@@ -162,7 +162,7 @@ def _checked(what: str, numbered: Numbered) -> Iterator[Operation]:
             raise type(error)(f"{what} {number}: {error.detail}", **members) from error
 
 
-def _operation(line: Line | BinaryLine) -> Operation:
+def _operation(line: Line | BinaryLine) -> Single:
     """Make the operation that a line asks for."""
     key = parameters.key_bytes(line.key)
     value = _value(line)
@@ -206,7 +206,7 @@ def _conditions(if_version: int | None) -> tuple[Condition, ...]:
     return (Condition((if_version,), match=True),)
 
 
-def _result(operation: Operation, outcome: Outcome, *, raw: bool) -> Result:
+def _result(operation: Single, outcome: Outcome, *, raw: bool) -> Result:
     """Return the status of one operation, and spell what became of it."""
     facts: dict[str, object] = {"version": outcome.version}
     if outcome.error is not None:

@@ -6,19 +6,24 @@ body is read and dropped for a moment, so that the client gets to see the answer
 
     headers ── admitted ── body ── served ── answered ── next request
         └───── refused ─────┴── answered ── lingering ── closed
+
+Where the route takes its body as it comes, the request is served from the first piece
+on, and may be answered before the last: what still comes is then dropped likewise.
 """
 
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.web import server
 from twisted.web.http import NO_BODY_CODES, HTTPChannel, datetimeToString
 
 from torua import __version__
 from torua.errors import MalformedError, OverloadedError, TooLargeError, ToruaError
 from torua.http import limits
+from torua.http.host import Host
 from torua.http.ids import sane_request_id, sane_traceparent
+from torua.http.intake import Intake
 from torua.http.messages import Answer
 from torua.http.pouring import Pouring
 from torua.http.problems import (
@@ -33,65 +38,13 @@ from torua.http.targets import ascii_line, split_target
 SERVER = f"Torua/{__version__}"
 
 
-class Host(Protocol):
-    """What a connection needs of the site that it belongs to."""
-
-    reactor: IReactorTime
-
-    def match(self, method: str, path: str) -> Match:
-        """Find what serves a request, or raise why nothing does.
-
-        Args:
-            method: as it came.
-            path: as it came, percent-encoded.
-        """
-
-    def hold(self, count: int) -> bool:
-        """Account for so many more bytes of bodies; False where there is no room."""
-
-    def let_go(self, count: int) -> None:
-        """Account for so many bytes less."""
-
-    def has_room(self, count: int) -> bool:
-        """Tell whether so many more bytes could be held now."""
-
-    def pouring(self, count: int) -> None:
-        """Account for so many more bytes of answers, or less, that wait to be taken."""
-
-    def fresh_id(self) -> str:
-        """Make a request id."""
-
-    def serve(self, request: "ApiRequest") -> None:
-        """Answer a request, sooner or later, by `ApiRequest.deliver`."""
-
-    def rejection(self, error: ToruaError, request_id: str) -> Answer:
-        """Answer what is not a request, and count it.
-
-        Args:
-            error: what is wrong with it.
-            request_id: its id.
-        """
-
-    def streams(self, streaming: Streaming) -> None:
-        """Start an answer without an end, and end it when the site drains."""
-
-    def opened(self, channel: "Channel") -> None:
-        """Count a connection in."""
-
-    def closed(self, channel: "Channel") -> None:
-        """Count a connection out."""
-
-    @property
-    def draining(self) -> bool:
-        """Tell whether each connection is closed after its next answer."""
-
-
 class ApiRequest(server.Request):
     """One request on a connection.
 
     Invariants: `refusal` or `match` is set once the headers are in; `cut` only together
-    with `refusal`; the body never grows beyond what its route takes; what it holds is
-    accounted for at the site until it was served or the connection is lost.
+    with `refusal`, or with `_early`, an answer that came before the end of a streamed
+    body; the body never grows beyond what its route takes; what is held of it is
+    accounted for at the site until it was taken or served, or the connection is lost.
     """
 
     defaultContentType = None  # noqa: N815
@@ -110,7 +63,12 @@ class ApiRequest(server.Request):
         self.raw_query = ""
         self.started_s = 0.0
         self.body_max = 0
+        self.intake: Intake | None = None
+        self._came = 0
+        self._early: Answer | None = None
+        self._parsing = False
         self._held = 0
+        self._begun = False
         self._serving = False
 
     def admit(self, command: bytes, target: bytes, length: int | None) -> None:
@@ -129,6 +87,8 @@ class ApiRequest(server.Request):
         try:
             self.match = self.host_site.match(command.decode(), self.raw_path)
             self.body_max = self.match.route.body_max
+            if self.match.route.streams:
+                self.intake = Intake(self.channel, self.host_site.let_go)
         except ToruaError as error:
             self.refusal = error
         self._admit_length(length or 0)
@@ -137,7 +97,7 @@ class ApiRequest(server.Request):
         """Refuse a body that is known to be too large before any of it comes."""
         if length > self.body_max:
             self._cut(self.refusal or self._too_large())
-        elif not self.host_site.has_room(length):
+        elif self.intake is None and not self.host_site.has_room(length):
             self._cut(OverloadedError("too many request bodies are held just now"))
 
     def _too_large(self) -> ToruaError:
@@ -167,7 +127,9 @@ class ApiRequest(server.Request):
         assert self.content is not None
         if self.cut:
             return
-        if self.content.tell() + len(data) > self.body_max:
+        if self.intake is not None:
+            self._take(self.intake, data)
+        elif self.content.tell() + len(data) > self.body_max:
             self._cut(self.refusal or self._too_large())
         elif not self.host_site.hold(len(data)):
             self._cut(OverloadedError("too many request bodies are held just now"))
@@ -175,13 +137,46 @@ class ApiRequest(server.Request):
             self._held += len(data)
             self.content.write(data)
 
+    def _take(self, intake: Intake, data: bytes) -> None:
+        """Hand a part of a streamed body on; the first has the request served."""
+        self._came += len(data)
+        if self._came > self.body_max:
+            intake.fail(self._too_large())
+        elif not self.host_site.hold(len(data)):
+            intake.fail(OverloadedError("too many request bodies are held just now"))
+        else:
+            intake.push(data)
+        self._parsing = True
+        self._serve_once()
+        self._parsing = False
+
+    def starve(self) -> None:
+        """Hear that nothing came of a streamed body for too long."""
+        assert self.intake is not None
+        self.intake.fail(SlowClientError())
+        self._serve_once()
+
+    def _serve_once(self) -> None:
+        """Have the request served, unless it is already."""
+        if not self._begun:
+            self.started_s = self.host_site.reactor.seconds()
+            self._begun = self._serving = True
+            self.host_site.serve(self)
+
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Have the request served, now that it is in whole, or refused."""
+        """Have the request served, now that it is in whole, or refused.
+
+        A streamed one is served since its first piece came; it may wait for nothing
+        but this to be answered.
+        """
         self.method, self.uri, self.clientproto = command, path, version
         self.path, self.args = path.partition(b"?")[0], {}
-        self.started_s = self.host_site.reactor.seconds()
-        self._serving = True
-        self.host_site.serve(self)
+        if self.intake is not None:
+            self.intake.end()
+        if self._early is not None:
+            self.deliver(self._early)
+        else:
+            self._serve_once()
 
     def body(self) -> bytes:
         """Return the body."""
@@ -191,6 +186,8 @@ class ApiRequest(server.Request):
     def served(self) -> None:
         """Let the body go: whoever served the request is done with it."""
         self._serving = False
+        if self.intake is not None:
+            self.intake.close()
         self._let_go()
 
     def _let_go(self) -> None:
@@ -207,6 +204,9 @@ class ApiRequest(server.Request):
             if answer.stream is not None:
                 answer.stream.close()
             return
+        if self.intake is not None and not self.intake.ended:
+            self._cut_short(answer)
+            return
         self.setResponseCode(answer.status)
         for name, value in self._headers(answer):
             self.responseHeaders.addRawHeader(name, value.encode("latin-1", "replace"))
@@ -219,6 +219,13 @@ class ApiRequest(server.Request):
             self.finish()
         else:
             self._pour(answer.body)
+
+    def _cut_short(self, answer: Answer) -> None:
+        """End a streamed body that nobody wants the rest of; its answer is there."""
+        self._early = answer
+        self.cut = True
+        if not self._parsing:
+            self.channel.allContentReceived()
 
     def _pour(self, body: bytes) -> None:
         """Write a large body as its client takes it, and account for it meanwhile."""
@@ -247,6 +254,9 @@ class ApiRequest(server.Request):
     def connectionLost(self, reason: object) -> None:
         """Forget the client; what is being served goes on to its end."""
         super().connectionLost(reason)
+        if self.intake is not None:
+            lost = "the connection was lost before the end of the body"
+            self.intake.fail(MalformedError(lost))
         if not self._serving:
             self._let_go()
 
@@ -337,6 +347,9 @@ class Channel(HTTPChannel):
             return
         expected = self._body_max_s(request)
         super().allHeadersReceived()
+        if request.intake is not None:
+            # As for a request that is worked on: only our own timer runs.
+            self._savedTimeOut = self.setTimeout(None)
         self._start_timer(expected)
 
     def _names_one_host(self, request: ApiRequest) -> bool:
@@ -345,7 +358,9 @@ class Channel(HTTPChannel):
         return len(hosts) == 1 or (not hosts and self._version != b"HTTP/1.1")
 
     def _body_max_s(self, request: ApiRequest) -> float:
-        """Return how long the body may take."""
+        """Return how long the body, or the next piece of a stream, may take."""
+        if request.intake is not None:
+            return limits.STREAM_STALL_S
         length = request.body_max if self.length is None else self.length
         return limits.BODY_S + length / limits.BODY_BYTES_PER_S
 
@@ -353,6 +368,8 @@ class Channel(HTTPChannel):
         """Take a part of a body; answer at once where that made it too large."""
         if self._closing:
             return
+        if not self._handlingRequest and self.requests[-1].intake is not None:
+            self._start_timer(limits.STREAM_STALL_S)
         super().rawDataReceived(data)
         if not self._handlingRequest and self.requests and self.requests[-1].cut:
             self.allContentReceived()
@@ -363,6 +380,18 @@ class Channel(HTTPChannel):
             return
         self._stop_timer()
         super().allContentReceived()
+
+    def pause(self) -> None:
+        """Read no more of a streamed body for now; its client is not to blame."""
+        self._stop_timer()
+        self._networkProducer.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on in a streamed body, if it goes on."""
+        if self._handlingRequest or self._closing:
+            return
+        self._start_timer(limits.STREAM_STALL_S)
+        self._networkProducer.resumeProducing()
 
     def requestDone(self, request: ApiRequest) -> None:
         """Go on to the next request, or close."""
@@ -424,8 +453,11 @@ class Channel(HTTPChannel):
     def _time_out(self) -> None:
         """Tell a slow client so; cut off one that lingers."""
         self._timer = None
+        request = self.requests[-1] if self.requests else None
         if self._closing:
             self.forceAbortClient()
+        elif request is not None and request.intake is not None:
+            request.starve()
         else:
             self._reject(SlowClientError())
 

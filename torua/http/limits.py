@@ -40,6 +40,15 @@ BODY_S = 30.0
 BODY_BYTES_PER_S = 64 << 10
 """… a second for so many bytes; who sends slower holds memory for too long."""
 
+STREAM_BYTES_MAX = 1 << 40
+"""A streamed body is never held; what it fills is a disk."""
+
+INTAKE_BYTES = 512 << 10
+"""So much of a streamed body waits to be taken before its client is made to wait."""
+
+STREAM_STALL_S = 30.0
+"""How long a client that is not made to wait may send nothing of a streamed body."""
+
 STALL_S = 30.0
 """How long a client may leave a large answer unread before it is cut off."""
 

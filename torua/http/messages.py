@@ -13,8 +13,19 @@ JSON = "application/json"
 CBOR = "application/cbor"
 
 
+class Taken(Protocol):
+    """A request's body that is taken as it comes."""
+
+    async def next(self) -> bytes | None:
+        """Return what has come, once something has; None at the end.
+
+        Raises:
+            ToruaError: the rest will not come, and why.
+        """
+
+
 class Ask(Struct, frozen=True):
-    """A request whose body has come in whole.
+    """A request whose body has come in whole, or is taken as it comes.
 
     Attributes:
         method: as it came, in upper case.
@@ -22,9 +33,10 @@ class Ask(Struct, frozen=True):
         variables: the variable parts of the path, decoded.
         query: names and values, decoded.
         headers: by lower-case name; several lines of one name joined by commas.
-        body: the body.
+        body: the body; empty where there is a stream.
         request_id: the caller's or ours.
         traceparent: W3C trace context; empty where there is none.
+        stream: gives the body piece by piece, to a route that wants it so.
     """
 
     method: str
@@ -35,6 +47,7 @@ class Ask(Struct, frozen=True):
     body: bytes
     request_id: str
     traceparent: str = ""
+    stream: Taken | None = None
 
     @property
     def wants_cbor(self) -> bool:
@@ -79,6 +92,8 @@ class Answer(Struct, frozen=True):
         content_type: of the body.
         trouble: the error code of a problem, for metrics.
         stream: gives the body piece by piece.
+        repeatable: nothing was changed for it, so that it may be withheld where too
+            many wait for their clients.
     """
 
     status: int
@@ -87,6 +102,7 @@ class Answer(Struct, frozen=True):
     content_type: str | None = None
     trouble: str | None = None
     stream: Stream | None = None
+    repeatable: bool = False
 
 
 def spelled(

@@ -1,4 +1,4 @@
-"""Which handler serves which path, and how large a body it takes."""
+"""Which handler serves which path, and what body it takes."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,12 +29,14 @@ class Route(Struct, frozen=True):
         method: ``GET`` serves ``HEAD`` as well.
         handler: answers.
         body_max: how large a body it takes, in bytes.
+        streams: whether it takes the body as it comes (`Ask.stream`).
     """
 
     rule: str
     method: str
     handler: Handler
     body_max: int = OTHER_BODY_BYTES_MAX
+    streams: bool = False
 
     @property
     def template(self) -> str:

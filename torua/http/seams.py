@@ -1,20 +1,26 @@
 """What the HTTP room needs of the rest, as protocols; tests bring fakes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from torua.core import views
 from torua.core.changes import Change
+from torua.core.graph.entries import EdgeSpot, NodeSpot, RowRead, RowWritten
+from torua.core.graph.schema import Graph, Placement
+from torua.core.graph.statement import Answered, Statement
+from torua.core.graph.types import Cell
+from torua.core.graph.views import ExplainView, GraphView, SchemaView
 from torua.core.ids import ShardId
 from torua.core.kv import (
     Call,
+    Condition,
     Delete,
     Entry,
-    Operation,
     Outcome,
     Page,
     Put,
     Served,
+    Single,
 )
 
 
@@ -40,7 +46,7 @@ class KeyValue(Protocol):
         """
 
     async def bulk(
-        self, operations: Sequence[Operation], call: Call
+        self, operations: Sequence[Single], call: Call
     ) -> tuple[tuple[Outcome, ...], str]:
         """Do many operations; those on one key in order.
 
@@ -149,4 +155,159 @@ class Operations(Protocol):
             id_or_name: the node's.
             accept_data_loss: whether the operator said so.
             call: who asks, and how long it waits.
+        """
+
+
+class Statements(Protocol):
+    """Cypher over all shards.  Every method raises `ToruaError`s."""
+
+    async def run(self, statement: Statement, call: Call) -> Answered:
+        """Run a statement.
+
+        Args:
+            statement: what is asked.
+            call: who asks, how fresh, and how long it waits.
+        """
+
+    async def explain(self, statement: Statement, call: Call) -> ExplainView:
+        """Tell how a statement would run.
+
+        Args:
+            statement: what is asked.
+            call: who asks, and how long it waits.
+        """
+
+
+class Catalog(Protocol):
+    """Graphs and their schemas.  Every method raises `ToruaError`s."""
+
+    def graphs(self) -> tuple[GraphView, ...]:
+        """Describe all graphs, by name."""
+
+    async def create(self, name: str, placement: Placement, call: Call) -> GraphView:
+        """Make a graph; one that is there with the same placement stays as it is.
+
+        Args:
+            name: its name.
+            placement: where its rows live.
+            call: who asks, and how long it waits.
+        """
+
+    async def drop(self, name: str, call: Call) -> None:
+        """Remove a graph with all that is in it.
+
+        Args:
+            name: its name.
+            call: who asks, and how long it waits.
+        """
+
+    async def schema(self, name: str, call: Call) -> SchemaView:
+        """Describe a graph's schema, and count its rows.
+
+        Args:
+            name: its name.
+            call: who asks, how fresh, and how long it waits.
+        """
+
+
+class Entries(Protocol):
+    """Nodes and relationships one at a time.  Every method raises `ToruaError`s."""
+
+    def graph(self, name: str) -> Graph:
+        """Return the schema of a graph; NotFoundError where there is none."""
+
+    async def node(
+        self, graph: Graph, spot: NodeSpot, call: Call
+    ) -> tuple[RowRead | None, Served]:
+        """Read a node; None where it is absent.
+
+        Args:
+            graph: its graph.
+            spot: which.
+            call: who asks, and how fresh it must be.
+        """
+
+    async def put_node(  # noqa: PLR0913
+        self,
+        graph: Graph,
+        spot: NodeSpot,
+        cells: Mapping[str, Cell],
+        call: Call,
+        *,
+        conditions: tuple[Condition, ...],
+        merge: bool,
+    ) -> RowWritten:
+        """Make a node or set all its properties; or set some of one that is there.
+
+        Args:
+            graph: its graph.
+            spot: which.
+            cells: its properties, by name.
+            call: who asks, and how long it waits.
+            conditions: what must hold of its version.
+            merge: properties that are not named stay, and it must be there.
+        """
+
+    async def delete_node(
+        self,
+        graph: Graph,
+        spot: NodeSpot,
+        call: Call,
+        *,
+        conditions: tuple[Condition, ...],
+        detach: bool,
+    ) -> RowWritten:
+        """Delete a node; no error where it is not there.
+
+        Args:
+            graph: its graph.
+            spot: which.
+            call: who asks, and how long it waits.
+            conditions: what must hold of its version.
+            detach: its relationships go with it; else there may be none.
+        """
+
+    async def edge(
+        self, graph: Graph, spot: EdgeSpot, call: Call
+    ) -> tuple[RowRead | None, Served]:
+        """Read a relationship; None where there is none.
+
+        Args:
+            graph: its graph.
+            spot: which.
+            call: who asks.
+        """
+
+    async def put_edge(
+        self,
+        graph: Graph,
+        spot: EdgeSpot,
+        cells: Mapping[str, Cell],
+        call: Call,
+        conditions: tuple[Condition, ...],
+    ) -> RowWritten:
+        """Make a relationship, or set all its properties.
+
+        Args:
+            graph: its graph.
+            spot: which.
+            cells: its properties, by name.
+            call: who asks, and how long it waits.
+            conditions: what must hold of its version.
+        """
+
+    async def delete_edge(
+        self,
+        graph: Graph,
+        spot: EdgeSpot,
+        call: Call,
+        conditions: tuple[Condition, ...],
+    ) -> RowWritten:
+        """Delete a relationship; no error where there is none.
+
+        Args:
+            graph: its graph.
+            spot: which.
+            call: who asks, and how long it waits.
+            conditions: what must hold of its version.
         """

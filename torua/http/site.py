@@ -37,6 +37,7 @@ def make_site(  # noqa: PLR0913
     *,
     node_name: str,
     reactor: IReactorTime,
+    graph_routes: tuple[Route, ...] = (),
     fresh_id: Callable[[], str] = ids.fresh_id,
     connections_max: int = limits.CONNECTIONS_MAX,
     held_bytes_max: int = limits.HELD_BYTES_MAX,
@@ -53,6 +54,7 @@ def make_site(  # noqa: PLR0913
             those of the process, on it.
         node_name: this node's name, for ``Torua-Served-By`` of what it puts together.
         reactor: for time only.
+        graph_routes: what serves graphs.
         fresh_id: makes request ids for requests that bring none.
         connections_max: so many connections at once; more are closed at once.
         held_bytes_max: so many bytes of request bodies at once; more get 429.
@@ -69,6 +71,7 @@ def make_site(  # noqa: PLR0913
                 "POST",
                 OperationHandlers(operations).force_allocate,
             ),
+            *graph_routes,
         )
     )
     bounds = (connections_max, held_bytes_max, unread_bytes_max)
@@ -276,7 +279,7 @@ class ApiSite(Site):
                 raise request.refusal
             assert request.match is not None
             answer = await self._router.answer(request.match, ask_of(request))
-            if request.method == b"GET":
+            if request.method == b"GET" or answer.repeatable:
                 self._check_takers(answer)
             return answer
         except ToruaError as error:
@@ -345,4 +348,5 @@ def ask_of(request: ApiRequest) -> Ask:
         body=request.body(),
         request_id=request.request_id,
         traceparent=request.traceparent,
+        stream=request.intake,
     )

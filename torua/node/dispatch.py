@@ -34,6 +34,7 @@ from torua.node.errands import (
     Apply,
     Errand,
     Peers,
+    is_brief,
     is_repeatable,
     is_write,
     lane_of,
@@ -154,6 +155,21 @@ class Dispatch:
                     raise _final(self._explained(errand, error), unknown) from error
             attempt += 1
 
+    async def ask(self, node: NodeId, errand: Errand, call: Call, kind: type[T]) -> T:
+        """Have an errand done by one node and no other, once.
+
+        Args:
+            node: who shall do it: only it has what is needed.
+            errand: what to do.
+            call: who asks, and how long it waits.
+            kind: what comes back.
+
+        Raises:
+            ToruaError: it was not done, or not in time.
+        """
+        errand = structs.replace(errand, routing_version=self.version)
+        return await self._attempt(node, errand, call, call.timeout_s, kind)
+
     def primary(self, shard: ShardId) -> NodeId:
         """Return the primary's node of a shard; UnavailableError where it has none."""
         held = self._states.state.shards.get(shard)
@@ -210,7 +226,7 @@ class Dispatch:
         self, node: NodeId, errand: Errand, call: Call, left_s: float, kind: type[T]
     ) -> T:
         """Have an errand done by one node, for as long as that makes sense."""
-        if not needs_primary(errand):
+        if not needs_primary(errand) and is_brief(errand):
             left_s = min(left_s, REPLICA_S)
         if left_s <= 0:
             raise _unavailable(errand.shard, "did not answer in time")

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from torua.core.ids import NodeId, ShardId
+from torua.core.graph.fragments import Fragment, Piece
+from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Entry, Get, IdempotencyKey, Operation, Outcome, Page
 from torua.core.reading import LINEARIZABLE, Level, Position, Reading
 from torua.net.peers import Inbound, Lane
@@ -51,7 +52,63 @@ class Mark(Struct, frozen=True, tag="mark"):
     routing_version: int
 
 
-Errand = Apply | Fetch | Scan | Mark
+class Query(Struct, frozen=True, tag="query"):
+    """Read a graph's rows at one copy, all fragments at one instant.
+
+    Attributes:
+        shard: of which shard.
+        routing_version: of the state by which the copy was chosen.
+        graph: by name.
+        schema_version: of the schema that the fragments were made with.
+        fragments: what to read.
+        reading: how fresh.
+        keep: whether the transaction stays open, for more of them.
+        alloc: the copy whose transaction ``session`` is; empty for any.
+        session: an open transaction to read in; empty for a new one.
+    """
+
+    shard: ShardId
+    routing_version: int
+    graph: str
+    schema_version: int
+    fragments: tuple[Fragment, ...]
+    reading: Reading = LINEARIZABLE
+    keep: bool = False
+    alloc: AllocId = AllocId("")
+    session: str = ""
+
+
+class QueryMore(Struct, frozen=True, tag="query-more"):
+    """Give the next piece of an answer that did not fit into one."""
+
+    shard: ShardId
+    routing_version: int
+    alloc: AllocId
+    session: str
+
+
+class QueryRelease(Struct, frozen=True, tag="query-release"):
+    """End a transaction: nobody will read in it any more."""
+
+    shard: ShardId
+    routing_version: int
+    alloc: AllocId
+    session: str
+
+
+class Measure(Struct, frozen=True, tag="measure"):
+    """Tell how many rows each table of a graph has at one copy."""
+
+    shard: ShardId
+    routing_version: int
+    graph: str
+    schema_version: int
+    reading: Reading = LINEARIZABLE
+
+
+GraphErrand = Query | QueryMore | QueryRelease | Measure
+
+Errand = Apply | Fetch | Scan | Mark | GraphErrand
 
 
 class Done(Struct, frozen=True):
@@ -81,6 +138,28 @@ class Marked(Struct, frozen=True):
     at: Position | None
 
 
+class Queried(Struct, frozen=True):
+    """The answer to a `Query` or `QueryMore`: a piece, and which copy gave it."""
+
+    piece: Piece
+    alloc: AllocId
+    at: Position | None = None
+
+
+class Measured(Struct, frozen=True):
+    """The answer to a `Measure`: rows and estimated bytes, by table."""
+
+    rows: dict[str, tuple[int, int]]
+    at: Position | None = None
+
+
+class Released(Struct, frozen=True):
+    """The answer to a `QueryRelease`."""
+
+
+GraphAnswer = Queried | Measured | Released
+
+
 def is_write(errand: Errand) -> bool:
     """Tell whether an errand may change something."""
     return isinstance(errand, Apply) and not all(
@@ -99,10 +178,30 @@ def lane_of(errand: Errand) -> Lane:
     return Lane.WRITES if is_write(errand) else Lane.READS
 
 
+def is_brief(errand: Errand) -> bool:
+    """Tell whether a copy that takes long over an errand had better not be waited for.
+
+    A query takes as long as it takes, at any copy.
+    """
+    return not isinstance(errand, GraphErrand)
+
+
 def needs_primary(errand: Errand) -> bool:
-    """Tell whether only the primary can do an errand."""
+    """Tell whether only the primary can do an errand.
+
+    What goes on in an open transaction is done where that is.
+    """
     match errand:
-        case Fetch(reading=reading) | Scan(reading=reading):
+        case Query(session=session) if session:
+            return False
+        case QueryMore() | QueryRelease():
+            return False
+        case (
+            Fetch(reading=reading)
+            | Scan(reading=reading)
+            | Query(reading=reading)
+            | Measure(reading=reading)
+        ):
             return reading.level is Level.LINEARIZABLE
         case _:
             return True

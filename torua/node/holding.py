@@ -6,7 +6,7 @@ the log.  The worker does what may take long: checkpoints, snapshots, openings.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
@@ -40,6 +40,22 @@ DIGESTS_MAX = 256
 log = Logger()
 
 
+class GraphViews(Protocol):
+    """The graph engines, which read the maps of copies that are open."""
+
+    def opened(self, shard: ShardId, alloc: AllocId, view: Map) -> None:
+        """Take note that a copy's map can be read.
+
+        Args:
+            shard: of which shard.
+            alloc: which copy.
+            view: its map.
+        """
+
+    async def closed(self, alloc: AllocId) -> None:
+        """Return once nothing of a copy is read any more; no error if nothing was."""
+
+
 class Disk(NamedTuple):
     """Where copies are kept, and what works there.
 
@@ -48,12 +64,14 @@ class Disk(NamedTuple):
         shelf: where the copies stand.
         commit: the node's log.
         worker: opens, checkpoints and closes maps.
+        graphs: reads open maps as graphs; None where nobody does.
     """
 
     clock: IReactorTime
     shelf: Shelf
     commit: GroupCommit
     worker: Worker
+    graphs: GraphViews | None = None
 
 
 class Found(NamedTuple):
@@ -121,6 +139,7 @@ class Holding:
         self._checkpoint: Deferred[None] | None = None
         self._installing = False
         self._closed = False
+        self._show()
 
     @property
     def at(self) -> Position:
@@ -205,6 +224,7 @@ class Holding:
         self._disarm()
         shelf, shard, alloc = self._disk.shelf, self._shard, self._alloc
         facts = CopyFacts(self.facts.history, self.facts.term, install.seq)
+        await self._hide()
         await self._disk.worker.run(self.view.close)
         await self._disk.worker.run(lambda: shelf.prepare(shard, alloc, facts))
         await self._disk.commit.begin_anew(alloc, install.seq, install.seq_term)
@@ -215,6 +235,7 @@ class Holding:
         self._stored = install.seq
         self.digests.clear()
         self._installing = False
+        self._show()
 
     @property
     def readable(self) -> bool:
@@ -236,9 +257,20 @@ class Holding:
         self._closed = True
         self._disarm()
         self.view.stop_scrub()
-        done = self._disk.worker.run(self.view.close)
+        done = Deferred.fromCoroutine(self._hide())
+        done.addCallback(lambda _: self._disk.worker.run(self.view.close))
         done.addErrback(self._warn, "its map did not close")
         return done
+
+    def _show(self) -> None:
+        """Let the graph engines read the map."""
+        if self._disk.graphs is not None and not self._closed:
+            self._disk.graphs.opened(self._shard, self._alloc, self.view)
+
+    async def _hide(self) -> None:
+        """Have the graph engines read the map no more."""
+        if self._disk.graphs is not None:
+            await self._disk.graphs.closed(self._alloc)
 
     def _disarm(self) -> None:
         """Begin no checkpoint by time."""

@@ -120,6 +120,10 @@ class Looks:
         held = self._copies.readable(shard)
         return Position(held[0], held[1].position) if held else None
 
+    def copy_of(self, shard: ShardId) -> AllocId:
+        """Tell which copy is here; UnavailableError where none can be read."""
+        return self._held(shard)[1].alloc_id
+
     async def reached(self, shard: ShardId, seq: int, timeout_s: float) -> None:
         """Wait until the copy here has applied a record.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
@@ -23,6 +23,7 @@ from torua.core.kv import (
     Page,
     Put,
     Served,
+    Single,
 )
 from torua.core.merging import merge
 from torua.core.reading import (
@@ -34,6 +35,7 @@ from torua.core.reading import (
     spell_tokens,
 )
 from torua.core.routing import shard_of
+from torua.core.state import SlotRange
 from torua.errors import ToruaError, UnavailableError, from_wire
 from torua.node.dispatch import RETRY_AFTER_S, Dispatch, States
 from torua.node.errands import (
@@ -44,10 +46,17 @@ from torua.node.errands import (
     Listed,
     Mark,
     Marked,
+    Measure,
+    Measured,
     Peers,
+    Queried,
+    Query,
+    QueryMore,
+    QueryRelease,
+    Released,
     Scan,
 )
-from torua.node.serving import Looks, Serving, Shards
+from torua.node.serving import GraphReads, Looks, Serving, Shards
 
 T = TypeVar("T")
 
@@ -79,6 +88,7 @@ class Router:
         *,
         is_live: Callable[[NodeId], bool],
         random: Random,
+        graphs: GraphReads | None = None,
     ) -> None:
         """Begin to answer the errands of other routers.
 
@@ -90,11 +100,13 @@ class Router:
             clock: the reactor.
             is_live: tells whether membership believes a node alive.
             random: draws the pauses between attempts.
+            graphs: the copies here as graphs.
         """
         self._states = states
         self._clock = clock
+        serving = Serving(*copies, graphs)
         self._dispatch = Dispatch(
-            me, states, Serving(*copies), peers, clock, is_live=is_live, random=random
+            me, states, serving, peers, clock, is_live=is_live, random=random
         )
         self._fresh: dict[ShardId, _Fresh] = {}
 
@@ -108,7 +120,7 @@ class Router:
         Returns:
             The entry, None where it is absent; and where it was served.
         """
-        shard = self._shard(key)
+        shard = self.shard_of_key(key)
         reading = await self._reading(shard, call)
         errand = Fetch(shard, 0, key, reading)
         found, node = await self._dispatch.run(errand, call, Found)
@@ -123,7 +135,7 @@ class Router:
             operation: what to do.
             call: who asks, and how long it waits.
         """
-        shard = self._shard(operation.key)
+        shard = self.shard_of_key(operation.key)
         done, node = await self._apply(shard, (operation,), call)
         (outcome,) = done.outcomes
         if outcome.error is not None:
@@ -131,7 +143,7 @@ class Router:
         return outcome, self._served(shard, node, done.at)
 
     async def bulk(
-        self, operations: Sequence[Operation], call: Call
+        self, operations: Sequence[Single], call: Call
     ) -> tuple[tuple[Outcome, ...], str]:
         """Do many operations, each shard's part at its primary, all parts at once.
 
@@ -146,7 +158,7 @@ class Router:
         """
         parts: dict[ShardId, list[int]] = {}
         for index, operation in enumerate(operations):
-            parts.setdefault(self._shard(operation.key), []).append(index)
+            parts.setdefault(self.shard_of_key(operation.key), []).append(index)
         outcomes: list[Outcome] = [Outcome()] * len(operations)
         tokens: dict[ShardId, Token] = {}
 
@@ -166,6 +178,24 @@ class Router:
 
         await _all(do(shard, indexes) for shard, indexes in parts.items())
         return tuple(outcomes), spell_tokens(tokens[shard] for shard in sorted(tokens))
+
+    async def act(
+        self, shard: ShardId, operations: Sequence[Operation], call: Call
+    ) -> tuple[tuple[Outcome, ...], Token | None]:
+        """Do operations, groups among them, at the primary of one shard.
+
+        Args:
+            shard: owns all their keys.
+            operations: what to do, in order.
+            call: who asks, and how long it waits.
+
+        Returns:
+            One outcome each, in order, refusals among them; and a place in the shard's
+            log behind all of it.
+        """
+        self._slots()
+        done, _ = await self._apply(shard, tuple(operations), call)
+        return done.outcomes, Token(shard, done.at) if done.at else None
 
     async def scan(
         self, prefix: bytes, after: bytes, limit: int, values: bool, call: Call
@@ -190,7 +220,7 @@ class Router:
             listed, _ = await self._dispatch.run(errand, call, Listed)
             return listed.page
 
-        self._shard(prefix or b"-")
+        self._slots()
         pages = await _all(part(shard) for shard in sorted(self._states.state.shards))
         return merge(pages, limit)
 
@@ -198,15 +228,90 @@ class Router:
         """List the live nodes with a copy to be read, this one first, then in turn."""
         return self._dispatch.holders(shard)
 
-    def _shard(self, key: bytes) -> ShardId:
+    async def list_shard(
+        self, shard: ShardId, span: tuple[bytes, bytes], limit: int, call: Call
+    ) -> Page:
+        """List keys of one shard in byte order, without values, as fresh as asked.
+
+        Args:
+            shard: which.
+            span: what keys begin with, and the key to go on after.
+            limit: at most so many, 1 or more.
+            call: who asks, and how long it waits.
+        """
+        reading = await self._reading(shard, call)
+        errand = Scan(shard, 0, *span, limit, False, reading)
+        listed, _ = await self._dispatch.run(errand, call, Listed)
+        return listed.page
+
+    async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
+        """Read a graph at one shard, as fresh as the call asks.
+
+        Args:
+            errand: what to read; its ``reading`` is made here.
+            call: who asks, and how long it waits.
+
+        Returns:
+            The first piece; and the node that has the rest, and the session.
+        """
+        reading = await self._reading(errand.shard, call)
+        errand = structs.replace(errand, reading=reading)
+        return await self._dispatch.run(errand, call, Queried)
+
+    async def measure(self, errand: Measure, call: Call) -> Measured:
+        """Count a graph's rows at one shard, as fresh as the call asks.
+
+        Args:
+            errand: of which graph; its ``reading`` is made here.
+            call: who asks, and how long it waits.
+        """
+        reading = await self._reading(errand.shard, call)
+        errand = structs.replace(errand, reading=reading)
+        return (await self._dispatch.run(errand, call, Measured))[0]
+
+    async def continue_query(
+        self, node: NodeId, errand: Query | QueryMore, call: Call
+    ) -> Queried:
+        """Read on where a transaction is open.
+
+        Args:
+            node: where it is.
+            errand: names the session.
+            call: who asks, and how long it waits.
+
+        Raises:
+            UnavailableError: it is gone; what was read with it must be read anew.
+        """
+        return await self._dispatch.ask(node, errand, call, Queried)
+
+    async def release(self, node: NodeId, errand: QueryRelease, call: Call) -> None:
+        """End a transaction at a copy.
+
+        Args:
+            node: where it is.
+            errand: names the session.
+            call: who asks, and how long it waits.
+        """
+        await self._dispatch.ask(node, errand, call, Released)
+
+    def shards(self) -> tuple[ShardId, ...]:
+        """List all shards; UnavailableError before they were given out."""
+        self.shard_of_key(b"-")
+        return tuple(sorted(self._states.state.shards))
+
+    def shard_of_key(self, key: bytes) -> ShardId:
         """Return the shard of a key; UnavailableError before shards were given out."""
+        return shard_of(self._slots(), key)
+
+    def _slots(self) -> tuple[SlotRange, ...]:
+        """Return the slot table; UnavailableError before there is one."""
         slots = self._states.state.slots
         if not slots:
             raise UnavailableError(
                 "the cluster has not given out its shards yet",
                 retry_after=RETRY_AFTER_S,
             )
-        return shard_of(slots, key)
+        return slots
 
     async def _reading(self, shard: ShardId, call: Call) -> Reading:
         """Return what a call asks of one shard: the primary's word, or some tokens.

@@ -17,11 +17,23 @@ from torua.node.errands import (
     Errand,
     Fetch,
     Found,
+    GraphAnswer,
+    GraphErrand,
     Listed,
     Mark,
     Marked,
+    Measure,
+    Measured,
+    Queried,
+    Query,
+    QueryMore,
+    QueryRelease,
+    Released,
     Scan,
 )
+
+Answer = Done | Found | Listed | Marked | GraphAnswer
+"""What comes of an errand."""
 
 CATCH_UP_S = 0.5
 """How long a copy that lags is waited for before another one is asked."""
@@ -107,6 +119,39 @@ class Looks(Protocol):
         """
 
 
+class GraphReads(Protocol):
+    """The graph engines of the copies here: see `torua.node.graph.reads`."""
+
+    async def query(self, errand: Query, at: Position | None, call: Call) -> Queried:
+        """Read rows at the copy here.
+
+        Args:
+            errand: what to read.
+            at: what is to be shown at least; None in a session that is open.
+            call: who asks, and how long it waits.
+        """
+
+    async def more(self, errand: QueryMore, call: Call) -> Queried:
+        """Return the next piece of an answer.
+
+        Args:
+            errand: of which.
+            call: who asks, and how long it waits.
+        """
+
+    async def release(self, errand: QueryRelease) -> Released:
+        """End a session."""
+
+    async def measure(self, errand: Measure, at: Position, call: Call) -> Measured:
+        """Count rows at the copy here.
+
+        Args:
+            errand: of which graph.
+            at: what is to be counted at least.
+            call: who asks, and how long it waits.
+        """
+
+
 class Serving:
     """Does errands with the copies of this node.
 
@@ -116,17 +161,21 @@ class Serving:
     Threading: the reactor's thread only.
     """
 
-    def __init__(self, shards: Shards, looks: Looks) -> None:
+    def __init__(
+        self, shards: Shards, looks: Looks, graphs: GraphReads | None = None
+    ) -> None:
         """Serve from the copies here.
 
         Args:
             shards: as primaries.
             looks: as any copies.
+            graphs: as graphs; None where there are only keys and values.
         """
         self._shards = shards
         self._looks = looks
+        self._graphs = graphs
 
-    async def do(self, errand: Errand, call: Call) -> Done | Found | Listed | Marked:
+    async def do(self, errand: Errand, call: Call) -> Answer:
         """Do an errand here, or raise the `ToruaError` that says why not.
 
         Args:
@@ -148,6 +197,41 @@ class Serving:
                 at = self._looks.position(shard)
                 await shards.get(shard, PROBE_KEY, call)
                 return Marked(at)
+            case _:
+                return await self._do_graph(errand, call)
+
+    async def _do_graph(self, errand: GraphErrand, call: Call) -> GraphAnswer:
+        """Do an errand of a graph, as fresh as it must be."""
+        if self._graphs is None:
+            raise UnavailableError("no graphs are served here", shard=errand.shard)
+        match errand:
+            case QueryMore():
+                return await self._graphs.more(errand, call)
+            case QueryRelease():
+                return await self._graphs.release(errand)
+            case Query(session=session) if session:
+                return await self._graphs.query(errand, None, call)
+            case Query():
+                at = await self._fresh(errand.shard, errand.reading, call)
+                return await self._graphs.query(errand, at, call)
+            case Measure():
+                at = await self._fresh(errand.shard, errand.reading, call)
+                return await self._graphs.measure(errand, at, call)
+
+    async def _fresh(self, shard: ShardId, reading: Reading, call: Call) -> Position:
+        """Return what must be shown to be as fresh as is asked.
+
+        What the copy has applied is taken first, and confirmed after: all that was
+        acknowledged before this was asked is in it.
+        """
+        if reading.level is not Level.LINEARIZABLE:
+            await self._catch_up(shard, reading, call)
+        at = self._looks.position(shard)
+        if at is None:
+            raise _no_copy(shard)
+        if reading.level is Level.LINEARIZABLE:
+            await self._shards.get(shard, PROBE_KEY, call)
+        return at
 
     async def _get(
         self, shard: ShardId, key: bytes, reading: Reading, call: Call

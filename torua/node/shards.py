@@ -35,7 +35,7 @@ from torua.node.barriers import BarrierService
 from torua.node.commit import GroupCommit
 from torua.node.copies import Copies, Life
 from torua.node.copy import OpenCopy
-from torua.node.holding import Disk
+from torua.node.holding import Disk, GraphViews
 from torua.node.means import Means, Wish
 from torua.node.post import Notices, Post
 from torua.node.reach import Reach
@@ -88,6 +88,7 @@ class Shards:
         wall_ns: Callable[[], int],
         random: Random,
         registry: CollectorRegistry,
+        graphs: GraphViews | None = None,
     ) -> None:
         """Begin to follow the cluster state.
 
@@ -102,6 +103,7 @@ class Shards:
             wall_ns: tells the wall clock (Unix, nanoseconds).
             random: makes nonces.
             registry: of the node's metrics.
+            graphs: reads open maps as graphs.
         """
         self._clock = clock
         self._me, self._boot_epoch = me
@@ -125,7 +127,8 @@ class Shards:
         )
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
-        means = Means(Disk(clock, shelf, commit, worker), self, wall_ns, random)
+        disk = Disk(clock, shelf, commit, worker, graphs)
+        means = Means(disk, self, wall_ns, random)
         self._copies = Copies(
             Life(*me),
             means,

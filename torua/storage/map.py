@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+from torua.core.graph.keys import GRAPH_BYTE, is_graph_key
 from torua.core.kv import Entry
-from torua.core.records import Answered, Effect, KvPut, Record
+from torua.core.records import Answered, Record
 from torua.errors import CorruptionError, DiskError
-from torua.storage import rows
+from torua.storage import journal, rows
+from torua.storage.effects import MapChange
 from torua.storage.files import DiskFiles, sync_file
 from torua.storage.rows import Facts
 from torua.storage.sqlite import blame, connect, copy_wal
@@ -48,6 +50,7 @@ class Map:
         self._facts = Facts()
         self._durable_seq = 0
         self._scrubbing: sqlite3.Connection | None = None
+        self._journal: journal.Journal
 
     @classmethod
     def open(cls, path: Path) -> "Map":
@@ -80,6 +83,11 @@ class Map:
         return opened
 
     @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._path
+
+    @property
     def applied_seq(self) -> int:
         """The last record applied; 0 if none."""
         return self._facts.applied_seq
@@ -101,12 +109,12 @@ class Map:
 
     @property
     def keys(self) -> int:
-        """How many entries there are."""
+        """How many entries there are, but rows of graphs."""
         return self._facts.keys
 
     @property
     def size_bytes(self) -> int:
-        """How large keys and values are together."""
+        """How large keys and values are together, those of rows of graphs as well."""
         return self._facts.bytes
 
     def apply(self, records: Sequence[Record]) -> None:
@@ -130,8 +138,25 @@ class Map:
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+                self._journal.reload()
                 raise
         self._facts = facts
+
+    def keep_journal(self, keys: bool) -> None:
+        """Note from now on which rows of graphs change, for the engines of this copy.
+
+        Args:
+            keys: whether users' keys too.
+
+        Raises:
+            CorruptionError, DiskError, DiskFullError: they are not noted.
+        """
+        with blame(self._path):
+            self._journal.begin(self.applied_seq, keys)
+
+    def trim_journal(self, seq: int) -> None:
+        """Forget what changed up to a record, as all engines have taken it up."""
+        self._journal.trim(seq)
 
     def get(self, key: bytes) -> Entry | None:
         """Read an entry with its value; None where the key is absent.
@@ -164,8 +189,10 @@ class Map:
     ) -> list[Entry]:
         """List entries in byte order; fewer than ``limit`` does not mean the end.
 
+        Rows of graphs are listed only by a prefix that is theirs.
+
         Args:
-            prefix: what their keys begin with; empty for all.
+            prefix: what their keys begin with; empty for all but rows of graphs.
             after: only keys behind this one; empty from the first.
             limit: at most so many, 1 or more.
             values: whether the values come too.
@@ -191,6 +218,15 @@ class Map:
                     break
                 found.append(entry)
         return found
+
+    def keys_under(self, prefix: bytes, limit: int) -> list[bytes]:
+        """List keys that begin with a prefix, the first ones in byte order.
+
+        Args:
+            prefix: not empty.
+            limit: at most so many, 1 or more.
+        """
+        return [each.key for each in self.scan(prefix, b"", limit, False, 1 << 62)]
 
     def due(self, now_ns: int, limit: int) -> list[tuple[bytes, int]]:
         """List keys whose time is up, with their versions, the longest overdue first.
@@ -261,6 +297,8 @@ class Map:
             copy.execute("PRAGMA synchronous=OFF")
             source.backup(copy)
             facts = rows.facts_of(copy.execute(rows.FACTS).fetchone())
+            journal.strip(copy)
+            copy.commit()
         if facts is None:
             raise self._damaged("facts")
         sync_file(target)
@@ -321,12 +359,14 @@ class Map:
         ).fetchone()
         if pages > 1 or tables:
             self._facts = self._verify(self._connection)
+            self._journal = journal.Journal(self._connection)
             return
         self._connection.execute("BEGIN IMMEDIATE")
         for table in rows.TABLES:
             self._connection.execute(table)
         self._write_facts(Facts())
         self._connection.execute("COMMIT")
+        self._journal = journal.Journal(self._connection)
         DiskFiles().sync_directory(self._path.parent)
 
     def _verify(self, connection: sqlite3.Connection) -> Facts:
@@ -347,7 +387,7 @@ class Map:
         keys = size = total = 0
         for row in connection.execute(rows.ALL_ENTRIES):
             entry = self._entry(row)
-            keys += 1
+            keys += not is_graph_key(entry.key)
             size += len(entry.key) + entry.size
             total = rows.add(total, row[-1])
         for row in connection.execute(rows.ALL_ANSWERS):
@@ -357,7 +397,7 @@ class Map:
 
     def _change(self, records: Sequence[Record]) -> Facts:
         """Make the rows what they are after ``records``, and return the facts then."""
-        change = _Change(self._connection, self._facts)
+        change = MapChange(self._connection, self._facts, self._journal)
         for record in records:
             for effect in record.effects:
                 change.effect(effect, record.seq)
@@ -365,6 +405,7 @@ class Map:
                 change.answer(record.answered, record.time_ns)
         last = records[-1]
         change.forget_answers(last.time_ns - IDEMPOTENCY_WINDOW_NS)
+        self._journal.settle(last.seq)
         return change.facts(last)
 
     def _write_facts(self, facts: Facts) -> None:
@@ -391,78 +432,6 @@ class Map:
         return CorruptionError(f"{self._path} is damaged: {what}", file=str(self._path))
 
 
-class _Change:
-    """One transaction's changes to rows, and what they do to the facts.
-
-    Invariants: counts and sum are those of the rows as they stand.
-    """
-
-    def __init__(self, connection: sqlite3.Connection, facts: Facts) -> None:
-        """Begin with the facts as they are.
-
-        Args:
-            connection: in a transaction.
-            facts: true of its rows.
-        """
-        self._execute = connection.execute
-        self._keys = facts.keys
-        self._bytes = facts.bytes
-        self._sum = facts.sum
-
-    def effect(self, effect: Effect, seq: int) -> None:
-        """Do one effect.
-
-        Args:
-            effect: what to do.
-            seq: of the record that it is in.
-        """
-        key = effect.key
-        old = self._execute(rows.FIND, (key,)).fetchone()
-        if old is not None:
-            self._keys -= 1
-            self._bytes -= len(key) + old[0]
-            self._sum = rows.add(self._sum, -old[1])
-        if isinstance(effect, KvPut):
-            self._put(effect, seq)
-        elif old is not None:
-            self._execute(rows.DELETE, (key,))
-
-    def _put(self, put: KvPut, seq: int) -> None:
-        """Write an entry's row."""
-        key, value, kind, expires = put.key, put.value, put.content_type, put.expires_ns
-        checksum = rows.entry_checksum(key, seq, expires, kind, value)
-        self._execute(rows.PUT, (key, seq, expires, kind, len(value), checksum, value))
-        self._keys += 1
-        self._bytes += len(key) + len(value)
-        self._sum = rows.add(self._sum, checksum)
-
-    def answer(self, answered: Answered, time_ns: int) -> None:
-        """Write the row of an answered idempotency key, in place of an older one.
-
-        Args:
-            answered: the key and its answer.
-            time_ns: the record's.
-        """
-        old = self._execute(rows.ANSWERED, (answered.key,)).fetchone()
-        if old is not None:
-            self._sum = rows.add(self._sum, -old[3])
-        checksum = rows.answer_checksum(answered, time_ns)
-        row = (answered.key, answered.fingerprint, answered.answer, time_ns, checksum)
-        self._execute(rows.ANSWER, row)
-        self._sum = rows.add(self._sum, checksum)
-
-    def forget_answers(self, before_ns: int) -> None:
-        """Delete the answers of records before a time."""
-        for (checksum,) in self._execute(rows.FORGET_ANSWERS, (before_ns,)).fetchall():
-            self._sum = rows.add(self._sum, -checksum)
-
-    def facts(self, last: Record) -> Facts:
-        """Return the facts after all changes, the last of which ``last`` made."""
-        return Facts(
-            last.seq, last.term, last.time_ns, self._keys, self._bytes, self._sum
-        )
-
-
 def _headed(row: tuple[bytes, int, int, str, int | None]) -> Entry:
     """Make an entry without its value."""
     key, version, size, content_type, expires_ns = row
@@ -478,4 +447,7 @@ def _range(prefix: bytes, after: bytes) -> tuple[str, list[bytes]]:
     if stem:
         where += " AND key < ?"
         bounds.append(stem[:-1] + bytes([stem[-1] + 1]))
+    if not is_graph_key(prefix):
+        where += " AND key < ?"
+        bounds.append(bytes((GRAPH_BYTE,)))
     return where, bounds

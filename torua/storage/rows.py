@@ -68,7 +68,7 @@ class Facts(Struct, frozen=True):
         applied_seq: the last record applied.
         term: that record's.
         time_ns: that record's.
-        keys: how many entries there are.
+        keys: how many entries there are, but rows of graphs.
         bytes: how large their keys and values are together.
         sum: of all rows' checksums, as a signed number of 64 bits.
     """

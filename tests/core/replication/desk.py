@@ -57,6 +57,16 @@ class DictMap:
         entry = self.get(key)
         return msgspec.structs.replace(entry, value=None) if entry else None
 
+    def keys_under(self, prefix: bytes, limit: int) -> list[bytes]:
+        """List keys that begin with a prefix, the first ones in byte order.
+
+        Args:
+            prefix: what they begin with.
+            limit: at most so many.
+        """
+        found = sorted(key for key in self.entries if key.startswith(prefix))
+        return found[:limit]
+
     def answered(self, key: str) -> Answered | None:
         """Return what an idempotency key was answered."""
         return self.answers.get(key)

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from tests.core.replication.desk import DictMap
 from tests.core.replication.station import Station
-from torua.core.kv import Condition, Delete, Get, Operation, Outcome, Put
+from torua.core.kv import Condition, Delete, Get, Outcome, Put, Single
 from torua.core.records import KvPut, Record
 from torua.core.replication.messages import Reply
 from torua.core.replication.tip import Position
@@ -14,7 +14,7 @@ from torua.core.replication.tip import Position
 KEYS = (b"a", b"b")
 
 
-def batch(dice: random.Random, number: int) -> tuple[Operation, ...]:
+def batch(dice: random.Random, number: int) -> tuple[Single, ...]:
     """Make up a batch; each value is put once.
 
     Args:
@@ -25,7 +25,7 @@ def batch(dice: random.Random, number: int) -> tuple[Operation, ...]:
     conditions = dice.choice(
         [(), (), (Condition(None, match=False),), (Condition(None, match=True),)]
     )
-    first: list[Operation] = [
+    first: list[Single] = [
         Put(key, b"%d" % number, conditions=conditions),
         Put(key, b"%d" % number, conditions=conditions),
         Delete(key, conditions),
@@ -50,7 +50,7 @@ class Claim(Struct):
     Invariants: ``floor`` does not change once it is claimed.
     """
 
-    operations: tuple[Operation, ...]
+    operations: tuple[Single, ...]
     floor: int = 0
     key: str | None = None
     read: Outcome | None = None

@@ -4,7 +4,7 @@ import random
 from itertools import chain
 
 from tests.core.replication.desk import Desk, MsgpackAnswers
-from torua.core.kv import Condition, Delete, Get, Operation, Outcome, Put
+from torua.core.kv import Condition, Delete, Get, Outcome, Put, Single
 from torua.core.records import Effect, KvDelete, KvPut, Record
 from torua.core.replication.messages import DiskFull, RoomAgain
 from torua.core.replication.primary import Primary, State
@@ -33,7 +33,7 @@ class Oracle:
         del self.states[seq + 1 :]
 
     def expect(
-        self, operations: tuple[Operation, ...], records: list[Record]
+        self, operations: tuple[Single, ...], records: list[Record]
     ) -> list[tuple[str | None, int | None, bytes | None]]:
         """Execute operations, and compare what the records change with it.
 
@@ -71,7 +71,7 @@ class Oracle:
 
     def _execute(
         self,
-        operation: Operation,
+        operation: Single,
         state: dict[bytes, tuple[int, bytes]],
         effects: list[tuple[int, Effect]],
     ) -> tuple[str | None, int | None, bytes | None]:
@@ -118,7 +118,7 @@ class Trial:
         self.oracle.replay(self.desk.unsynced[0])
         self.expected: dict[int, list[tuple[str | None, int | None, bytes | None]]] = {}
         self.rests_on: dict[int, int] = {}
-        self.keys: dict[str, tuple[Operation, ...]] = {}
+        self.keys: dict[str, tuple[Single, ...]] = {}
         self.given: dict[str, tuple[Outcome, ...]] = {}
         self.key_of: dict[int, str] = {}
         self.first: dict[int, int] = {}
@@ -189,11 +189,11 @@ class Trial:
             for each in self.desk.unsynced[:before]
         )
 
-    def batch(self) -> tuple[Operation, ...]:
+    def batch(self) -> tuple[Single, ...]:
         """Make up a batch."""
         return tuple(self.operation() for _ in range(self.random.randint(1, 4)))
 
-    def operation(self) -> Operation:
+    def operation(self) -> Single:
         """Make up an operation.
 
         It is a put, a delete or a get of one of few keys, so that they meet.
@@ -202,7 +202,7 @@ class Trial:
         value = b"%d" % self.random.randrange(1000)
         ttl = self.random.choice([None, None, 0.2, 1.0])
         conditions = self.conditions(key)
-        kinds: list[Operation] = [
+        kinds: list[Single] = [
             Put(key, value, ttl_s=ttl, conditions=conditions),
             Delete(key, conditions),
             Get(key),

@@ -110,6 +110,16 @@ SCENARIOS: dict[str, Scenario] = {
         findings.empty_disk, "fast restart with an empty disk (KIP-903)"
     ),
     "disks": Scenario(chaos.disks, "EIO, ENOSPC, slow syncs"),
+    "groups": Scenario(
+        chaos.everything,
+        "groups of writes under any fault",
+        options={"groups": 0.5, "keys": 3, "conditional": 0.5, "think_s": 0.02},
+    ),
+    "groups-lost-power": Scenario(
+        findings.power_loss,
+        "groups of writes when all copies lose power at once",
+        options={"groups": 0.6, "keys": 2},
+    ),
     "control": Scenario(
         chaos.control,
         "late and doubled control messages",

@@ -15,6 +15,7 @@ from the committed state, not from its answer.
 | `CopyLost` | the copy's own node | its data are gone or damaged |
 | `Leave` | a node | on SIGTERM, before it stops |
 | `ForceAllocate` | an operator | a shard is red for good |
+| `DefineGraph`, `DropGraph` | a node | a client changes a schema |
 """
 
 from typing import assert_never
@@ -31,6 +32,7 @@ from torua.core.allocation.editing import (
     with_shards,
     without,
 )
+from torua.core.graph.commands import DefineGraph, DropGraph, change_graphs
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.state import ClusterState, Copy, CopyState, Shard
 
@@ -157,9 +159,10 @@ class ForceAllocate(Struct, frozen=True, tag="force_allocate"):
     accept_data_loss: bool = False
 
 
-Command = (
-    MarkStarted | MarkInSync | FailCopy | HandOver | CopyLost | Leave | ForceAllocate
-)
+OnShard = MarkStarted | MarkInSync | FailCopy | HandOver | CopyLost | ForceAllocate
+"""What concerns one shard."""
+
+Command = OnShard | Leave | DefineGraph | DropGraph
 """What nodes may ask the coordinator to change."""
 
 
@@ -172,6 +175,8 @@ def execute(state: ClusterState, command: Command) -> ClusterState:
     """
     if isinstance(command, Leave):
         return _leave(state, command)
+    if isinstance(command, DefineGraph | DropGraph):
+        return change_graphs(state, command)
     shard = state.shards.get(command.shard)
     if shard is None:
         return state
@@ -182,7 +187,7 @@ def execute(state: ClusterState, command: Command) -> ClusterState:
 def _change(
     state: ClusterState,
     shard: Shard,
-    command: MarkStarted | MarkInSync | FailCopy | HandOver | CopyLost | ForceAllocate,
+    command: OnShard,
 ) -> Shard | None:
     """Return the shard as asked for; None where nothing is to change."""
     match command:

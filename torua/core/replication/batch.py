@@ -7,24 +7,28 @@ part finds its own answer (``key#0``, ``key#1`` …).  Parts are appended in ord
 after a crash those that survived are the first ones, and a retry does the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from torua.core.ids import ShardId
 from torua.core.kv import (
     BULK_BYTES_MAX,
+    Check,
     Condition,
     Delete,
     Get,
+    Group,
     IdempotencyKey,
     Operation,
     Outcome,
     Put,
+    keys_of,
 )
 from torua.core.records import Answered, Effect, KvDelete, KvPut, Record
-from torua.core.replication.tip import RECORD_COST, Tip, entry_of
-from torua.errors import PreconditionError, TooLargeError
+from torua.core.replication.tip import RECORD_COST, Tip, beginning, entry_of
+from torua.errors import PreconditionError, TooLargeError, UnprocessableError
 
 PART_BYTES_MAX = 1 << 20
 """A record of small values is read, checked and applied in milliseconds; a larger value
@@ -55,8 +59,18 @@ def part_key(key: str, part: int) -> str:
 
 def weight_of(operation: Operation) -> int:
     """Estimate what an operation takes in memory, in bytes."""
+    if isinstance(operation, Group):
+        checks = sum(RECORD_COST + len(each.key) for each in operation.checks)
+        return RECORD_COST + checks + sum(map(weight_of, operation.writes))
     value = len(operation.value) if isinstance(operation, Put) else 0
     return RECORD_COST + len(operation.key) + value
+
+
+def expires(operation: Operation) -> bool:
+    """Tell whether an operation sets what is to go by itself."""
+    if isinstance(operation, Group):
+        return any(map(expires, operation.writes))
+    return isinstance(operation, Put) and operation.ttl_s is not None
 
 
 def split(
@@ -74,18 +88,32 @@ def split(
     written: dict[bytes, None] = {}
     weight = 0
     for operation in operations:
-        reads = isinstance(operation, Get)
         large = answered and isinstance(operation, Get) and operation.value
         cost = PART_BYTES_MAX if large else weight_of(operation)
-        again = not reads and operation.key in written
+        again = any(key in written for key in _touched(operation))
         if part and (again or weight + cost > PART_BYTES_MAX):
             parts.append(tuple(part))
             part, written, weight = [], {}, 0
         part.append(operation)
         weight += cost
-        if not reads:
-            written[operation.key] = None
+        written.update(dict.fromkeys(_written(operation)))
     return [*parts, tuple(part)] if part else parts
+
+
+def _written(operation: Operation) -> tuple[bytes, ...]:
+    """List the keys that an operation may write."""
+    match operation:
+        case Get():
+            return ()
+        case Group(writes=writes):
+            return tuple(write.key for write in writes)
+        case _:
+            return (operation.key,)
+
+
+def _touched(operation: Operation) -> tuple[bytes, ...]:
+    """List the keys that an operation must not meet as its own part leaves them."""
+    return () if isinstance(operation, Get) else keys_of(operation)
 
 
 class Draft:
@@ -122,6 +150,8 @@ class Draft:
                 outcome = self._delete(operation)
             case Get():
                 outcome = self._get(operation)
+            case Group():
+                outcome = self._group(operation)
         self.outcomes.append(outcome)
 
     def answer(self) -> Answer:
@@ -180,6 +210,46 @@ class Draft:
             found = self._tip.read(get.key)
         return Outcome(version=found.version if found else None, entry=found)
 
+    def _group(self, group: Group) -> Outcome:
+        """Do all writes, where all that must hold does; else none."""
+        refusal = self._refused(group)
+        if refusal is not None:
+            return refusal
+        before = len(self._effects)
+        for write in group.writes:
+            self._put(write) if isinstance(write, Put) else self._delete(write)
+        return Outcome(version=self._seq if len(self._effects) > before else None)
+
+    def _refused(self, group: Group) -> Outcome | None:
+        """Tell the first thing that forbids a group; None where nothing does."""
+        if len(dict.fromkeys(_written(group))) < len(group.writes):
+            detail = "a group writes each of its keys once"
+            return Outcome(error=UnprocessableError.code, detail=detail)
+        after = _After(self._tip, self._effects, group)
+        for which, each in enumerate((*group.checks, *group.writes)):
+            refusal = self._refusal(each.key, each.conditions)
+            if refusal is None and isinstance(each, Check):
+                refusal = self._otherwise(each) or after.crowded(each)
+            if refusal is not None:
+                return replace(refusal, which=which)
+        return None
+
+    def _otherwise(self, check: Check) -> Outcome | None:
+        """Tell where a value does not begin as it must; None where it does."""
+        if check.begins is None:
+            return None
+        effect = self._effects.get(check.key)
+        if effect is not None:
+            found = entry_of(effect, self._seq, value=True)
+        else:
+            found = self._tip.read(check.key)
+        value = found.value if found else None
+        if value is not None and value.startswith(check.begins):
+            return None
+        detail = "the condition does not hold: the value is another"
+        version = found.version if found else None
+        return Outcome(version=version, error=PreconditionError.code, detail=detail)
+
     def _refusal(self, key: bytes, conditions: Sequence[Condition]) -> Outcome | None:
         """Tell how conditions fail at the tip; None where all hold."""
         if not conditions:
@@ -209,6 +279,52 @@ class Draft:
         if not ttl_s < room_s:
             return TIME_NS_MAX
         return self._time_ns + int(max(0.0, ttl_s) * 1e9)
+
+
+class _After:
+    """Which keys there are once a group is done.
+
+    Invariants: it changes nothing.
+    """
+
+    def __init__(self, tip: Tip, effects: Mapping[bytes, Effect], group: Group) -> None:
+        """Lay a group over the tip.
+
+        Args:
+            tip: what is there.
+            effects: of what comes before the group in its record.
+            group: to be judged.
+        """
+        self._tip = tip
+        self._effects = effects
+        self._group = group
+        self._there: dict[bytes, bool] = {}
+        self._keys: list[bytes] | None = None
+
+    def crowded(self, check: Check) -> Outcome | None:
+        """Tell whether more keys than may begin with a check's key; None: they do not.
+
+        Args:
+            check: of the group.
+        """
+        if check.most is None:
+            return None
+        mine = beginning(self._sorted(), check.key)
+        found = set(self._tip.under(check.key, check.most + 1 + len(mine)))
+        found = found.difference(mine) | {key for key in mine if self._there[key]}
+        if len(found) <= check.most:
+            return None
+        detail = "the condition does not hold: there are more keys than may be"
+        return Outcome(error=PreconditionError.code, detail=detail)
+
+    def _sorted(self) -> list[bytes]:
+        """List the keys that the record touches, in byte order."""
+        if self._keys is None:
+            effects, writes = self._effects.items(), self._group.writes
+            self._there = {key: isinstance(each, KvPut) for key, each in effects}
+            self._there |= {each.key: isinstance(each, Put) for each in writes}
+            self._keys = sorted(self._there)
+        return self._keys
 
 
 def settle(key: IdempotencyKey | None, part: int, answer: bytes) -> Answered | None:

@@ -25,10 +25,10 @@ from collections.abc import Iterator
 from enum import Enum
 
 from torua.core.ids import AllocId
-from torua.core.kv import Put
 from torua.core.records import KvDelete, Record
 from torua.core.replication.batch import (
     TIME_NS_MAX,
+    expires,
     split,
     weight_of,
 )
@@ -277,10 +277,7 @@ class Primary:
             self._requests.attach(same, write.request)
             return
         yield from self._admit(self._judge.judge(write, parts), now)
-        if any(
-            isinstance(each, Put) and each.ttl_s is not None
-            for each in write.operations
-        ):
+        if any(map(expires, write.operations)):
             self._arm(now)
 
     def _admit(self, waiting: Waiting, now: float) -> Iterator[Output]:

@@ -5,6 +5,7 @@ that it will meet when its own record is applied (cluster.md, section 3, step 3)
 answer may leave before the tip that it was judged by is committed (R8).
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -44,6 +45,14 @@ class View(Protocol):
 
     def head(self, key: bytes) -> Entry | None:
         """Read a key without its value; None where it is absent."""
+
+    def keys_under(self, prefix: bytes, limit: int) -> Sequence[bytes]:
+        """List keys that begin with a prefix, the first ones in byte order.
+
+        Args:
+            prefix: not empty.
+            limit: at most so many, 1 or more.
+        """
 
     def answered(self, key: str) -> Answered | None:
         """Return what an idempotency key was answered; None where it is unknown."""
@@ -89,6 +98,19 @@ def effect_cost(effect: Effect) -> int:
     return RECORD_COST + len(effect.key) + value
 
 
+def beginning(keys: Sequence[bytes], prefix: bytes) -> list[bytes]:
+    """List those of some sorted keys that begin with a prefix.
+
+    Args:
+        keys: in byte order.
+        prefix: any bytes.
+    """
+    start = end = bisect_left(keys, prefix)
+    while end < len(keys) and keys[end].startswith(prefix):
+        end += 1
+    return list(keys[start:end])
+
+
 class Tip:
     """The committed view with the records in flight laid over it.
 
@@ -120,6 +142,7 @@ class Tip:
         self._view = view
         self._records: deque[Record] = deque()
         self._overlay: dict[bytes, tuple[int, Effect]] = {}
+        self._sorted: list[bytes] | None = None
 
     @property
     def committed(self) -> int:
@@ -151,6 +174,19 @@ class Tip:
         seq, effect = above
         return entry_of(effect, seq, value)
 
+    def under(self, prefix: bytes, limit: int) -> list[bytes]:
+        """List keys that begin with a prefix at the tip, in byte order.
+
+        Args:
+            prefix: not empty.
+            limit: at most so many, 1 or more.
+        """
+        above = self._above(prefix)
+        below = self._view.keys_under(prefix, limit + len(above))
+        found = {key for key in below if key not in self._overlay}
+        found |= {key for key in above if isinstance(self._overlay[key][1], KvPut)}
+        return sorted(found)[:limit]
+
     def rise(self, now_ns: int) -> int:
         """Return the time for the next record: now, but later than the last."""
         return max(now_ns, self.time_ns + 1)
@@ -162,6 +198,7 @@ class Tip:
         self.seq, self.time_ns = record.seq, record.time_ns
         self.cost += cost_of(record)
         self._records.append(record)
+        self._sorted = None
         for effect in record.effects:
             self._overlay[effect.key] = (record.seq, effect)
 
@@ -220,10 +257,18 @@ class Tip:
         self.cost = 0
         self._records.clear()
         self._overlay.clear()
+        self._sorted = None
+
+    def _above(self, prefix: bytes) -> list[bytes]:
+        """List keys that begin with a prefix and that records in flight touch."""
+        if self._sorted is None:
+            self._sorted = sorted(self._overlay)
+        return beginning(self._sorted, prefix)
 
     def _lift(self, record: Record) -> None:
         """Take a record out of the overlay, where no later one covers it."""
         self.cost -= cost_of(record)
+        self._sorted = None
         for effect in record.effects:
             if self._overlay[effect.key][0] == record.seq:
                 del self._overlay[effect.key]

@@ -1,7 +1,7 @@
-"""ASSEMBLES. The one place where the parts of a node are made and meet.
+"""One node: what it opens, how its parts meet, and how it stops.
 
-`makeService` is what ``twist torua-node`` calls.  A node that cannot start as it was
-told says why in one line on standard error, and exits with a status other than 0.
+A node that cannot start as it was told says why in one line on standard error, and
+exits with a status other than 0.
 """
 
 import atexit
@@ -38,6 +38,7 @@ from torua.net.peers import Identity, Peers
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
+from torua.node.graph.store import GraphStore
 from torua.node.logs import make_observer
 from torua.node.looks import Looks
 from torua.node.membership import MembershipService, Settings
@@ -46,6 +47,7 @@ from torua.node.overview import Cluster
 from torua.node.router import Router
 from torua.node.shards import Shards
 from torua.node.threads import WorkerThread
+from torua.service.graphs import GraphParts, Grounds
 from torua.storage.files import DiskFiles
 from torua.storage.identity import KeptIdentity, begin_life, begin_votes
 from torua.storage.lock import DataDirLock
@@ -55,6 +57,9 @@ from torua.storage.stable import StableStore
 
 STOP_TIMEOUT_S = 12.0
 """How long a graceful stop takes at most; the contract promises 15 s to the process."""
+
+STATEMENTS_S = 5.0
+"""How long a stop waits for statements; they are told so before they are cut off."""
 
 PEERS_FILE = "peers"
 """Addresses of the other members, so that a restart needs no ``--join``."""
@@ -261,6 +266,12 @@ class Node(Service):
             self._registry,
             on_sync=self._membership.stalled,
         )
+        self._store = GraphStore(
+            reactor,
+            config.settings.engine,
+            self._registry,
+            memory_bytes=config.graph_memory,
+        )
         self._shards = Shards(
             reactor,
             (kept.node_id, kept.boot_epoch),
@@ -272,8 +283,22 @@ class Node(Service):
             wall_ns=time.time_ns,
             random=SystemRandom(),
             registry=self._registry,
+            graphs=self._store,
         )
-        self._assemble_edge(Looks(reactor, self._shards, commit))
+        looks = Looks(reactor, self._shards, commit)
+        grounds = Grounds(
+            reactor,
+            kept.node_id,
+            kept.name,
+            config,
+            self._coordinator,
+            self._membership,
+            self._peers,
+            self._registry,
+        )
+        self._graphs = GraphParts(grounds, self._shards, looks, self._store)
+        self._assemble_edge(looks)
+        self._coordinator.subscribe(self._use_engine)
 
     def _assemble_edge(self, looks: Looks) -> None:
         """Make what answers clients and other nodes.
@@ -290,6 +315,7 @@ class Node(Service):
             reactor,
             is_live=self._is_live,
             random=SystemRandom(),
+            graphs=self._graphs.reads,
         )
         overview = Cluster(
             kept.node_id,
@@ -317,7 +343,12 @@ class Node(Service):
             fresh_id=lambda: uuid.uuid4().hex,
         )
         parts = (router, overview, feeds, operations, self._registry)
-        self._site = make_site(*parts, node_name=kept.name, reactor=reactor)
+        self._site = make_site(
+            *parts,
+            node_name=kept.name,
+            reactor=reactor,
+            graph_routes=self._graphs.routes(router),
+        )
 
     def _is_live(self, node_id: NodeId) -> bool:
         """Tell whether membership believes a node alive."""
@@ -356,6 +387,7 @@ class Node(Service):
         self._ports.append(gossip)
         self._udp.close()
         self._belong(self._coordinator.state)
+        self._use_engine(self._coordinator.state)
         self._membership.update_meta(http=str(self.http))
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
@@ -378,6 +410,15 @@ class Node(Service):
         if uuid_now and uuid_now != self._peers.cluster_uuid:
             self._peers.cluster_uuid = uuid_now
             self._membership.update_meta(cluster_uuid=uuid_now)
+
+    def _use_engine(self, state: ClusterState) -> None:
+        """Take the graph engine that the cluster was formed with, if it is another."""
+        engine = state.settings.engine
+        if state.cluster_uuid and engine != self._store.engine:
+            try:
+                self._graphs.use(engine)
+            except ToruaError as error:
+                self._fail(f"the cluster's data need it: {error.detail}")
 
     def _remember(self, peers: tuple[Address, ...]) -> None:
         """Keep where the others are; without it a restart needs ``--join``."""
@@ -418,7 +459,11 @@ class Node(Service):
         """Hand over what is led here, then close all, what takes requests first."""
         await self._shards.leave()
         await stopped(self._http_port)
+        late = self._reactor.callLater(STATEMENTS_S, self._graphs.end_statements)
         await self._site.drain()
+        if late.active():
+            late.cancel()
+        await self._graphs.stop()
         await self._shards.stop()
         await self._membership.leave()
         await self._coordinator.stop()

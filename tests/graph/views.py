@@ -1,0 +1,125 @@
+"""Engines that follow the maps, and what a node's executor asks of them."""
+
+import time
+from pathlib import Path
+
+from tests.graph.maps import Maps
+from torua.core.graph.schema import Graph
+from torua.core.ids import AllocId, NodeId, ShardId
+from torua.core.kv import Call
+from torua.node.errands import (
+    Measure,
+    Measured,
+    Queried,
+    Query,
+    QueryMore,
+    QueryRelease,
+)
+from torua.storage.graphview import GraphView, Place
+from torua.storage.kuzu import Limits
+
+LIMITS = Limits(64 << 20, 1 << 32, 1)
+TIMEOUT_S = 30.0
+HERE = NodeId("here")
+COPY = AllocId("copy")
+
+
+class Views:
+    """What `torua.node.router` offers of graphs, without a network.
+
+    Invariants: each shard has one engine, which follows its map.
+    """
+
+    def __init__(self, maps: Maps, graph: Graph, directory: Path) -> None:
+        """Have engines follow maps.
+
+        Args:
+            maps: they have the graph's schema.
+            graph: the schema.
+            directory: for the engines' files.
+        """
+        self._maps = maps
+        self._graph = graph
+        self._views: dict[ShardId, GraphView] = {}
+        for number, shard in maps.shards.items():
+            shard.map.keep_journal(keys=True)
+            place = Place(shard.path, directory / f"{number}", "ladybug", LIMITS)
+            self._views[number] = GraphView(place, graph, lambda: None)
+
+    def shards(self) -> tuple[ShardId, ...]:
+        """List all shards."""
+        return tuple(self._views)
+
+    def shard_of_key(self, key: bytes) -> ShardId:
+        """Return the shard of a key."""
+        return self._maps.shard_of_key(key)
+
+    async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
+        """See `torua.node.graph.visits.Shards`.
+
+        Args:
+            errand: what to read.
+            call: who asks.
+        """
+        at = self._maps.shards[errand.shard].at
+        piece = self._views[errand.shard].read(
+            self._graph, at.seq, errand.fragments, _deadline(), errand.keep
+        )
+        return Queried(piece, COPY, at), HERE
+
+    async def continue_query(
+        self, node: NodeId, errand: Query | QueryMore, call: Call
+    ) -> Queried:
+        """See `torua.node.graph.visits.Shards`.
+
+        Args:
+            node: the only one.
+            errand: what to read.
+            call: who asks.
+        """
+        view = self._views[errand.shard]
+        if isinstance(errand, Query):
+            piece = view.read_on(
+                errand.session, errand.fragments, _deadline(), errand.keep
+            )
+        else:
+            piece = view.more(errand.session)
+        return Queried(piece, COPY, self._maps.shards[errand.shard].at)
+
+    async def release(self, node: NodeId, errand: QueryRelease, call: Call) -> None:
+        """See `torua.node.graph.visits.Shards`.
+
+        Args:
+            node: the only one.
+            errand: what to end.
+            call: who asks.
+        """
+        self._views[errand.shard].release(errand.session)
+
+    async def measure(self, errand: Measure, call: Call) -> Measured:
+        """See `torua.node.graph.visits.Shards`.
+
+        Args:
+            errand: of which shard.
+            call: who asks.
+        """
+        view = self._views[errand.shard]
+        return Measured(view.rows(self._graph, _deadline()))
+
+    def verify(self) -> list[ShardId]:
+        """List the shards whose engine is not what the map says."""
+        wrong = []
+        for number, view in self._views.items():
+            _, right = view.verify(self._graph, _deadline())
+            wrong += [] if right else [number]
+        return wrong
+
+    def close(self) -> None:
+        """Let go of all engines."""
+        for view in self._views.values():
+            view.close()
+
+
+def _deadline() -> float:
+    """Return when a read must have ended."""
+    return time.monotonic() + TIMEOUT_S

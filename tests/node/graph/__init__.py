@@ -1,0 +1,1 @@
+"""The replication machines, by example, against a model, and broken on purpose."""

@@ -1,0 +1,237 @@
+"""Tests for graphs read through two routers, a wire of real CBOR, and engines."""
+
+from collections.abc import Coroutine
+from random import Random
+from typing import Any, TypeVar
+
+from msgspec import structs
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.node.fakes import ONE, TWO, Holdings, States, Wire, alloc, state_of
+from tests.node.graph.fakes import GRAPH
+from torua.core.graph.fragments import Expand, Fetch, Fragment, Piece, Scan, Text
+from torua.core.graph.schema import Graph
+from torua.core.ids import AllocId, ShardId
+from torua.core.kv import Call
+from torua.core.reading import Level, Position, Reading, Token
+from torua.errors import NotFoundError, StaleSchemaError, UnavailableError
+from torua.net.peers import Lane
+from torua.node.errands import Measure, Query, QueryMore, QueryRelease
+from torua.node.graph.reads import Reads
+from torua.node.router import Router
+
+T = TypeVar("T")
+CALL = Call("r1", timeout_s=5.0)
+FRAGMENTS: tuple[Fragment, ...] = (
+    Text("MATCH (n) RETURN n", {"a": None, "b": b"\0", "c": [1.5, {"d": "e"}]}),
+    Fetch("Person", (1, -(2**63)), ("id",)),
+    Scan("Knows", ("Person", "Person"), where="r.x = $y", parameters={"y": 2**64}),
+    Expand("Knows", ("Person", "Person"), ("é",), outgoing=False),
+)
+
+
+class Stores(Holdings):
+    """Shards whose copies can be read as graphs.
+
+    Invariants: what is asked of the engine is noted.
+    """
+
+    def __init__(self, *held: int) -> None:
+        """Hold some shards."""
+        super().__init__(*held)
+        self.asked: list[tuple[Any, ...]] = []
+
+    def copy_of(self, shard: ShardId) -> AllocId:
+        """Name the copy."""
+        return alloc(shard)
+
+    async def read(  # noqa: PLR0913, PLR0917
+        self,
+        alloc: AllocId,
+        graph: Graph,
+        at_least: int,
+        fragments: tuple[Fragment, ...],
+        timeout_s: float,
+        keep: bool = False,
+        session: str = "",
+    ) -> Piece:
+        """Answer with bytes.
+
+        Args:
+            alloc: noted.
+            graph: noted.
+            at_least: noted.
+            fragments: noted.
+            timeout_s: above 0.
+            keep: noted.
+            session: noted.
+        """
+        assert timeout_s > 0
+        self.asked.append((alloc, graph, at_least, fragments, keep, session))
+        return Piece(9, "s1" if keep else "", False, ((0, b"\xff"),), more=keep)
+
+    async def more(self, alloc: AllocId, session: str) -> Piece:
+        """Answer the rest.
+
+        Args:
+            alloc: noted.
+            session: noted.
+        """
+        self.asked.append((alloc, session))
+        return Piece(9, "", False, ((0, b"\xfe"),))
+
+    async def release(self, alloc: AllocId, session: str) -> None:
+        """Note it.
+
+        Args:
+            alloc: noted.
+            session: noted.
+        """
+        self.asked.append((alloc, session, "released"))
+
+    async def rows(self, alloc: AllocId, graph: Graph) -> dict[str, tuple[int, int]]:
+        """Count.
+
+        Args:
+            alloc: noted.
+            graph: noted.
+        """
+        return {"Person": (3, 100)}
+
+
+class OneSchema:
+    """A schema that this node has applied.
+
+    Invariants: none of its own.
+    """
+
+    def __init__(self) -> None:
+        """Begin with the newest."""
+        self.known = GRAPH
+
+    def graph(self, name: str) -> Graph:
+        """Return it."""
+        return self.known
+
+    async def wait(self, name: str, version: int, timeout_s: float) -> Graph:
+        """Return it, or refuse to wait.
+
+        Args:
+            name: which.
+            version: at least.
+            timeout_s: how long.
+        """
+        if name != self.known.name:
+            raise NotFoundError("no such graph")
+        if self.known.version < version:
+            raise UnavailableError("not yet")
+        return self.known
+
+
+class ReadsTests(SynchronousTestCase):
+    """Shard 0 is on node one, shard 1 on node two; node one is asked."""
+
+    def setUp(self) -> None:
+        """Make two nodes."""
+        self.clock = Clock()
+        self.wire = Wire(self.clock)
+        self.states = States(state_of({0: ONE, 1: TWO}))
+        self.stores = {ONE: Stores(0), TWO: Stores(1)}
+        self.schemas = OneSchema()
+        self.routers = {node: self.router(node) for node in (ONE, TWO)}
+        self.router_ = self.routers[ONE]
+
+    def router(self, node: Any) -> Router:
+        """Make a node's router."""
+        store = self.stores[node]
+        return Router(
+            node,
+            self.states,
+            (store, store),
+            self.wire.end(node),
+            self.clock,
+            is_live=lambda _: True,
+            random=Random(1),
+            graphs=Reads(store, self.schemas, store),
+        )
+
+    def value(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T:
+        """Return what a coroutine returns at once."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def query(self, shard: int, **given: Any) -> Query:
+        """Make a query."""
+        return Query(ShardId(shard), 0, "g", GRAPH.version, FRAGMENTS, **given)
+
+    def test_fragments_and_bytes_survive_the_wire(self) -> None:
+        """Whatever cells there are, at the own node and at another."""
+        for shard, node in ((0, ONE), (1, TWO)):
+            queried, who = self.value(self.router_.query(self.query(shard), CALL))
+            self.assertEqual(who, node)
+            self.assertEqual(queried.piece.results, ((0, b"\xff"),))
+            self.assertEqual(queried.at, Position("h", 9))
+            ((at, graph, _, fragments, keep, session),) = self.stores[node].asked
+            self.assertEqual((at, graph), (alloc(shard), GRAPH))
+            self.assertEqual(fragments, FRAGMENTS)
+            self.assertEqual((keep, session), (False, ""))
+        self.assertEqual(self.wire.asked, [(TWO, "kv", Lane.READS)])
+
+    def test_what_the_primary_has_applied_must_be_shown(self) -> None:
+        """As of before it was confirmed."""
+        self.stores[TWO].applied[1] = 42
+        self.value(self.router_.query(self.query(1), CALL))
+        self.assertEqual(self.stores[TWO].asked[0][2], 42)
+        self.assertEqual(len(self.stores[TWO].calls), 1)
+
+    def test_a_session_is_shown_what_it_saw_without_the_primarys_word(self) -> None:
+        """A copy that has applied it is good enough; one that lags is not."""
+        seen = Reading(Level.SESSION, (Token(ShardId(1), Position("h", 5)),))
+        call = structs.replace(CALL, reading=seen)
+        self.stores[TWO].applied[1] = 6
+        self.value(self.router_.query(self.query(1), call))
+        self.assertEqual(self.stores[TWO].asked[0][2], 6)
+        self.assertEqual(self.stores[TWO].calls, [])
+        self.stores[TWO].applied[1] = 4
+        late = Deferred.fromCoroutine(self.router_.query(self.query(1), call))
+        self.clock.pump([1.0] * 30)
+        self.failureResultOf(late, UnavailableError)
+
+    def test_a_transaction_is_read_on_where_it_is(self) -> None:
+        """Its next piece, further fragments, and its end."""
+        first, node = self.value(self.router_.query(self.query(1, keep=True), CALL))
+        more = QueryMore(ShardId(1), 0, first.alloc, first.piece.session)
+        rest = self.value(self.router_.continue_query(node, more, CALL))
+        self.assertEqual(rest.piece.results, ((0, b"\xfe"),))
+        again = self.query(1, keep=True, alloc=first.alloc, session="s1")
+        self.value(self.router_.continue_query(node, again, CALL))
+        self.assertEqual(self.stores[TWO].asked[-1][2:], (0, *self.tail("s1")))
+        release = QueryRelease(ShardId(1), 0, first.alloc, "s1")
+        self.value(self.router_.release(node, release, CALL))
+        self.assertEqual(self.stores[TWO].asked[-1][2], "released")
+        confirmed = self.stores[TWO].calls
+        self.assertEqual(len(confirmed), 1)
+
+    def tail(self, session: str) -> tuple[Any, ...]:
+        """Return what is noted of a query behind its position."""
+        return (self.stores[TWO].asked[-1][3], True, session)
+
+    def test_a_copy_that_was_replaced_ends_its_transactions(self) -> None:
+        """What was read of the old one is void."""
+        again = self.query(1, alloc=AllocId("f" * 32), session="s1")
+        lost = Deferred.fromCoroutine(self.router_.continue_query(TWO, again, CALL))
+        self.failureResultOf(lost, UnavailableError)
+
+    def test_a_newer_schema_is_told(self) -> None:
+        """At once: nothing helps but to plan anew."""
+        self.schemas.known = structs.replace(GRAPH, version=9)
+        stale = Deferred.fromCoroutine(self.router_.query(self.query(1), CALL))
+        error = self.failureResultOf(stale, StaleSchemaError).value
+        self.assertEqual(error.members["version"], 9)
+
+    def test_rows_are_counted(self) -> None:
+        """At the primary, by the engine there."""
+        measure = Measure(ShardId(1), 0, "g", GRAPH.version)
+        measured = self.value(self.router_.measure(measure, CALL))
+        self.assertEqual(measured.rows, {"Person": (3, 100)})

@@ -1,0 +1,204 @@
+"""What a node asks its storage worker, and how both sides spell it.
+
+Pieces of answers are megabytes of Arrow: they follow a message as blobs.
+"""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from torua.codec.messages import spell_message
+from torua.codec.plain import plain, shape
+from torua.core.graph.fragments import Fragment, Piece
+from torua.core.graph.schema import Graph
+from torua.core.ids import AllocId
+from torua.errors import ProtocolError, ToruaError, from_wire
+
+
+class OpenCopy(Struct, frozen=True, tag="open"):
+    """A copy's map is there from now on; nothing is answered.
+
+    Attributes:
+        alloc: which copy.
+        map_path: its map.
+        directory: where its graphs are kept.
+    """
+
+    alloc: AllocId
+    map_path: str
+    directory: str
+
+
+class CloseCopy(Struct, frozen=True, tag="close"):
+    """Let go of a copy; answered once nothing of it is open."""
+
+    alloc: AllocId
+
+
+class Read(Struct, frozen=True, tag="read"):
+    """Answer fragments; see `torua.node.graph.store.GraphStore.read`."""
+
+    alloc: AllocId
+    graph: Graph
+    at_least: int
+    fragments: tuple[Fragment, ...]
+    timeout_s: float
+    keep: bool = False
+    session: str = ""
+
+
+class More(Struct, frozen=True, tag="more"):
+    """Hand on the next piece of an answer."""
+
+    alloc: AllocId
+    graph_id: int
+    session: str
+
+
+class Release(Struct, frozen=True, tag="release"):
+    """End a transaction."""
+
+    alloc: AllocId
+    graph_id: int
+    session: str
+
+
+class Measure(Struct, frozen=True, tag="measure"):
+    """Count rows and estimated bytes by table."""
+
+    alloc: AllocId
+    graph: Graph
+    timeout_s: float
+
+
+class Verify(Struct, frozen=True, tag="verify"):
+    """Compare a graph's database with the map; where it differs it is built anew."""
+
+    alloc: AllocId
+    graph: Graph
+    timeout_s: float
+
+
+Ask = OpenCopy | CloseCopy | Read | More | Release | Measure | Verify
+
+
+class Measured(Struct, frozen=True, tag="measured"):
+    """Rows and estimated bytes by table."""
+
+    rows: dict[str, tuple[int, int]]
+
+
+class Verified(Struct, frozen=True, tag="verified"):
+    """What came of a comparison.
+
+    Attributes:
+        digest: of the content, equal on equal copies.
+        same: whether it was what the map says; None where the map moved meanwhile.
+    """
+
+    digest: bytes
+    same: bool | None
+
+
+class Done(Struct, frozen=True, tag="done"):
+    """It was done."""
+
+
+class Report(Struct, frozen=True, tag="report"):
+    """What a view did of itself since the last report.
+
+    Attributes:
+        alloc: of which copy.
+        graph_id: of which graph.
+        applied: up to where its file needs the journal no more.
+        lag: how many records the map was ahead of it.
+        rows: how many rows it took up.
+        rebuilds: how often it was built.
+        checkpoints: how many there were.
+        checkpoint_s: how long they took together.
+        pool_share: how much of its pool is in use, from 0 to 1.
+        gone: whether it is closed.
+    """
+
+    alloc: AllocId
+    graph_id: int
+    applied: int
+    lag: int = 0
+    rows: int = 0
+    rebuilds: int = 0
+    checkpoints: int = 0
+    checkpoint_s: float = 0.0
+    pool_share: float = 0.0
+    gone: bool = False
+
+
+class Failed(Struct, frozen=True, tag="failed"):
+    """Why there is no answer."""
+
+    code: str
+    detail: str
+    members: dict[str, object]
+
+    def error(self) -> ToruaError:
+        """Make the error that it was."""
+        return from_wire(self.code, self.detail, self.members)
+
+
+Reply = Piece | Measured | Verified | Done | Failed | Report
+_Tagged = Measured | Verified | Done | Failed | Report
+
+
+def spell_ask(number: int, ask: Ask) -> list[bytes]:
+    """Spell what is asked.
+
+    Args:
+        number: names it in the reply.
+        ask: what.
+    """
+    return spell_message([number, plain(ask)])
+
+
+def read_ask(header: object) -> tuple[int, Ask]:
+    """Read what is asked; ProtocolError where it is nothing."""
+    match header:
+        case [int(number), body]:
+            return number, shape(body, Ask)
+    raise ProtocolError("not an ask")
+
+
+def spell_reply(number: int, reply: Reply) -> list[bytes]:
+    """Spell an answer.
+
+    Args:
+        number: of what was asked; 0 for a report.
+        reply: what came of it; streams are not copied.
+    """
+    if not isinstance(reply, Piece):
+        return spell_message([number, plain(reply)])
+    places = [place for place, _ in reply.results]
+    header = plain(replace(reply, results=()))
+    blobs = [stream for _, stream in reply.results]
+    return spell_message([number, header, places], blobs)
+
+
+def read_reply(header: object, blobs: list[bytes]) -> tuple[int, Reply]:
+    """Read an answer.
+
+    Args:
+        header: of the message.
+        blobs: of the message.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    match header:
+        case [int(number), body, [*places]]:
+            results = tuple(zip(shape(places, list[int]), blobs, strict=True))
+            return number, replace(shape(body, Piece), results=results)
+        case [int(number), body]:
+            return number, shape(body, _Tagged)
+    raise ProtocolError("not a reply")
+
+
+def failed(error: ToruaError) -> Failed:
+    """Say why there is no answer."""
+    return Failed(error.code, error.detail, dict(error.members))

@@ -1,0 +1,1 @@
+"""Graphs: types, schemas, rows and keys, as values.  The engine is elsewhere."""

@@ -1,0 +1,1 @@
+"""The living parts of the graph: its workers, its queries, its writes."""

@@ -1,0 +1,194 @@
+"""What surrounds a few nodes, gathered round by round (strategy S3).
+
+Each round expands the keys that the rounds before it found, at the shards where they
+live, or at all shards against the stored direction.  Every shard is read in one
+transaction from its first round to the last.  What grows past `KEYS_MAX` is no
+neighbourhood any more: whole tables are gathered instead.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+
+from torua.core.cypher.plan import Along, Frontier
+from torua.core.graph.fragments import Expand, Fetch, Fragment
+from torua.core.graph.jobs import Gathered
+from torua.core.graph.schema import Graph, column, node_table
+from torua.core.graph.types import Cell, Kind
+from torua.core.ids import ShardId
+from torua.node.graph.anchors import DoubtError, Keys, by_shard
+from torua.node.graph.visits import Parts, Shards, Visits
+
+KEYS_MAX = 50_000
+"""So many nodes are looked up one by one in about the time of a scan."""
+
+ROUNDS_MAX = 40
+"""Each round asks shards and waits for all of them."""
+
+_DAYS = pa.int32()
+_TICKS = pa.int64()
+_INTEGERS = {
+    Kind.DATE: _DAYS,
+    Kind.TIMESTAMP: _TICKS,
+    Kind.TIMESTAMP_NS: _TICKS,
+    Kind.TIMESTAMP_MS: _TICKS,
+    Kind.TIMESTAMP_SEC: _TICKS,
+    Kind.TIMESTAMP_TZ: _TICKS,
+}
+
+_Rel = tuple[str, tuple[str, str]]
+"""A relationship table, and one pair of it."""
+
+
+class Neighbourhood:
+    """What a frontier found so far.
+
+    Invariants: a key is expanded once along each way.  A relationship that was found
+    from both ends is there twice, which the query worker knows.
+
+    Threading: the reactor's thread.
+    """
+
+    def __init__(
+        self, shards: Shards, graph: Graph, visits: Visits, frontier: Frontier
+    ) -> None:
+        """Begin with nothing found.
+
+        Args:
+            shards: tells where keys live.
+            graph: the schema.
+            visits: reads.
+            frontier: what to follow.
+        """
+        self._shards = shards
+        self._graph = graph
+        self._visits = visits
+        self._frontier = frontier
+        self._seen: Keys = {}
+        self._expanded: dict[Along, set[Cell]] = {}
+        self._parts: dict[_Rel, list[bytes]] = {}
+
+    async def gather(self, anchors: Keys) -> tuple[Gathered, ...]:
+        """Follow all rounds from some nodes, and fetch the nodes that were found.
+
+        Args:
+            anchors: where it begins.
+
+        Raises:
+            DoubtError: too much surrounds them.
+        """
+        if len(self._frontier.rounds) > ROUNDS_MAX:
+            raise DoubtError(f"it takes more than {ROUNDS_MAX} rounds")
+        for table, keys in anchors.items():
+            self._see(table, keys)
+        for along in self._frontier.rounds:
+            await self._round(along)
+        rels = [
+            Gathered(table, pair, tuple(parts))
+            for (table, pair), parts in self._parts.items()
+        ]
+        return (
+            *await fetch(self._shards, self._graph, self._visits, self._wanted()),
+            *rels,
+        )
+
+    def _wanted(self) -> list[tuple[str, Iterable[Cell], tuple[str, ...] | None]]:
+        """List the nodes to be fetched, with the columns that are needed of them."""
+        columns = dict(self._frontier.nodes)
+        return [(table, keys, columns.get(table)) for table, keys in self._seen.items()]
+
+    def _see(self, table: str, keys: Iterable[Cell]) -> None:
+        """Note keys, those that are known already once."""
+        self._seen.setdefault(table, {}).update(dict.fromkeys(keys))
+        if sum(map(len, self._seen.values())) > KEYS_MAX:
+            raise DoubtError(f"more than {KEYS_MAX} nodes surround what is named")
+
+    async def _round(self, ways: Sequence[Along]) -> None:
+        """Expand once along all ways, from the nodes that are new to each.
+
+        Where one round finds none, a later one may still, along another way.
+        """
+        wanted: dict[ShardId, list[Fragment]] = {}
+        meant: dict[ShardId, list[Along]] = {}
+        for along in ways:
+            for shard, keys in self._new_keys(along).items():
+                expand = Expand(
+                    along.table, along.pair, keys, along.outgoing, along.columns
+                )
+                wanted.setdefault(shard, []).append(expand)
+                meant.setdefault(shard, []).append(along)
+        if not wanted:
+            return
+        found = await self._visits.read_all(wanted, keep=True)
+        for shard, answers in found.items():
+            for along, parts in zip(meant[shard], answers, strict=True):
+                self._take(along, parts)
+
+    def _new_keys(self, along: Along) -> dict[ShardId, tuple[Cell, ...]]:
+        """Share out the keys that were not yet expanded along a way."""
+        near = along.pair[0] if along.outgoing else along.pair[1]
+        done = self._expanded.setdefault(along, set())
+        fresh = [key for key in self._seen.get(near, {}) if key not in done]
+        done.update(fresh)
+        if not fresh:
+            return {}
+        if along.outgoing:
+            table = node_table(self._graph, near)
+            return by_shard(self._shards, self._graph, table, fresh)
+        return dict.fromkeys(self._shards.shards(), tuple(fresh))
+
+    def _take(self, along: Along, parts: Parts) -> None:
+        """Keep the relationships that are new, and see their far ends."""
+        rel = (along.table, along.pair)
+        far, name = (1, "tv_to") if along.outgoing else (0, "tv_from")
+        kept = self._parts.setdefault(rel, [])
+        for part in parts:
+            kept.append(part)
+            table = pa.ipc.open_stream(part).read_all()
+            keys = cells(self._graph, along.pair[far], table[name])
+            self._see(along.pair[far], keys)
+
+
+async def fetch(
+    shards: Shards,
+    graph: Graph,
+    visits: Visits,
+    wanted: Sequence[tuple[str, Iterable[Cell], tuple[str, ...] | None]],
+) -> tuple[Gathered, ...]:
+    """Fetch nodes by their keys, at the shards where they live.
+
+    Args:
+        shards: tells where.
+        graph: the schema.
+        visits: reads.
+        wanted: tables, keys, and the columns that are needed.
+    """
+    asked: dict[ShardId, list[Fragment]] = {}
+    meant: dict[ShardId, list[str]] = {}
+    for name, keys, columns in wanted:
+        table = node_table(graph, name)
+        for shard, here in by_shard(shards, graph, table, keys).items():
+            asked.setdefault(shard, []).append(Fetch(name, here, columns))
+            meant.setdefault(shard, []).append(name)
+    found = await visits.read_all(asked)
+    parts: dict[str, list[bytes]] = {name: [] for name, _, _ in wanted}
+    for shard, answers in found.items():
+        for name, answer in zip(meant[shard], answers, strict=True):
+            parts[name].extend(answer)
+    return tuple(Gathered(name, None, tuple(each)) for name, each in parts.items())
+
+
+def cells(graph: Graph, table: str, keys: pa.ChunkedArray) -> list[Cell]:
+    """Return keys in Arrow as cells.
+
+    Args:
+        graph: the schema.
+        table: whose keys they are.
+        keys: as an engine gives them.
+    """
+    node = node_table(graph, table)
+    kind = column(node, node.primary_key).type.kind
+    if kind in _INTEGERS:
+        keys = keys.cast(_INTEGERS[kind])
+    found: list[Cell] = keys.to_pylist()
+    return [int(str(key)) for key in found] if kind is Kind.INT128 else found
