@@ -16,6 +16,7 @@ from tests.node.fakes import (
     States,
     Wire,
     state_of,
+    targets,
     with_replica,
 )
 from torua.core.ids import NodeId, ShardId
@@ -66,6 +67,7 @@ class TwoNodes(SynchronousTestCase):
                 self.clock,
                 is_live=lambda each: each not in self.dead,
                 random=Random(1),
+                targets=targets(node, self.clock, lambda each: each not in self.dead),
             )
             for node in (ONE, TWO)
         }
