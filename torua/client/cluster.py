@@ -1,0 +1,130 @@
+"""How the cluster fares, and what operators may do about it."""
+
+from msgspec import Struct, json
+
+from torua.client.errors import UnavailableError
+from torua.client.targets import segment
+from torua.client.transport import Request, T, Transport
+from torua.core.views import (
+    ClusterInfo,
+    Health,
+    NodeDetail,
+    NodeView,
+    ShardView,
+    TaskView,
+)
+
+
+class Ready(Struct, frozen=True):
+    """Whether the node that was asked serves, and if not, why."""
+
+    ready: bool
+    node: str = ""
+    reason: str = ""
+
+
+class Cluster:
+    """``client.cluster``: what any node tells of all of them, as values.
+
+    Every method takes ``timeout_s``, for this call with all its attempts.
+
+    Invariants: it keeps nothing between two calls.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        """Ask by ``transport``."""
+        self._transport = transport
+
+    def health(self, *, timeout_s: float | None = None) -> Health:
+        """Tell how the cluster fares, as the node that is asked sees it."""
+        return self._read("/health", Health, timeout_s)
+
+    def ready(self, *, timeout_s: float | None = None) -> Ready:
+        """Tell whether the node that is asked serves; a client of one asks that one."""
+        request = Request("GET", "/ready", timeout_s=timeout_s, patient=False)
+        try:
+            return self._transport.ask(request).read(Ready)
+        except UnavailableError as error:
+            return Ready(ready=False, reason=error.detail)
+
+    def info(self, *, timeout_s: float | None = None) -> ClusterInfo:
+        """Describe the cluster in a few numbers."""
+        return self._read("/cluster/info", ClusterInfo, timeout_s)
+
+    def nodes(self, *, timeout_s: float | None = None) -> tuple[NodeView, ...]:
+        """Describe all nodes, by name."""
+        return self._read("/nodes", tuple[NodeView, ...], timeout_s)
+
+    def node(self, id_or_name: str, *, timeout_s: float | None = None) -> NodeDetail:
+        """Describe one node, with its copies.
+
+        Args:
+            id_or_name: which.
+            timeout_s: for all attempts.
+
+        Raises:
+            NotFoundError: nobody knows it.
+        """
+        path = f"/nodes/{segment(id_or_name)}/info"
+        return self._read(path, NodeDetail, timeout_s)
+
+    def shards(self, *, timeout_s: float | None = None) -> tuple[ShardView, ...]:
+        """Describe all shards, with their copies."""
+        return self._read("/shards", tuple[ShardView, ...], timeout_s)
+
+    def tasks(self, *, timeout_s: float | None = None) -> tuple[TaskView, ...]:
+        """Describe the long work of all nodes, in the order of its beginnings."""
+        return self._read("/tasks", tuple[TaskView, ...], timeout_s)
+
+    def task(self, task_id: str, *, timeout_s: float | None = None) -> TaskView:
+        """Describe one task.
+
+        Args:
+            task_id: which.
+            timeout_s: for all attempts.
+
+        Raises:
+            NotFoundError: no node that answers knows it.
+        """
+        return self._read(f"/tasks/{segment(task_id)}", TaskView, timeout_s)
+
+    def metrics(self, *, timeout_s: float | None = None) -> str:
+        """Return the metrics of the node that is asked, as Prometheus text."""
+        request = Request("GET", "/metrics", timeout_s=timeout_s)
+        return self._transport.ask(request).body.decode()
+
+    def force_allocate(
+        self,
+        shard: int,
+        node: str,
+        *,
+        accept_data_loss: bool = False,
+        timeout_s: float | None = None,
+    ) -> None:
+        """Let a red shard go on with what one node has of it; the rest is lost.
+
+        Args:
+            shard: which.
+            node: by id or by name.
+            accept_data_loss: that it is known what this means.
+            timeout_s: for all attempts.
+
+        Raises:
+            ConflictError: a rule forbids it, which it names.
+            OutcomeUnknownError: look at `shards`.
+        """
+        body = {"shard": shard, "node": node, "accept_data_loss": accept_data_loss}
+        request = Request(
+            "POST",
+            "/shards/force-allocate",
+            headers={"Content-Type": "application/json"},
+            body=json.encode(body),
+            writes=True,
+            repeatable=False,
+            timeout_s=timeout_s,
+        )
+        self._transport.ask(request)
+
+    def _read(self, path: str, kind: type[T], timeout_s: float | None) -> T:
+        """Ask for something, and read it."""
+        return self._transport.ask(Request("GET", path, timeout_s=timeout_s)).read(kind)
