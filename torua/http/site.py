@@ -21,7 +21,7 @@ from torua.http.gate import Gate, rank_of
 from torua.http.kv import KeyValueHandlers
 from torua.http.messages import Answer, Ask
 from torua.http.metrics import Meter
-from torua.http.operations import OperationHandlers
+from torua.http.operations import routes as operation_routes
 from torua.http.problems import problem
 from torua.http.routes import Match, Route, Router
 from torua.http.seams import ChangeFeeds, KeyValue, Operations, Overview
@@ -69,11 +69,7 @@ def make_site(  # noqa: PLR0913
             *_key_value_routes(key_value, node_name),
             Route("/changes", "GET", ChangesHandler(feeds, node_name).get),
             *_cluster_routes(ClusterHandlers(overview, registry)),
-            Route(
-                "/shards/force-allocate",
-                "POST",
-                OperationHandlers(operations).force_allocate,
-            ),
+            *operation_routes(operations),
             *graph_routes,
         )
     )

@@ -40,7 +40,6 @@ from torua.node.graph.store import GraphStore
 from torua.node.logs import make_observer
 from torua.node.looks import Looks
 from torua.node.membership import MembershipService, Settings
-from torua.node.operations import Operations
 from torua.node.overview import Cluster
 from torua.node.router import Router
 from torua.node.shards import Shards
@@ -48,6 +47,7 @@ from torua.node.targets import Targets
 from torua.node.threads import WorkerThread
 from torua.node.watchdog import Watchdog
 from torua.service.graphs import GraphParts, Grounds
+from torua.service.operating import operated
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
 from torua.storage.identity import begin_life, begin_votes
@@ -323,12 +323,7 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        operations = Operations(
-            self._coordinator,
-            reactor,
-            is_live=self._is_live,
-            fresh_id=lambda: uuid.uuid4().hex,
-        )
+        operations = operated(self._graphs.grounds, self._shards, self._graphs.tasks)
         parts = (router, overview, feeds, operations, self._registry)
         self._site = make_site(
             *parts,

@@ -144,9 +144,9 @@ def test_a_node_that_answers_or_is_needed_is_not_removed() -> None:
     assert "answers" in refusal(state, node(1))
     assert execute(state, Forget(node(1), 1)) is state
     lost = gone(state, 1, 2, 3, 4)
-    assert "shard 0 has no other primary" in refusal(
-        lost, lost.shards[ZERO].copies[0].node
-    )
+    lead = lost.shards[ZERO].primary
+    assert lead is not None
+    assert "has no other primary" in refusal(lost, lead.node)
     needed = formed(8, 3, 4)
     shard = needed.shards[ZERO]
     copies = [copy.node for copy in shard.copies]

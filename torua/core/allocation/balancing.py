@@ -9,7 +9,7 @@ A hand-over is asked for by `Shard.successor`.  The primary drains and says `Han
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 
 from torua.core.allocation.deciders import MOVES_MAX
@@ -20,6 +20,7 @@ from torua.core.allocation.site import Site
 from torua.core.allocation.traffic import Traffic, is_moving
 from torua.core.ids import NodeId, ShardId
 from torua.core.state import ClusterState, Copy, CopyState, Shard
+from torua.core.views import Balance
 
 Held = dict[NodeId, list[Shard]]
 
@@ -227,3 +228,48 @@ def _level(state: ClusterState, site: Site) -> ClusterState:
 def _at_rest(shard: Shard) -> bool:
     """Tell whether a shard has its copies in sync, and none that moves."""
     return len(shard.copies) == len(shard.in_sync) <= shard.rf
+
+
+def unevenness(state: ClusterState, site: Site) -> Balance:
+    """Tell how much is to be moved, at least, until all nodes have an even share.
+
+    Args:
+        state: the committed state.
+        site: who takes copies, and who is to have none.
+    """
+    shards = state.shards.values()
+    leads = dict.fromkeys(site.takers, 0)
+    loads = Loads(state, site.takers)
+    gone = [0, 0]
+    for shard in shards:
+        for copy in shard.copies:
+            loads.add(copy.node, not is_moving(shard, copy))
+            gone[0] += copy.node in site.draining and not is_moving(shard, copy)
+        owner = _owner(shard)
+        if owner in leads:
+            leads[owner] += 1
+        gone[1] += owner in site.draining
+    copies = gone[0] + _surplus(loads.counts.values(), gone[0])
+    primaries = gone[1] + _surplus(leads.values(), gone[1])
+    under_way = sum(
+        len(shard.copies) - len(shard.in_sync) + (shard.successor is not None)
+        for shard in shards
+    )
+    even = not (copies or primaries or under_way)
+    return Balance(even, copies, primaries, under_way)
+
+
+def _surplus(counts: Iterable[int], more: int) -> int:
+    """Return how many must move until counts are even within one.
+
+    Args:
+        counts: of each node.
+        more: what the nodes get besides.
+    """
+    most = sorted(counts, reverse=True)
+    if not most:
+        return 0
+    share, over = divmod(sum(most) + more, len(most))
+    return sum(
+        max(0, count - share - (place < over)) for place, count in enumerate(most)
+    )
