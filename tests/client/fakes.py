@@ -29,12 +29,14 @@ class Says(Struct, frozen=True):
         body: of the answer.
         headers: besides the length.
         cut: after how many bytes of the body the connection breaks; None for none.
+        holds: whether it is held for a while before it breaks.
     """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = {}
     cut: int | None = None
+    holds: bool = False
 
 
 DROP = Says(0)
@@ -130,6 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(says.body[: says.cut])
+        if says.holds:
+            self.wfile.flush()
+            node.stopped.wait(20)
         if says.cut is not None:
             self.close_connection = True
 

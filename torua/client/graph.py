@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal
 from msgspec import structs
 
 from torua.client.entries import CBOR, Asked, Entries, Properties, spelled
-from torua.client.errors import UnprocessableError
+from torua.client.errors import OutcomeUnknownError, UnprocessableError
 from torua.client.rows import Result, Rows
 from torua.client.session import Consistency
 from torua.client.targets import fresh_key, segment
@@ -100,8 +100,10 @@ class Graph(Entries):
         try:
             return self._transport.ask(_promised(request, given)).read(Result)
         except UnprocessableError as error:
-            if idempotency_key or error.uncertain or _UNPROMISED not in error.detail:
+            if idempotency_key or _UNPROMISED not in error.detail:
                 raise
+            if error.uncertain:
+                raise OutcomeUnknownError(error.problem) from error
         return self._transport.ask(request).read(Result)
 
     def stream(  # noqa: PLR0913
