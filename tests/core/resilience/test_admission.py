@@ -76,6 +76,27 @@ def test_long_turns_shrink_the_limit_and_short_busy_ones_let_it_grow() -> None:
     assert all(0.75 * holds <= limit <= 1.15 * holds for limit in limits[50:])
 
 
+def test_a_load_that_becomes_heavy_is_met_within_a_few_turns() -> None:
+    """From small reads to bulk requests that take a hundred times as long each."""
+    admission = Admission()
+    admission.limit = 800.0
+    for _ in range(4):
+        taken = fill(admission, Rank.BULK)
+        for _ in range(taken):
+            admission.give_back(Rank.BULK)
+        admission.turned(taken * 0.010)
+    assert fill(admission, Rank.BULK) * 0.010 <= TURN_S * 1.2
+
+
+def test_one_slow_request_is_not_too_many() -> None:
+    """A long turn with few requests in it leaves the limit as it is."""
+    admission = Admission()
+    admission.take(Rank.BULK)
+    admission.give_back(Rank.BULK)
+    admission.turned(10.0)
+    assert admission.limit == LIMIT_FIRST
+
+
 def test_a_quiet_node_keeps_its_limit() -> None:
     """Short turns that were not busy say nothing about what could be done."""
     admission = Admission()
@@ -124,8 +145,8 @@ def test_what_counts_is_what_was_taken_and_not_given_back(
 
 
 def test_an_overload_of_ten_times_keeps_most_of_what_can_be_done() -> None:
-    """Ten times what fits is offered; refusals cost a twentieth of an answer."""
-    admission, cost_s, refusal_s = Admission(), 0.0005, 0.000025
+    """Ten times what fits is offered; refusals cost as much."""
+    admission, cost_s, refusal_s = Admission(), 0.00025, 0.00025
     now, done, offered_per_s = 0.0, 0, 10 / cost_s
     owed, waiting = 0.0, list[float]()
     while now < 20.0:

@@ -18,11 +18,13 @@ a bounded pace, each a little later than the one before, up to a bound.
 
 from enum import Enum
 
-TURN_S = 0.100
-"""A longer turn of the reactor is too long: no answer should take as long."""
+TURN_S = 0.250
+"""A longer turn of the reactor is too long: an answer takes up to two of them, and who
+waits for longer than half a second may have given up."""
 
-LIMIT_MIN = 16
-"""So many at once are always taken: more than one node's thread can do at a time."""
+LIMIT_MIN = 32
+"""So many at once are always taken: few enough even of bulk requests, by their share,
+and enough that an ordinary load is not refused when an overload is over."""
 
 LIMIT_MAX = 1000
 """No more connections than this are taken, see `torua.http.limits`."""
@@ -31,19 +33,32 @@ LIMIT_FIRST = 128
 """Where to begin: twice the connections of an ordinary load."""
 
 DECREASE = 0.8
-"""What a turn that is too long leaves of the limit."""
+"""What a turn that is a little too long leaves of the limit, and at most …"""
 
-INCREASE = 4
+DECREASE_MOST = 0.3
+"""… what one leaves that is much too long: where what is asked became heavier by far,
+the limit must not take many such turns to follow."""
+
+PRESSED = 0.4
+"""How much of the limit must have been at work for it to grow: of the least urgent
+lane, nearly all."""
+
+FEW = 8
+"""With fewer requests than this in it, a long turn has another reason than too many."""
+
+INCREASE = 8
 """What a short turn adds to a limit that was reached."""
 
 LANE_MIN = 4
 """Places that a lane has to itself."""
 
-REFUSALS_PER_S = 500.0
-"""A refusal costs a tenth of a millisecond or two: so many cost less than a tenth."""
+REFUSALS_PER_S = 200.0
+"""A refusal costs as much as a small read, most of it for HTTP: so many cost less than
+a tenth of the time."""
 
-REFUSAL_MAX_S = 1.0
-"""The longest that a refusal waits; as long as clients are told to wait."""
+REFUSAL_MAX_S = 4.0
+"""The longest that a refusal waits: of a thousand connections, as many as there may be,
+all refused, 250 come back in a second."""
 
 
 class Rank(Enum):
@@ -101,9 +116,10 @@ class Admission:
         Args:
             length_s: how long it took.
         """
-        if length_s > TURN_S:
-            self.limit = max(float(LIMIT_MIN), self.limit * DECREASE)
-        elif self._most > self.limit * SHARES[Rank.BULK]:
+        if length_s > TURN_S and self._most >= FEW:
+            left = min(DECREASE, max(DECREASE_MOST, TURN_S / length_s))
+            self.limit = max(float(LIMIT_MIN), self.limit * left)
+        elif length_s <= TURN_S and self._most > self.limit * PRESSED:
             self.limit = min(float(LIMIT_MAX), self.limit + INCREASE)
         for rank in self._ended:
             self.at_work[rank] -= 1
