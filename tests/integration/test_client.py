@@ -1,8 +1,11 @@
 """The Python client against three whole nodes, from threads, while they serve."""
 
 import io
+import re
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
+from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
@@ -31,6 +34,7 @@ from torua.client import (
 
 pytestmark = pytest.mark.integration
 
+DOCUMENTATION = Path(__file__).parent.parent.parent / "docs" / "client.md"
 WRITES = 300
 
 LONG_POLL_S = 5.5
@@ -85,6 +89,10 @@ class ClientTests(ClusterCase):
     def test_a_graph(self) -> "Deferred[None]":
         """Definitions, statements, rows as a stream, entries, a file."""
         return self.threaded(_graph)
+
+    def test_the_examples_of_the_documentation(self) -> "Deferred[None]":
+        """They run, from the first to the last, as they stand."""
+        return deferToThread(_examples, [str(self.nodes[name].http) for name in NAMES])
 
     def test_a_session_reads_its_writes_on_any_node(self) -> "Deferred[None]":
         """From any copy, whichever node is asked, also of what a bulk request wrote."""
@@ -275,6 +283,21 @@ def _entries(client: Client) -> None:
         graph.get_node("Nobody", 1)
     with pytest.raises(NotFoundError):
         graph.patch_node("Person", 91, {})
+
+
+def _examples(addresses: list[str]) -> None:
+    """Run what docs/client.md shows, with the nodes of the test for those it names."""
+    text = DOCUMENTATION.read_text()
+    for port, address in zip((7440, 7442, 7444), addresses, strict=True):
+        text = text.replace(f"127.0.0.1:{port}", address)
+    examples = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 6
+    names: dict[str, Any] = {}
+    with redirect_stdout(io.StringIO()) as printed:
+        for example in examples:
+            exec(example, names)  # noqa: S102 - it is our own
+    names["client"].close()
+    assert "somebody else was here" in printed.getvalue()
 
 
 def _session(client: Client) -> None:
