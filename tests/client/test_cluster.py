@@ -94,3 +94,25 @@ def test_what_passes_not_in_time_is_told(node: FakeNode) -> None:
     with pytest.raises(UnavailableError):
         Client(node.url, retry=QUICK).cluster.tasks()
     assert len(node.heard) == 3
+
+
+def test_only_wishes_are_repeated(node: FakeNode) -> None:
+    """Maintenance and balance are wished for; a move, once begun, is not repeated."""
+    duties = told({"nodes": {"a": "maintenance"}})
+    node.script.extend([DROP, duties, DROP, DROP, DROP])
+    cluster = Client(node.url, retry=QUICK).cluster
+    assert cluster.maintenance(("a",), enabled=True) == {"a": "maintenance"}
+    assert json.loads(node.heard[1].body) == {"nodes": ["a"], "enabled": True}
+    for order in (
+        lambda: cluster.evacuate("a/b"),
+        lambda: cluster.assign(1, "a", "primary"),
+        lambda: cluster.remove("a"),
+    ):
+        with pytest.raises(OutcomeUnknownError):
+            order()
+    paths = [(each.method, each.path.partition("?")[0]) for each in node.heard[2:]]
+    assert paths == [
+        ("POST", "/nodes/a%2Fb/evacuate"),
+        ("POST", "/shards/assign"),
+        ("DELETE", "/nodes/a"),
+    ]

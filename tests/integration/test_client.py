@@ -2,19 +2,20 @@
 
 import io
 import re
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
 from threading import Thread
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from tests.integration.whole_nodes import NAMES, ClusterCase
+from tests.integration.whole_nodes import NAMES, PATIENCE_S, STEP_S, ClusterCase
 from torua.client import (
     UNCHANGED,
     BulkResult,
@@ -34,6 +35,7 @@ from torua.client import (
 
 pytestmark = pytest.mark.integration
 
+T = TypeVar("T")
 DOCUMENTATION = Path(__file__).parent.parent.parent / "docs" / "client.md"
 WRITES = 300
 
@@ -212,6 +214,42 @@ def _cluster(client: Client) -> None:
             absent()
     with pytest.raises(ConflictError):
         cluster.force_allocate(0, "n1")
+    _orders(client)
+
+
+def _orders(client: Client) -> None:
+    """Have done what operators may."""
+    cluster = client.cluster
+    explained = cluster.explain(0)
+    held = {each.node for each in explained.copies}
+    assert held | {each.node for each in explained.others} == set(NAMES)
+    planned = _at_rest(lambda: cluster.assign(0, _free(client), dry_run=True))
+    assert planned.dry_run
+    assert cluster.rebalance().under_way >= 0
+    task = _at_rest(lambda: cluster.evacuate("n3"))
+    assert cluster.task(task).kind
+    assert {node.name: node.status for node in cluster.nodes()}["n3"] == "evacuating"
+    for enabled in (True, False):
+        assert set(cluster.maintenance(["n3"], enabled=enabled)) == {"n3"}
+    with pytest.raises(ConflictError):
+        cluster.remove("n1")
+
+
+def _free(client: Client) -> str:
+    """Name a node that has no copy of shard 0."""
+    held = {copy.node for copy in client.cluster.explain(0).copies}
+    return min(set(NAMES) - held, default=NAMES[0])
+
+
+def _at_rest(order: Callable[[], T]) -> T:
+    """Give an order; again, while shards are still being moved."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return order()
+        except ConflictError:
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(STEP_S)
 
 
 def _graph(client: Client) -> None:
