@@ -85,6 +85,8 @@ class OverloadTests(SynchronousTestCase):
         wire = self.ask("PUT", "/kv/b", b"x" * 1000)
         self.assertEqual(self.statuses([wire, *more]), [429])
         self.assertEqual(self.world.metric("torua_http_held_bytes"), LANE_MIN * 1000)
+        self.ask("PUT", "/kv/b", b"x" * 1000)
+        self.assertEqual(self.world.metric("torua_http_held_bytes"), LANE_MIN * 1000)
         wire.send(request("GET", "/health"))
         self.assertEqual(self.statuses([wire]), [200])
         self.gate.callback(None)

@@ -1,6 +1,7 @@
 """Tests for `torua.node.watchdog`."""
 
 import threading
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
@@ -20,8 +21,9 @@ class WatchdogTests(SynchronousTestCase):
         self.registry = CollectorRegistry()
         self.dog = Watchdog(self.reactor, self.registry, seconds=lambda: self.now)
         self.events = list[dict[str, object]]()
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def lines(self) -> list[str]:
         """Return the stacks that were shown."""
