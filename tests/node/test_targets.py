@@ -195,6 +195,15 @@ class RoutedTests(TwoNodes):
         for each in asking:
             self.successResultOf(each)
 
+    def test_a_connection_ends_the_wait_at_once(self) -> None:
+        """Nobody waits for the rest to be over: one asks, and all others follow."""
+        asking = [self.begin() for _ in range(20)]
+        self.pass_s(2.0)
+        self.wire.ends[TWO] = self.two
+        self.targets[ONE].connected(TWO)
+        for each in asking:
+            self.successResultOf(each)
+
     def test_a_read_at_any_copy_goes_past_the_dead_one(self) -> None:
         """At once, and without a time-out."""
         state = with_replica(self.state, 1, ONE)

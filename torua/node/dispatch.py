@@ -114,6 +114,7 @@ class Dispatch:
         self._turn = 0
         self._waiting: list[tuple[Callable[[ClusterState], bool], Deferred[None]]] = []
         states.subscribe(self._on_state)
+        targets.subscribe(lambda: self._on_state(self._states.state))
         peers.handle(KIND, self._answer)
 
     @property
@@ -330,7 +331,13 @@ class Dispatch:
         if delay_s >= waits_s or waits_s <= 0:
             return False
         if delay_s > 0:
-            await self._sleep(delay_s, lambda state: state.routing_version >= wanted)
+            await self._sleep(
+                delay_s,
+                lambda state: (
+                    state.routing_version >= wanted
+                    or (rest is not None and self._rest(errand, *made) is None)
+                ),
+            )
         if rest is not None or self.version != before:
             return True
         return await self._afford(errand, made, until_s)

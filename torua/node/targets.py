@@ -116,6 +116,23 @@ class Targets:
         self._budgets: dict[NodeId, RetryBudget] = {}
         self._selection = Selection(me)
         self._meter = _Meter(registry, self._open_now)
+        self._callbacks: list[Callable[[], None]] = []
+
+    def subscribe(self, callback: Callable[[], None]) -> None:
+        """Call back whenever a node may be asked again that was left alone."""
+        self._callbacks.append(callback)
+
+    def connected(self, node: NodeId) -> None:
+        """Hear that there is a connection to a node: it may be asked at once."""
+        breaker = self._breakers.get(node)
+        if breaker is not None and breaker.circuit is not Circuit.CLOSED:
+            breaker.connected(self._clock.seconds())
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell those who wait for a node."""
+        for callback in self._callbacks:
+            callback()
 
     def order(self, nodes: Sequence[NodeId], turn: int) -> list[NodeId]:
         """Bring the nodes with a copy into the order in which a read tries them.
@@ -183,6 +200,9 @@ class Targets:
         Raises:
             UnavailableError: the node is left alone; nothing was sent.
         """
+        if node == self._me and not measured:
+            yield
+            return
         self._check(node)
         began = self._clock.seconds()
         number = self._selection.began(node, began) if measured else 0
@@ -226,10 +246,13 @@ class Targets:
     def _answered(self, node: NodeId) -> None:
         """Note that a node answers."""
         breaker = self._breaker(node)
-        if breaker is not None:
-            if breaker.circuit is not Circuit.CLOSED:
-                log.info("node {node} answers again", node=node)
-            breaker.answered(self._clock.seconds())
+        if breaker is None:
+            return
+        was_open = breaker.circuit is not Circuit.CLOSED
+        breaker.answered(self._clock.seconds())
+        if was_open:
+            log.info("node {node} answers again", node=node)
+            self._tell()
 
     def _failed(self, node: NodeId, error: ToruaError) -> None:
         """Note that a node did not answer."""

@@ -348,6 +348,7 @@ class Node(Service):
             is_live=self._is_live,
             policies=config.policies,
         )
+        self._peers.watch(targets.connected, lambda *_: None)
         return Router(
             kept.node_id,
             self._coordinator,

@@ -114,11 +114,15 @@ class Breaker:
         """
         before, self._live = self._live, live
         if live and not before:
-            self._rests_until = min(self._rests_until, now)
+            self.connected(now)
         if before and not live and self.circuit is Circuit.CLOSED:
             self._open(now)
             return True
         return False
+
+    def connected(self, now: float) -> None:
+        """Hear that the node can be reached again: its rest is over."""
+        self._rests_until = min(self._rests_until, now)
 
     def waits_s(self, now: float) -> float:
         """Tell in how many seconds it is worth another look; 0 where it lets through.
