@@ -148,3 +148,10 @@ def test_who_was_tried_by_this_request_comes_last(tried: list[str]) -> None:
     assert endpoints.has_other(0.0, tried)
     for _ in range(5):
         assert endpoints.choose(0.0, tried) not in tried
+
+
+def test_who_is_put_aside_comes_after_who_was_tried() -> None:
+    """A node that refused is likelier to answer than one that is gone."""
+    endpoints = Endpoints(["a", "b"], Random(1))
+    endpoints.broke("a", 0.0)
+    assert [endpoints.choose(0.1, ["b"]) for _ in range(4)] == ["b"] * 4
