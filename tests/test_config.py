@@ -6,6 +6,7 @@ import pytest
 
 from torua.config import OPTIONS, Config, read_config
 from torua.core.ids import Address
+from torua.core.resilience.policies import Policies
 from torua.errors import StartupError
 
 
@@ -77,6 +78,7 @@ def test_every_fault_is_named_at_once() -> None:
         ({"config": "/nowhere/torua.toml"}, "No such file"),
         ({"cluster-secret": "/nowhere/secret"}, "No such file"),
         ({"role": "king"}, "data, voter"),
+        ({"without": "luck"}, "retry-budget, breakers, selection"),
         ({"name": "two words"}, "letters"),
         ({"query-memory": "255"}, "not a whole number from 256"),
         ({"query-memory": "1024MiB"}, "not a whole number"),
@@ -117,6 +119,13 @@ def test_advertise_takes_a_host_with_or_without_a_port() -> None:
     hosts = {"10.0.0.1": 0, "10.0.0.1:9": 9, "::1": 0, "[::1]:9": 9}
     for text, port in hosts.items():
         assert read_config({"advertise": text}, {}).advertise.port == port
+
+
+def test_parts_of_the_resilience_can_be_off() -> None:
+    """All are on by default; those that are named are not."""
+    assert read_config({}, {}).policies == Policies()
+    policies = read_config({"without": "breakers, watchdog"}, {}).policies
+    assert policies == Policies(breakers=False, watchdog=False)
 
 
 def test_every_option_has_help_and_every_field_an_option() -> None:

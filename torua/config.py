@@ -15,6 +15,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from torua.core.ids import Address
+from torua.core.resilience.policies import NAMES as POLICIES
+from torua.core.resilience.policies import Policies
 from torua.core.state import SLOTS, Settings
 from torua.errors import StartupError
 
@@ -52,6 +54,7 @@ class Config(Struct, frozen=True):
         query_memory: bytes that a query worker may take.
         query_budget: bytes that a statement may gather.
         graph_memory: bytes for pages of all graphs that are open.
+        policies: which parts of the resilience are used.
         log_format: ``text`` or ``json``.
         log_level: the least severity that is logged.
     """
@@ -73,6 +76,7 @@ class Config(Struct, frozen=True):
     query_memory: int
     query_budget: int
     graph_memory: int
+    policies: Policies
     log_format: str
     log_level: str
 
@@ -155,6 +159,14 @@ def _roles(text: str) -> tuple[str, ...]:
     return roles
 
 
+def _without(text: str) -> Policies:
+    """Read what of the resilience is off, with commas between; none is fine."""
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not set(names) <= set(POLICIES):
+        raise ValueError(f"not of {', '.join(POLICIES)}")
+    return Policies().without(names)
+
+
 def _secret(text: str) -> bytes:
     """Read the file of the secret; white space around it does not count."""
     try:
@@ -217,6 +229,7 @@ OPTIONS = (
         _mebibytes(256, 1 << 20),
         "MiB for pages of open graphs, 256 each; further ones are closed",
     ),
+    Option("without", "", _without, f"off, with commas: {', '.join(POLICIES)}"),
     Option("log-format", "text", _choice("text", "json"), "text or json"),
     Option("log-level", "info", _choice(*LOG_LEVELS), ", ".join(LOG_LEVELS)),
 )
@@ -313,6 +326,7 @@ def _whole_config(values: dict[str, object]) -> Config:
     settings = {key: made.pop(key) for key in FIXED}
     made["name"] = made["name"] or _host_name()
     made["roles"] = made.pop("role")
+    made["policies"] = made.pop("without")
     made["secret"] = made.pop("cluster_secret")
     made["advertise"] = made["advertise"] or Address(bound.host, 0)
     made["bootstrap_expect"] = expect or (None if join else 1)

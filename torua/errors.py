@@ -11,10 +11,12 @@ class ToruaError(Exception):
     """Something that is expected to happen, and that the caller must handle.
 
     Invariants: `code` is unique among the subclasses; `detail` is one sentence for
-    people; `members` holds only what CBOR and JSON can both spell.
+    people; `members` holds only what CBOR and JSON can both spell; `told` is set only
+    on what another node reported.
     """
 
     code: ClassVar[str] = "internal"
+    told = False
 
     def __init__(self, detail: str = "", **members: int | float | str | None) -> None:
         """Say what happened.
@@ -179,4 +181,6 @@ def from_wire(code: str, detail: str, members: dict[str, object]) -> ToruaError:
         for name, value in members.items()
         if isinstance(value, int | float | str | None)
     }
-    return ERRORS.get(code, ToruaError)(detail, **scalars)
+    error = ERRORS.get(code, ToruaError)(detail, **scalars)
+    error.told = True
+    return error

@@ -6,6 +6,7 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred, DeferredQueue
 
 from torua.core import views
+from torua.core.allocation.placing import Role
 from torua.core.changes import Change
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import (
@@ -274,13 +275,79 @@ class FakeOperations:
 
     def __init__(self) -> None:
         """Begin with nothing asked."""
-        self.asked: list[tuple[int, str, bool]] = []
+        self.asked: list[tuple[object, ...]] = []
         self.failure: ToruaError | None = None
+
+    def _note(self, *asked: object) -> None:
+        """Note what is asked for, or fail as the test wants it."""
+        self.asked.append(asked)
+        if self.failure is not None:
+            raise self.failure
+
+    async def maintenance(
+        self, names: Sequence[str], enabled: bool, call: Call
+    ) -> dict[str, str]:
+        """Note it.
+
+        Args:
+            names: of which nodes.
+            enabled: as it was said.
+            call: who asks.
+        """
+        self._note("maintenance", tuple(names), enabled)
+        return dict.fromkeys(names, "maintenance" if enabled else "full")
+
+    async def evacuate(self, name: str, call: Call) -> tuple[str, str]:
+        """Note it.
+
+        Args:
+            name: of which node.
+            call: who asks.
+        """
+        self._note("evacuate", name)
+        return name, "task-1"
+
+    async def remove(self, name: str, call: Call) -> str:
+        """Note it.
+
+        Args:
+            name: of which node.
+            call: who asks.
+        """
+        self._note("remove", name)
+        return name
+
+    def balance(self) -> views.Balance:
+        """Note it."""
+        self._note("balance")
+        return views.Balance(False, 2, 1, 0)
+
+    def explain(self, shard: ShardId) -> views.ShardExplained:
+        """Note it."""
+        self._note("explain", shard)
+        copy = views.CopyReason("n1", "primary", "started", True, "it is one of 2")
+        other = views.NodeReason("n2", "maintenance", "it is in maintenance")
+        return views.ShardExplained(shard, "", (copy,), (other,))
+
+    async def assign(
+        self, shard: ShardId, name: str, role: Role, dry_run: bool, call: Call
+    ) -> views.Assigned:
+        """Note it.
+
+        Args:
+            shard: which.
+            name: of which node.
+            role: what it shall be.
+            dry_run: as it was said.
+            call: who asks.
+        """
+        self._note("assign", shard, name, role, dry_run)
+        return views.Assigned(shard, name, role.value, "n1", dry_run)
 
     async def force_allocate(
         self, shard: ShardId, id_or_name: str, accept_data_loss: bool, call: Call
     ) -> None:
-        """Note it, or fail as the test wants it.
+        """Note it.
 
         Args:
             shard: which.
@@ -288,6 +355,4 @@ class FakeOperations:
             accept_data_loss: as it was said.
             call: who asks.
         """
-        self.asked.append((shard, id_or_name, accept_data_loss))
-        if self.failure is not None:
-            raise self.failure
+        self._note(shard, id_or_name, accept_data_loss)

@@ -10,6 +10,7 @@ from torua.core.kv import Call
 from torua.core.views import TaskView
 from torua.errors import NotFoundError, ToruaError
 from torua.http import imports, tasks
+from torua.http.gate import Gate
 from torua.http.messages import Taken
 from torua.http.metrics import Meter
 from torua.http.routes import Router
@@ -83,8 +84,9 @@ class World:
         routes = (*imports.routes(self.imports), *tasks.routes(FakeTasks()))
         registry, clock = CollectorRegistry(), Clock()
         bounds = (10, 1 << 20, 1 << 20)
+        gate = Gate(clock, registry, is_on=False)
         self.site = ApiSite(
-            Router(routes), Meter(registry), clock, lambda: "id", bounds
+            Router(routes), Meter(registry), clock, lambda: "id", bounds, gate=gate
         )
 
     def post(self, target: str, body: bytes = b"", kind: str = "text/csv") -> Response:

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from tests.http.wire import Wire
 from torua.errors import MalformedError, ToruaError, UnprocessableError
 from torua.http import limits
+from torua.http.gate import Gate
 from torua.http.messages import Answer, Ask, Taken
 from torua.http.metrics import Meter
 from torua.http.routes import Route, Router
@@ -42,8 +43,14 @@ class Streamed:
         self._serve = serve
         route = Route("/s", "POST", self.post, limits.STREAM_BYTES_MAX, streams=True)
         bounds = (10, 4 << 20, 4 << 20)
+        gate = Gate(self.clock, self.registry, is_on=False)
         self.site = ApiSite(
-            Router((route,)), Meter(self.registry), self.clock, lambda: "id", bounds
+            Router((route,)),
+            Meter(self.registry),
+            self.clock,
+            lambda: "id",
+            bounds,
+            gate=gate,
         )
 
     async def post(self, ask: Ask) -> Answer:

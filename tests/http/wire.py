@@ -110,11 +110,18 @@ class World:
     Invariants: the clock moves only when the test moves it.
     """
 
-    def __init__(self, graph_routes: tuple[Route, ...] = (), **bounds: int) -> None:
+    def __init__(
+        self,
+        graph_routes: tuple[Route, ...] = (),
+        *,
+        admission: bool = False,
+        **bounds: int,
+    ) -> None:
         """Make a site.
 
         Args:
             graph_routes: what serves graphs there.
+            admission: whether anything is refused where there is too much to do.
             bounds: those of `make_site`.
         """
         self.clock = Clock()
@@ -133,6 +140,7 @@ class World:
             reactor=self.clock,
             graph_routes=graph_routes,
             fresh_id=lambda: "fresh",
+            admission=admission,
             **bounds,
         )
 

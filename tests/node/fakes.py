@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from msgspec import structs
+from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import Clock
@@ -13,6 +14,7 @@ from torua.core.ids import Address, AllocId, NodeId, ShardId
 from torua.core.kv import Call, Delete, Entry, Get, Group, Operation, Outcome, Page, Put
 from torua.core.members import Member, Meta, Status
 from torua.core.reading import Position
+from torua.core.resilience.policies import Policies
 from torua.core.routing import even_slots
 from torua.core.state import (
     ClusterState,
@@ -23,9 +25,15 @@ from torua.core.state import (
     Settings,
     Shard,
 )
-from torua.errors import OutcomeUnknownError, ToruaError, UnavailableError
+from torua.errors import (
+    OutcomeUnknownError,
+    ToruaError,
+    UnavailableError,
+    from_wire,
+)
 from torua.net.peers import Inbound, Lane
 from torua.node.errands import Peers
+from torua.node.targets import Targets
 
 ONE, TWO = NodeId("1" * 32), NodeId("2" * 32)
 
@@ -380,8 +388,11 @@ class End(Peers):
             request_id,
             traceparent,
         )
-        answer = other._handlers[kind](inbound)
-        return decode(encode(await answer))  # type: ignore[misc]
+        try:
+            answer = await other._handlers[kind](inbound)  # type: ignore[misc]
+        except ToruaError as error:
+            raise from_wire(error.code, error.detail, dict(error.members)) from None
+        return decode(encode(answer))
 
     async def _silence(self, timeout_s: float) -> None:
         """Wait for an answer in vain."""
@@ -391,6 +402,26 @@ class End(Peers):
             await waiting
         except DeferredTimeout as error:
             raise OutcomeUnknownError("no answer") from error
+
+
+def targets(
+    node: NodeId,
+    clock: Clock,
+    is_live: Callable[[NodeId], bool] = lambda _: True,
+    policies: Policies | None = None,
+) -> Targets:
+    """Make what a router decides by.
+
+    Args:
+        node: whose.
+        clock: the reactor.
+        is_live: what membership believes.
+        policies: which decisions are made.
+    """
+    registry = CollectorRegistry()
+    return Targets(
+        node, clock, registry, is_live=is_live, policies=policies or Policies()
+    )
 
 
 def member(node: NodeId, status: Status = Status.ALIVE) -> Member:

@@ -1,19 +1,25 @@
 """Tests for `torua.node.operations`."""
 
+from collections.abc import Coroutine
 from itertools import count
+from typing import Any, TypeVar
 
 from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.node.fakes import ONE, TWO, States, alloc, state_of
+from tests.node.fakes import ONE, TWO, States, alloc, member, state_of, with_replica
 from torua.core.allocation import Command, ForceAllocate, execute
+from torua.core.allocation.placing import Role
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
+from torua.core.members import Member, Status
+from torua.core.state import Duty
 from torua.errors import ConflictError, NotFoundError, OutcomeUnknownError
 from torua.node.operations import Operations
 
+T = TypeVar("T")
 CALL = Call("r1", 5.0)
 SHARD = ShardId(1)
 
@@ -49,10 +55,18 @@ class ForceAllocateTests(SynchronousTestCase):
         ids = count(1)
         self.operations = Operations(
             self.coordinator,
+            self,
             self.clock,
-            is_live=lambda node: node not in self.dead,
             fresh_id=lambda: f"{next(ids):032d}",
         )
+
+    @property
+    def members(self) -> dict[NodeId, Member]:
+        """Return who lives and who is dead."""
+        return {
+            node: member(node, Status.DEAD if node in self.dead else Status.ALIVE)
+            for node in (ONE, TWO)
+        }
 
     def force(self, node: str = "n1", accept: bool = True) -> "Deferred[None]":
         """Ask for it.
@@ -145,3 +159,139 @@ class ForceAllocateTests(SynchronousTestCase):
         (command,) = asked
         assert isinstance(command, ForceAllocate)
         self.assertTrue(command.accept_data_loss)
+
+
+class NodesTests(SynchronousTestCase):
+    """Shard 0 is on both nodes, shard 1 on the first."""
+
+    def setUp(self) -> None:
+        """Make the state."""
+        self.clock = Clock()
+        state = with_replica(state_of({0: ONE, 1: ONE}), 0, TWO)
+        self.coordinator = Coordinator(state)
+        self.members = {node: member(node) for node in (ONE, TWO)}
+        ids = count(1)
+        self.operations = Operations(
+            self.coordinator, self, self.clock, fresh_id=lambda: f"{next(ids):032d}"
+        )
+
+    def now(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T:
+        """Return what a coroutine returns that has nothing to wait for."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def refused(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> str:
+        """Return the rule that forbids what a coroutine wants."""
+        asked = Deferred.fromCoroutine(coroutine)
+        return str(self.failureResultOf(asked, ConflictError).value)
+
+    def duty(self, node: NodeId) -> Duty:
+        """Return what a node is to do."""
+        return self.coordinator.state.nodes[node].duty
+
+    def kill(self, node: NodeId) -> None:
+        """Let a node be dead, and lost to the coordinator."""
+        self.members[node] = member(node, Status.DEAD)
+        state = self.coordinator.state
+        lost = structs.replace(state.nodes[node], lost=True)
+        nodes = state.nodes | {node: lost}
+        self.coordinator.apply(structs.replace(state, nodes=nodes))
+
+    def test_maintenance_goes_on_and_off_by_name_or_id(self) -> None:
+        """What is so already is not asked for again."""
+        on = self.operations.maintenance(["n1", TWO], True, CALL)
+        self.assertEqual(self.now(on), {"n1": "maintenance", "n2": "maintenance"})
+        before = self.coordinator.state
+        self.now(self.operations.maintenance(["n1"], True, CALL))
+        self.assertIs(self.coordinator.state, before)
+        off = self.operations.maintenance(["n2"], False, CALL)
+        self.assertEqual(self.now(off), {"n2": "full"})
+        self.assertEqual(self.duty(ONE), Duty.MAINTENANCE)
+
+    def test_one_unknown_node_of_many_keeps_all_as_they_are(self) -> None:
+        """Nothing is done by halves."""
+        before = self.coordinator.state
+        asked = self.operations.maintenance(["n1", "n9"], True, CALL)
+        self.failureResultOf(Deferred.fromCoroutine(asked), NotFoundError)
+        self.assertIs(self.coordinator.state, before)
+
+    def test_a_node_is_evacuated_unless_its_copies_have_nowhere_to_go(self) -> None:
+        """The second may not have another copy of shard 0, the first may of nothing."""
+        why = self.refused(self.operations.evacuate("n1", CALL))
+        self.assertIn("no other node may have its copy of shard 0", why)
+        self.assertIn("n2: it has a copy of this shard", why)
+        self.coordinator.apply(state_of({0: ONE, 1: ONE}))
+        name, task = self.now(self.operations.evacuate("n1", CALL))
+        self.assertEqual(self.duty(ONE), Duty.EVACUATING)
+        self.assertEqual((name, task), ("n1", f"evacuate-{ONE[:12]}-1"))
+        self.assertEqual(self.now(self.operations.evacuate("n1", CALL)), (name, task))
+        self.now(self.operations.maintenance(["n1"], True, CALL))
+        self.assertEqual(self.duty(ONE), Duty.EVACUATING)
+        self.now(self.operations.maintenance(["n1"], False, CALL))
+        self.assertEqual(self.duty(ONE), Duty.FULL)
+
+    def test_capacity_keeps_a_node_from_being_emptied(self) -> None:
+        """All shards could go there, but not all at once."""
+        state = state_of({0: ONE, 1: ONE})
+        small = structs.replace(state.nodes[TWO], max_shards=1)
+        nodes = state.nodes | {TWO: small}
+        self.coordinator.apply(structs.replace(state, nodes=nodes))
+        why = self.refused(self.operations.evacuate("n1", CALL))
+        self.assertIn("it has 2 copies, and the others take 1 more", why)
+
+    def test_a_dead_node_is_removed_and_not_evacuated(self) -> None:
+        """A live one is not removed, and neither is one that is needed."""
+        self.assertIn("lives", self.refused(self.operations.remove("n2", CALL)))
+        self.kill(TWO)
+        self.assertIn("not live", self.refused(self.operations.evacuate("n2", CALL)))
+        self.assertEqual(self.now(self.operations.remove("n2", CALL)), "n2")
+        self.assertNotIn(TWO, self.coordinator.state.nodes)
+        self.kill(ONE)
+        self.assertIn("primary", self.refused(self.operations.remove("n1", CALL)))
+
+    def test_what_others_changed_meanwhile_is_a_conflict_at_once(self) -> None:
+        """Nobody waits for what can't be any more."""
+        self.coordinator.commits = False
+        on = self.operations.maintenance(["n2"], True, CALL)
+        asked = Deferred.fromCoroutine(on)
+        self.assertNoResult(asked)
+        state = self.coordinator.state
+        other = structs.replace(state.nodes[TWO], duty_version=1)
+        nodes = state.nodes | {TWO: other}
+        self.coordinator.apply(structs.replace(state, nodes=nodes))
+        self.failureResultOf(asked, ConflictError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_move_by_hand_is_tried_and_then_begun(self) -> None:
+        """A dry run changes nothing."""
+        before = self.coordinator.state
+        shard, role = ShardId(1), Role.REPLICA
+        tried = self.now(self.operations.assign(shard, "n2", role, True, CALL))
+        self.assertEqual((tried.source, tried.dry_run), ("n1", True))
+        self.assertIs(self.coordinator.state, before)
+        self.now(self.operations.assign(shard, "n2", role, False, CALL))
+        copies = self.coordinator.state.shards[shard].copies
+        self.assertEqual([copy.node for copy in copies], [ONE, TWO])
+        why = self.refused(self.operations.assign(ShardId(0), "n2", role, True, CALL))
+        self.assertIn("it has a copy of this shard (same_node)", why)
+
+    def test_a_lead_by_hand_is_begun(self) -> None:
+        """The primary is asked to hand over."""
+        done = self.operations.assign(ShardId(0), "n2", Role.PRIMARY, False, CALL)
+        self.assertEqual(self.now(done).source, "n1")
+        shard = self.coordinator.state.shards[ShardId(0)]
+        self.assertEqual(shard.successor, shard.copies[1].alloc_id)
+
+    def test_a_shard_is_explained_by_what_this_node_sees(self) -> None:
+        """Unknown ones are not found."""
+        self.now(self.operations.maintenance(["n2"], True, CALL))
+        (other,) = self.operations.explain(ShardId(1)).others
+        self.assertEqual((other.node, other.decider), ("n2", "maintenance"))
+        self.assertRaises(NotFoundError, self.operations.explain, ShardId(7))
+
+    def test_balance_counts_what_must_move(self) -> None:
+        """Two copies against one are even, two leads against none are not."""
+        told = self.operations.balance()
+        self.assertEqual((told.copies_to_move, told.primaries_to_move), (0, 1))
+        self.assertFalse(told.even)
+        self.now(self.operations.maintenance(["n1"], True, CALL))
+        self.assertEqual(self.operations.balance().copies_to_move, 2)

@@ -16,6 +16,7 @@ from tests.node.fakes import (
     States,
     Wire,
     state_of,
+    targets,
     with_replica,
 )
 from torua.core.ids import NodeId, ShardId
@@ -57,6 +58,10 @@ class TwoNodes(SynchronousTestCase):
         self.state = state_of({0: ONE, 1: TWO})
         self.states = {node: States(self.state) for node in (ONE, TWO)}
         self.held = {ONE: Holdings(0), TWO: Holdings(1)}
+        self.targets = {
+            node: targets(node, self.clock, lambda each: each not in self.dead)
+            for node in (ONE, TWO)
+        }
         self.routers = {
             node: Router(
                 node,
@@ -66,6 +71,7 @@ class TwoNodes(SynchronousTestCase):
                 self.clock,
                 is_live=lambda each: each not in self.dead,
                 random=Random(1),
+                targets=self.targets[node],
             )
             for node in (ONE, TWO)
         }

@@ -11,8 +11,12 @@ from torua.core.allocation import (
     commands,
     failover,
     reconcile,
+    reconciling,
 )
+from torua.core.allocation.draining import leaver
+from torua.core.allocation.editing import changed, with_shards, without
 from torua.core.allocation.site import Site
+from torua.core.allocation.traffic import Traffic
 from torua.core.coordination import leading
 from torua.core.ids import NodeId
 from torua.core.members import Member
@@ -82,6 +86,36 @@ def remove_before_add(patch: Patch) -> None:
         return reconcile(state, members, random, lost=lost, delays=delays, now=now)
 
     patch.setattr(leading, "reconcile", careless)
+
+
+def evacuate_by_removing(patch: Patch) -> None:
+    """Empty a node by removing its copies, and leave it to others to add some.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+
+    def hasty(
+        state: ClusterState, site: Site, traffic: Traffic, random: Random
+    ) -> ClusterState:
+        """Remove what should move.
+
+        Args:
+            state: the state.
+            site: who is to have nothing.
+            traffic: ignored.
+            random: ignored.
+        """
+        after = []
+        for shard in state.shards.values():
+            copy = leaver(shard, site)
+            if copy is not None and len(shard.copies) > 1:
+                kept = tuple(each for each in shard.copies if each is not copy)
+                in_sync = without(shard.in_sync, copy.alloc_id)
+                after.append(changed(shard, copies=kept, in_sync=in_sync))
+        return with_shards(state, after)
+
+    patch.setattr(reconciling, "drain", hasty)
 
 
 def promote_out_of_sync(patch: Patch) -> None:

@@ -47,6 +47,7 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
     ("lost copy keeps its id", storage.lost_copy_keeps_its_id, "bit-flips", 10),
     ("truncate on mid-log corruption", storage.truncate_on_corruption, "bit-flips", 10),
     ("remove before add", allocation.remove_before_add, "joins-moves", 10),
+    ("evacuate by removing first", allocation.evacuate_by_removing, "duties", 10),
     ("a deaf coordinator publishes", allocation.deaf_coordinator, "deaf-primary", 5),
     ("promote out of sync", allocation.promote_out_of_sync, "stale-copy", 20),
     ("swallow fsync EIO", storage.swallow_eio, "disks", 10),

@@ -12,8 +12,9 @@ from torua.cli.failures import Failure
 from torua.cli.http import DEFAULT_TIMEOUT_S, Client
 from torua.cli.kv import kv
 from torua.cli.load_files import load
-from torua.cli.overview import nodes, shards, status
-from torua.cli.shard import shard
+from torua.cli.nodes import nodes, tasks
+from torua.cli.overview import shards, status
+from torua.cli.shard import rebalance, shard
 from torua.cli.up import up
 
 EXIT_CODES = """\b
@@ -69,5 +70,8 @@ def main(context: click.Context, endpoint: str | None, timeout: float) -> None:
         context.obj = Client(cluster_file.endpoints(endpoint), timeout)
 
 
-for command in (up, status, nodes, shards, shard, kv, cypher, load, bench):
+for command in (
+    *(up, status, nodes, shards, shard, rebalance, tasks),
+    *(kv, cypher, load, bench),
+):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""``torua status``, ``nodes`` and ``shards``: the cluster at a glance."""
+"""``torua status``, ``nodes list`` and ``shards``: the cluster at a glance."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -94,11 +94,11 @@ def _duration(seconds: float) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
-@click.command()
+@click.command("list")
 @click.argument("node", required=False)
 @format_option
 @click.pass_obj
-def nodes(client: Client, node: str | None, form: str) -> None:
+def list_nodes(client: Client, node: str | None, form: str) -> None:
     """List the nodes.
 
     With NODE, its id or name: describe that one, with its shard copies.

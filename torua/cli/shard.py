@@ -1,15 +1,77 @@
-"""``torua shard``: what an operator may have done to one shard."""
+"""``torua shard``: why copies are where they are, and how to have them elsewhere."""
 
 import json
+from typing import Any
 
 import click
 
-from torua.cli.http import Client
+from torua.cli.http import Client, with_query
+from torua.cli.output import format_option, print_json, print_table
 
 
 @click.group()
 def shard() -> None:
-    """Repair a shard by hand."""
+    """Explain a shard, move it by hand, or repair it."""
+
+
+def _post(client: Client, target: str, body: object) -> Any:
+    """Ask for something to be done."""
+    return client.ask(
+        "POST",
+        target,
+        body=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    ).json()
+
+
+@shard.command()
+@click.argument("number", metavar="SHARD", type=click.IntRange(0))
+@format_option
+@click.pass_obj
+def explain(client: Client, number: int, form: str) -> None:
+    """Tell why each copy is where it is, and why no other node has one.
+
+    For each node without one the decider that keeps it from having one is named.
+    """
+    told = client.ask("GET", with_query("/shards/explain", shard=number)).json()
+    if form == "json":
+        print_json(told)
+        return
+    if told["wants"]:
+        click.echo(f"shard {number} wants {told['wants']}")
+    columns = ("node", "has", "decider", "why")
+    rows: list[tuple[object, ...]] = [
+        (each["node"], f"{each['role']}, {each['state']}", None, each["why"])
+        for each in told["copies"]
+    ]
+    rows += [
+        (each["node"], None, each["decider"], each["why"]) for each in told["others"]
+    ]
+    print_table(columns, rows)
+
+
+@shard.command()
+@click.argument("number", metavar="SHARD", type=click.IntRange(0))
+@click.argument("node")
+@click.option("--primary", is_flag=True, help="It shall lead; it has a copy in sync.")
+@click.option("--dry-run", is_flag=True, help="Tell only what would be done.")
+@click.pass_obj
+def assign(
+    client: Client, number: int, node: str, primary: bool, dry_run: bool
+) -> None:
+    """Move a copy of a shard to a node, or with --primary the lead.
+
+    Refused, with the decider, where the node may not have it.  Balance goes on: where
+    nodes are uneven by two and more, it moves this or another one again.
+    """
+    role = "primary" if primary else "replica"
+    asked = {"shard": number, "node": node, "role": role, "dry_run": dry_run}
+    told = _post(client, "/shards/assign", asked)
+    what = "the lead" if primary else "a copy"
+    begun = "would move" if dry_run else "moves"
+    click.echo(
+        f"{what} of shard {number} {begun} from {told['source']} to {told['node']}"
+    )
 
 
 @shard.command("force-allocate")
@@ -31,10 +93,19 @@ def force_allocate(
     Refused, with the rule, where a copy in sync lives.
     """
     asked = {"shard": number, "node": node, "accept_data_loss": accept_data_loss}
-    client.ask(
-        "POST",
-        "/shards/force-allocate",
-        body=json.dumps(asked).encode(),
-        headers={"Content-Type": "application/json"},
-    )
+    _post(client, "/shards/force-allocate", asked)
     click.echo(f"shard {number} goes on with what {node} has of it")
+
+
+@click.command()
+@click.pass_obj
+def rebalance(client: Client) -> None:
+    """Tell what balance has still to move; it never rests, and needs no asking."""
+    told = _post(client, "/cluster/rebalance", {})
+    if told["even"]:
+        click.echo("even: nothing is to be moved")
+        return
+    click.echo(
+        f"to be moved, at least: {told['copies_to_move']} copies, "
+        f"{told['primaries_to_move']} primaries; under way: {told['under_way']}"
+    )

@@ -84,11 +84,25 @@ class Shard(Struct, frozen=True):
         return led is not None and self.damaged == led.boot_epoch
 
 
+class Duty(StrEnum):
+    """What an operator wants of a node; it stays so over the node's lives.
+
+    FULL takes its share of copies.  MAINTENANCE and EVACUATING get none, and give away
+    those that they have; they serve meanwhile.  A node in MAINTENANCE is to come back,
+    and so belongs though it stopped; one that is EVACUATING goes for good.
+    """
+
+    FULL = "full"
+    MAINTENANCE = "maintenance"
+    EVACUATING = "evacuating"
+
+
 class NodeEntry(Struct, frozen=True):
     """A node that belongs to the cluster, as its last known life said of itself.
 
     ``leaving`` is true from when that life said that it is about to end, ``lost`` while
     the coordinator gets no answers: a primary need not wait for such a node's copies.
+    ``duty_version`` rises with every change of ``duty``; it is what CAS compares.
     """
 
     node_id: NodeId
@@ -102,6 +116,8 @@ class NodeEntry(Struct, frozen=True):
     max_shards: int | None = None
     leaving: bool = False
     lost: bool = False
+    duty: Duty = Duty.FULL
+    duty_version: int = 0
 
 
 class SlotRange(Struct, frozen=True):

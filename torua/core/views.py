@@ -118,6 +118,62 @@ class ShardView(Struct, frozen=True):
     bytes: int | None
 
 
+class CopyReason(Struct, frozen=True):
+    """One copy in ``GET /shards/explain``, and why it is where it is."""
+
+    node: str
+    role: str
+    state: str
+    in_sync: bool
+    why: str
+
+
+class NodeReason(Struct, frozen=True):
+    """One node without a copy, and the decider that keeps it from having one."""
+
+    node: str
+    decider: str
+    why: str
+
+
+class ShardExplained(Struct, frozen=True):
+    """The answer of ``GET /shards/explain``, as the node sees it that answers.
+
+    ``wants`` says what the shard still lacks or is about to do; empty where nothing.
+    """
+
+    shard: ShardId
+    wants: str
+    copies: tuple[CopyReason, ...]
+    others: tuple[NodeReason, ...]
+
+
+class Assigned(Struct, frozen=True):
+    """The answer of ``POST /shards/assign``; ``source`` has what ``node`` is to get."""
+
+    shard: ShardId
+    node: str
+    role: str
+    source: str
+    dry_run: bool
+
+
+class Balance(Struct, frozen=True):
+    """The answer of ``POST /cluster/rebalance``: what is still to be moved, at least.
+
+    Attributes:
+        even: whether nothing is.
+        copies_to_move: off nodes that are to have none, or that have too many.
+        primaries_to_move: by hand-over, likewise.
+        under_way: copies that are being filled, and leads that are being handed over.
+    """
+
+    even: bool
+    copies_to_move: int
+    primaries_to_move: int
+    under_way: int
+
+
 class TaskView(Struct, frozen=True):
     """One line of ``GET /tasks``.
 

@@ -190,6 +190,11 @@ class ApiRequest(server.Request):
             self.intake.close()
         self._let_go()
 
+    def drop(self) -> None:
+        """Keep nothing of the body: it is refused, and will be told so in a while."""
+        self.content = BytesIO()
+        self._let_go()
+
     def _let_go(self) -> None:
         """Account for what is no longer held."""
         self.host_site.let_go(self._held)

@@ -1,12 +1,20 @@
 """What operators have done to the cluster."""
 
-from msgspec import Struct
+from typing import Annotated
 
+from msgspec import Meta, Struct
+
+from torua.core.allocation.placing import Role
 from torua.core.ids import ShardId
+from torua.errors import MalformedError
 from torua.http import parameters
 from torua.http.bodies import read_body
 from torua.http.messages import Answer, Ask, spelled
+from torua.http.routes import Route
 from torua.http.seams import Operations
+
+SHARDS_MAX = 1 << 20
+"""No cluster has so many."""
 
 
 class ForceAllocateBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -15,6 +23,22 @@ class ForceAllocateBody(Struct, frozen=True, forbid_unknown_fields=True):
     shard: int
     node: str
     accept_data_loss: bool = False
+
+
+class MaintenanceBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /nodes/maintenance``; the nodes by id or by name."""
+
+    nodes: Annotated[list[str], Meta(min_length=1, max_length=1000)]
+    enabled: bool
+
+
+class AssignBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /shards/assign``; the node by id or by name."""
+
+    shard: int
+    node: str
+    role: Role = Role.REPLICA
+    dry_run: bool = False
 
 
 class OperationHandlers:
@@ -34,3 +58,57 @@ class OperationHandlers:
         shard, lossy = ShardId(body.shard), body.accept_data_loss
         await self._operations.force_allocate(shard, body.node, lossy, call)
         return spelled(ask, {"shard": body.shard, "node": body.node})
+
+    async def maintenance(self, ask: Ask) -> Answer:
+        """Answer POST once all nodes are in maintenance, or take their share again."""
+        body = read_body(ask, MaintenanceBody)
+        call = ask.call(parameters.timeout_s(ask.query))
+        duties = await self._operations.maintenance(body.nodes, body.enabled, call)
+        return spelled(ask, {"nodes": duties})
+
+    async def evacuate(self, ask: Ask) -> Answer:
+        """Answer POST once it is begun, with the task that follows it."""
+        call = ask.call(parameters.timeout_s(ask.query))
+        node, task = await self._operations.evacuate(ask.variables["node"], call)
+        return spelled(ask, {"node": node, "task": task})
+
+    async def remove(self, ask: Ask) -> Answer:
+        """Answer DELETE once a dead node does not belong any more."""
+        call = ask.call(parameters.timeout_s(ask.query))
+        node = await self._operations.remove(ask.variables["node"], call)
+        return spelled(ask, {"node": node})
+
+    async def rebalance(self, ask: Ask) -> Answer:
+        """Answer POST with what is still to be moved."""
+        return spelled(ask, self._operations.balance())
+
+    async def explain(self, ask: Ask) -> Answer:
+        """Answer GET with the reasons for where a shard's copies are."""
+        if "shard" not in ask.query:
+            raise MalformedError("shard: which one is to be explained")
+        number = parameters.whole(ask.query, "shard", 0, range(SHARDS_MAX))
+        return spelled(ask, self._operations.explain(ShardId(number)))
+
+    async def assign(self, ask: Ask) -> Answer:
+        """Answer POST once it is begun, or with the decider that forbids it."""
+        body = read_body(ask, AssignBody)
+        call = ask.call(parameters.timeout_s(ask.query))
+        shard = ShardId(body.shard)
+        assigned = await self._operations.assign(
+            shard, body.node, body.role, body.dry_run, call
+        )
+        return spelled(ask, assigned)
+
+
+def routes(operations: Operations) -> tuple[Route, ...]:
+    """List what serves operators."""
+    handlers = OperationHandlers(operations)
+    return (
+        Route("/nodes/maintenance", "POST", handlers.maintenance),
+        Route("/nodes/<node>/evacuate", "POST", handlers.evacuate),
+        Route("/nodes/<node>", "DELETE", handlers.remove),
+        Route("/cluster/rebalance", "POST", handlers.rebalance),
+        Route("/shards/explain", "GET", handlers.explain),
+        Route("/shards/assign", "POST", handlers.assign),
+        Route("/shards/force-allocate", "POST", handlers.force_allocate),
+    )

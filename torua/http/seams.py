@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from torua.core import views
+from torua.core.allocation.placing import Role
 from torua.core.changes import Change
 from torua.core.graph.entries import EdgeSpot, NodeSpot, RowRead, RowWritten
 from torua.core.graph.schema import Graph, Placement
@@ -143,7 +144,53 @@ class Overview(Protocol):
 
 
 class Operations(Protocol):
-    """What an operator may have done to the cluster."""
+    """What an operator may have done to the cluster; it raises `ToruaError`s."""
+
+    async def maintenance(
+        self, names: Sequence[str], enabled: bool, call: Call
+    ) -> dict[str, str]:
+        """Put nodes into maintenance, or out of it; return what each does now.
+
+        Args:
+            names: of which nodes, or their ids.
+            enabled: whether maintenance begins.
+            call: who asks, and how long it waits.
+        """
+
+    async def evacuate(self, name: str, call: Call) -> tuple[str, str]:
+        """Have everything moved off a node; return its name, and the task's id.
+
+        Args:
+            name: the node's, or its id.
+            call: who asks, and how long it waits.
+        """
+
+    async def remove(self, name: str, call: Call) -> str:
+        """Have a dead node leave the list; return its name.
+
+        Args:
+            name: the node's, or its id.
+            call: who asks, and how long it waits.
+        """
+
+    def balance(self) -> views.Balance:
+        """Tell what balance has still to move."""
+
+    def explain(self, shard: ShardId) -> views.ShardExplained:
+        """Tell why each copy is where it is; NotFoundError where there is no shard."""
+
+    async def assign(
+        self, shard: ShardId, name: str, role: Role, dry_run: bool, call: Call
+    ) -> views.Assigned:
+        """Have a node be primary or replica of a shard.
+
+        Args:
+            shard: which.
+            name: the node's, or its id.
+            role: what it shall be.
+            dry_run: whether to tell only what would be done.
+            call: who asks, and how long it waits.
+        """
 
     async def force_allocate(
         self, shard: ShardId, id_or_name: str, accept_data_loss: bool, call: Call

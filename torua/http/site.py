@@ -17,10 +17,11 @@ from torua.http.bulk import BulkHandler
 from torua.http.changes import ChangesHandler
 from torua.http.cluster import ClusterHandlers
 from torua.http.connection import ApiRequest, Channel
+from torua.http.gate import Gate, rank_of
 from torua.http.kv import KeyValueHandlers
 from torua.http.messages import Answer, Ask
 from torua.http.metrics import Meter
-from torua.http.operations import OperationHandlers
+from torua.http.operations import routes as operation_routes
 from torua.http.problems import problem
 from torua.http.routes import Match, Route, Router
 from torua.http.seams import ChangeFeeds, KeyValue, Operations, Overview
@@ -42,6 +43,7 @@ def make_site(  # noqa: PLR0913
     connections_max: int = limits.CONNECTIONS_MAX,
     held_bytes_max: int = limits.HELD_BYTES_MAX,
     unread_bytes_max: int = limits.UNREAD_BYTES_MAX,
+    admission: bool = False,
 ) -> "ApiSite":
     """Make what the HTTP port is listened on with.
 
@@ -60,22 +62,20 @@ def make_site(  # noqa: PLR0913
         held_bytes_max: so many bytes of request bodies at once; more get 429.
         unread_bytes_max: so many bytes of large answers that wait for their clients at
             once; requests for more get 429.
+        admission: whether requests get 429 while there is too much to do.
     """
     router = Router(
         (
             *_key_value_routes(key_value, node_name),
             Route("/changes", "GET", ChangesHandler(feeds, node_name).get),
             *_cluster_routes(ClusterHandlers(overview, registry)),
-            Route(
-                "/shards/force-allocate",
-                "POST",
-                OperationHandlers(operations).force_allocate,
-            ),
+            *operation_routes(operations),
             *graph_routes,
         )
     )
     bounds = (connections_max, held_bytes_max, unread_bytes_max)
-    return ApiSite(router, Meter(registry), reactor, fresh_id, bounds)
+    gate = Gate(reactor, registry, admission)
+    return ApiSite(router, Meter(registry), reactor, fresh_id, bounds, gate=gate)
 
 
 def _key_value_routes(key_value: KeyValue, node_name: str) -> tuple[Route, ...]:
@@ -118,13 +118,15 @@ class ApiSite(Site):
     noisy = False
     _log = Logger()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         router: Router,
         meter: Meter,
         reactor: IReactorTime,
         fresh_id: Callable[[], str],
         bounds: tuple[int, int, int],
+        *,
+        gate: Gate,
     ) -> None:
         """Put the parts together.
 
@@ -135,10 +137,12 @@ class ApiSite(Site):
             fresh_id: makes request ids.
             bounds: how many connections, bytes of bodies, and bytes of large answers
                 at once.
+            gate: says what is taken while there is too much to do.
         """
         super().__init__(Resource(), reactor=reactor, timeout=limits.IDLE_S)
         self._router = router
         self._meter = meter
+        self._gate = gate
         self.fresh_id = fresh_id
         self._connections_max, self._held_max, self._unread_max = bounds
         self._open: dict[Channel, None] = {}
@@ -277,8 +281,7 @@ class ApiSite(Site):
         try:
             if request.refusal is not None:
                 raise request.refusal
-            assert request.match is not None
-            answer = await self._router.answer(request.match, ask_of(request))
+            answer = await self._admitted(request)
             if request.method == b"GET" or answer.repeatable:
                 self._check_takers(answer)
             return answer
@@ -289,6 +292,20 @@ class ApiSite(Site):
             self._log.failure("{method} {path} failed", **_fields(request))
             detail = "the node made a mistake; its log says which"
             return problem(ToruaError(detail), request.request_id)
+
+    async def _admitted(self, request: ApiRequest) -> Answer:
+        """Have what serves a request answer it, unless there is too much to do."""
+        match = request.match
+        assert match is not None
+        rank = rank_of(match.route.method, match.route.rule)
+        if not self._gate.take(rank):
+            request.drop()
+            await self._gate.pace()
+            raise OverloadedError("the node has too much to do")
+        try:
+            return await self._router.answer(match, ask_of(request))
+        finally:
+            self._gate.give_back(rank)
 
     def _check_takers(self, answer: Answer) -> None:
         """Raise where too many clients leave large answers unread already."""

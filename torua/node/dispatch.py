@@ -41,6 +41,7 @@ from torua.node.errands import (
     needs_primary,
 )
 from torua.node.serving import Serving
+from torua.node.targets import Rest, Targets
 
 T = TypeVar("T")
 
@@ -88,6 +89,7 @@ class Dispatch:
         *,
         is_live: Callable[[NodeId], bool],
         random: Random,
+        targets: Targets,
     ) -> None:
         """Begin to answer the errands of other nodes.
 
@@ -99,7 +101,9 @@ class Dispatch:
             clock: the reactor.
             is_live: tells whether membership believes a node alive.
             random: draws pauses.
+            targets: says whom to leave alone, where to read, and what to repeat.
         """
+        self._targets = targets
         self._me = me
         self._states = states
         self._serving = serving
@@ -110,6 +114,7 @@ class Dispatch:
         self._turn = 0
         self._waiting: list[tuple[Callable[[ClusterState], bool], Deferred[None]]] = []
         states.subscribe(self._on_state)
+        targets.subscribe(lambda: self._on_state(self._states.state))
         peers.handle(KIND, self._answer)
 
     @property
@@ -137,12 +142,12 @@ class Dispatch:
         patient_until = began + min(call.timeout_s, PATIENCE_S)
         unknown: ToruaError | None = None
         self._turn += 1
-        attempt = 0
+        turn, attempt = self._turn, 0
         while True:
             errand = structs.replace(errand, routing_version=self.version)
             left_s = began + call.timeout_s - self._clock.seconds()
             try:
-                node = self._target(errand, attempt)
+                node = self._target(errand, turn, attempt)
                 return await self._attempt(node, errand, call, left_s, kind), node
             except ToruaError as error:
                 if isinstance(error, OutcomeUnknownError):
@@ -150,7 +155,7 @@ class Dispatch:
                 again = may_retry(error, is_repeatable(errand))
                 again = again and not self._is_red(errand.shard)
                 if not again or not await self._pause(
-                    errand, attempt, error, patient_until
+                    errand, (turn, attempt), error, patient_until
                 ):
                     raise _final(self._explained(errand, error), unknown) from error
             attempt += 1
@@ -177,8 +182,13 @@ class Dispatch:
             raise _unavailable(shard, "has no primary")
         return held.primary.node
 
-    def holders(self, shard: ShardId) -> list[NodeId]:
-        """List the live nodes with a copy to be read, this one first, then in turn."""
+    def holders(self, shard: ShardId, turn: int | None = None) -> list[NodeId]:
+        """List the live nodes with a copy to be read, best first.
+
+        Args:
+            shard: which.
+            turn: of which request, so that its attempts go by one order.
+        """
         held = self._states.state.shards.get(shard)
         copies = held.copies if held else ()
         nodes = [
@@ -186,9 +196,7 @@ class Dispatch:
             for copy in copies
             if copy.state is not CopyState.INIT and self._is_live(copy.node)
         ]
-        turn = self._turn % len(nodes) if nodes else 0
-        nodes = nodes[turn:] + nodes[:turn]
-        return sorted(nodes, key=lambda node: node != self._me)
+        return self._targets.order(nodes, self._turn if turn is None else turn)
 
     def _explained(self, errand: Errand, error: ToruaError) -> ToruaError:
         """Say which shard could not be served, and why, where that is not said."""
@@ -202,14 +210,19 @@ class Dispatch:
             return error
         return _unavailable(errand.shard, f"is not served: {error.detail}")
 
-    def _target(self, errand: Errand, attempt: int) -> NodeId:
+    def _target(self, errand: Errand, turn: int, attempt: int) -> NodeId:
         """Choose who shall do an errand in one attempt of several."""
-        if needs_primary(errand):
-            return self.primary(errand.shard)
-        nodes = self.holders(errand.shard)
-        if not nodes:
-            raise _unavailable(errand.shard, "has no copy on a live node")
-        return nodes[attempt % len(nodes)]
+        at_any = not needs_primary(errand)
+        if at_any:
+            nodes = self.holders(errand.shard, turn)
+            if not nodes:
+                raise _unavailable(errand.shard, "has no copy on a live node")
+            node = nodes[attempt % len(nodes)]
+        else:
+            node = self.primary(errand.shard)
+        if attempt == 0:
+            self._targets.first(node, at_any)
+        return node
 
     def _is_red(self, shard: ShardId) -> bool:
         """Tell whether only an operator, or a lost node's return, can help a shard."""
@@ -231,11 +244,13 @@ class Dispatch:
         if left_s <= 0:
             raise _unavailable(errand.shard, "did not answer in time")
         call = structs.replace(call, timeout_s=left_s)
-        if node == self._me:
-            doing = Deferred.fromCoroutine(self._serving.do(errand, call))
-            return cast(T, await self._bounded(doing, errand, left_s))
-        asking = Deferred.fromCoroutine(self._ask(node, errand, call))
-        return shape(await self._bounded(asking, errand, left_s), kind)
+        measured = is_brief(errand) and not needs_primary(errand)
+        with self._targets.asking(node, left_s, measured=measured):
+            if node == self._me:
+                doing = Deferred.fromCoroutine(self._serving.do(errand, call))
+                return cast(T, await self._bounded(doing, errand, left_s))
+            asking = Deferred.fromCoroutine(self._ask(node, errand, call))
+            return shape(await self._bounded(asking, errand, left_s), kind)
 
     async def _ask(self, node: NodeId, errand: Errand, call: Call) -> object:
         """Have another node do an errand."""
@@ -293,22 +308,62 @@ class Dispatch:
         return held and (held.primary, held.primary_term)
 
     async def _pause(
-        self, errand: Errand, attempt: int, error: ToruaError, until_s: float
+        self,
+        errand: Errand,
+        made: tuple[int, int],
+        error: ToruaError,
+        until_s: float,
     ) -> bool:
         """Wait before another attempt; False where there is no time for one.
 
         It ends early when a state comes that may have a new primary.
         """
         waits_s = until_s - self._clock.seconds()
-        wanted = self.version + 1
-        delay_s = self._delay_s(errand, attempt)
-        told = int(error.members.get("version") or 0)
+        before, told = self.version, int(error.members.get("version") or 0)
+        wanted = before + 1
+        delay_s = self._delay_s(errand, made[1])
+        rest = self._rest(errand, *made)
         if isinstance(error, StaleRouteError) and told >= wanted:
             wanted, delay_s = told, min(ROUTE_WAIT_S, waits_s - 1e-3)
+        elif rest is not None:
+            delay_s = rest.wait_s + pause_s(0, self._random)
+            waits_s = min(waits_s, rest.patience_s)
         if delay_s >= waits_s or waits_s <= 0:
             return False
         if delay_s > 0:
-            await self._sleep(delay_s, lambda state: state.routing_version >= wanted)
+            await self._sleep(
+                delay_s,
+                lambda state: (
+                    state.routing_version >= wanted
+                    or (rest is not None and self._rest(errand, *made) is None)
+                ),
+            )
+        if rest is not None or self.version != before:
+            return True
+        return await self._afford(errand, made, until_s)
+
+    def _rest(self, errand: Errand, turn: int, attempt: int) -> Rest | None:
+        """Tell whether all who could do an errand next are left alone."""
+        try:
+            return self._targets.rest(self._target(errand, turn, attempt + 1))
+        except UnavailableError:
+            return None
+
+    async def _afford(
+        self, errand: Errand, made: tuple[int, int], until_s: float
+    ) -> bool:
+        """Wait until another attempt by the same route may be made; False if never."""
+        turn, attempt = made
+        try:
+            node = self._target(errand, turn, attempt + 1)
+        except UnavailableError:
+            return True
+        wait_s = self._targets.retry_s(node, until_s - self._clock.seconds())
+        if wait_s is None:
+            return False
+        if wait_s > 0:
+            before = self.version
+            await self._sleep(wait_s, lambda state: state.routing_version > before)
         return True
 
     def _delay_s(self, errand: Errand, attempt: int) -> float:

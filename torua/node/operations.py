@@ -4,34 +4,36 @@ A refusal names the rule that decided.  What is done is done by the coordinator,
 comparing with the state that the operator's node saw (rule R21).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from torua.core.allocation import Command, ForceAllocate
+from torua.core.allocation import Command, ForceAllocate, Forget, GiveLead, SetDuty
+from torua.core.allocation.balancing import unevenness
+from torua.core.allocation.deciders import Objection
+from torua.core.allocation.explaining import explain
+from torua.core.allocation.operating import refusal
+from torua.core.allocation.placing import Role, Scene, nowhere, place
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
-from torua.core.state import ClusterState, NodeEntry, Shard
-from torua.errors import ConflictError, NotFoundError, OutcomeUnknownError
-from torua.node.dispatch import States
+from torua.core.members import Member
+from torua.core.state import ClusterState, Duty, NodeEntry, Shard
+from torua.core.views import Assigned, Balance, ShardExplained
+from torua.errors import ConflictError, NotFoundError
+from torua.node.commanding import Commander, Coordination
+from torua.node.evacuation import task_id
 
 log = Logger()
 
 
-class Coordination(States, Protocol):
-    """What is committed, and the way to have it changed."""
+class Membership(Protocol):
+    """Who is there."""
 
-    async def submit(self, command: Command, timeout_s: float) -> object:
-        """Have the coordinator execute a command; ToruaErrors where it can't.
-
-        Args:
-            command: what to change.
-            timeout_s: how long to wait.
-        """
+    @property
+    def members(self) -> Mapping[NodeId, Member]:
+        """Return every member that is known, this node among them."""
 
 
 class Operations:
@@ -46,25 +48,212 @@ class Operations:
     def __init__(
         self,
         coordination: Coordination,
+        membership: Membership,
         clock: IReactorTime,
         *,
-        is_live: Callable[[NodeId], bool],
         fresh_id: Callable[[], str],
     ) -> None:
         """Have things done by the coordinator.
 
         Args:
             coordination: the cluster state.
+            membership: who is there.
             clock: the reactor.
-            is_live: tells whether membership believes a node alive.
             fresh_id: makes UUIDs in 32 hexadecimal digits.
         """
         self._coordination = coordination
-        self._clock = clock
-        self._is_live = is_live
+        self._membership = membership
         self._fresh_id = fresh_id
-        self._waiting: list[tuple[ShardId, str, Deferred[None]]] = []
-        coordination.subscribe(self._on_state)
+        self._commander = Commander(coordination, clock)
+
+    # Nodes
+
+    async def maintenance(
+        self, names: Sequence[str], enabled: bool, call: Call
+    ) -> dict[str, str]:
+        """Put nodes into maintenance; or have them take their share again.
+
+        The latter also calls an evacuation off.  A node that is evacuated goes on with
+        that where maintenance is asked of it.
+
+        Args:
+            names: of which nodes, or their ids.
+            enabled: whether maintenance begins.
+            call: who asks, and how long it waits.
+
+        Returns:
+            What each is to do now, by name.
+
+        Raises:
+            NotFoundError: there is no such node; nothing was done.
+            ConflictError: others asked for something else meanwhile.
+            UnavailableError: nobody coordinates.
+            OutcomeUnknownError: it may or may not have been done.
+        """
+        nodes = [self._node(name) for name in names]
+        for node in nodes:
+            if enabled == (node.duty is Duty.FULL):
+                duty = Duty.MAINTENANCE if enabled else Duty.FULL
+                await self._set_duty(node, duty, call)
+        return {node.name: self._node(node.node_id).duty.value for node in nodes}
+
+    async def evacuate(self, name: str, call: Call) -> tuple[str, str]:
+        """Have everything moved off a node.
+
+        Args:
+            name: the node's, or its id.
+            call: who asks, and how long it waits.
+
+        Returns:
+            Its name, and the id of the task that follows it.
+
+        Raises:
+            NotFoundError: there is no such node.
+            ConflictError: it does not live, or its copies have nowhere to go.
+            UnavailableError: nobody coordinates.
+            OutcomeUnknownError: it may or may not have been done.
+        """
+        node = self._node(name)
+        if not self._is_live(node.node_id):
+            raise ConflictError(f"{node.name} does not live: nothing can be moved off")
+        if node.duty is not Duty.EVACUATING:
+            if why := nowhere(self._scene(), node.node_id):
+                raise ConflictError(f"{node.name} can't be emptied: {why}")
+            await self._set_duty(node, Duty.EVACUATING, call)
+        return node.name, task_id(self._node(node.node_id))
+
+    async def remove(self, name: str, call: Call) -> str:
+        """Have a dead node leave the list, with the copies that it had.
+
+        Args:
+            name: the node's, or its id.
+            call: who asks, and how long it waits.
+
+        Returns:
+            Its name.
+
+        Raises:
+            NotFoundError: there is no such node.
+            ConflictError: it lives, or a shard needs what it has.
+            UnavailableError: nobody coordinates.
+            OutcomeUnknownError: it may or may not have been done.
+        """
+        node = self._node(name)
+        if self._is_live(node.node_id):
+            raise ConflictError(f"{node.name} lives: evacuate it, then stop it")
+        if why := refusal(self._coordination.state, node.node_id):
+            raise ConflictError(f"{node.name}: {why}")
+        log.warn(
+            "{node} is removed by hand", node=node.name, request_id=call.request_id
+        )
+        await self._commander.have(
+            Forget(node.node_id, node.boot_epoch),
+            call,
+            done=lambda state: node.node_id not in state.nodes,
+            stale=lambda state: _epoch(state, node.node_id) != node.boot_epoch,
+            what=node.name,
+        )
+        return node.name
+
+    def balance(self) -> Balance:
+        """Tell what balance has still to move; it does so without being asked."""
+        scene = self._scene()
+        return unevenness(self._coordination.state, scene.site)
+
+    async def _set_duty(self, node: NodeEntry, duty: Duty, call: Call) -> None:
+        """Have a node's duty be another one."""
+        log.info(
+            "{node} is to be in duty {duty}",
+            node=node.name,
+            duty=duty.value,
+            request_id=call.request_id,
+        )
+        number = node.node_id
+
+        def done(state: ClusterState) -> bool:
+            """Tell whether it is so."""
+            return number in state.nodes and state.nodes[number].duty is duty
+
+        await self._commander.have(
+            SetDuty(number, node.duty_version, duty),
+            call,
+            done=done,
+            stale=lambda state: _duty_version(state, number) != node.duty_version,
+            what=node.name,
+        )
+
+    # Shards
+
+    def explain(self, shard: ShardId) -> ShardExplained:
+        """Tell why each copy is where it is, and why no other node has one.
+
+        Args:
+            shard: which; NotFoundError where there is none.
+        """
+        return explain(self._scene(), self._shard(shard))
+
+    async def assign(
+        self, shard: ShardId, name: str, role: Role, dry_run: bool, call: Call
+    ) -> Assigned:
+        """Have a node be primary or replica of a shard, by hand-over or by a move.
+
+        Args:
+            shard: which.
+            name: the node's, or its id.
+            role: what it shall be.
+            dry_run: whether to tell only what would be done.
+            call: who asks, and how long it waits.
+
+        Returns:
+            What is done, once that is begun.
+
+        Raises:
+            NotFoundError: there is no such shard, or no such node.
+            ConflictError: a decider forbids it, which the detail names.
+            UnavailableError: nobody coordinates.
+            OutcomeUnknownError: it may or may not have been begun.
+        """
+        held, node = self._shard(shard), self._node(name)
+        new = AllocId(self._fresh_id())
+        found = place(self._scene(), held, node.node_id, role, new)
+        if isinstance(found, Objection):
+            raise ConflictError(
+                f"{node.name} can't be {role.value} of shard {shard}: {found.why} "
+                f"({found.decider})",
+                shard=shard,
+                decider=found.decider,
+            )
+        wanted = found.to if isinstance(found, GiveLead) else found.alloc_id
+        source = next(c.node for c in held.copies if c.alloc_id == wanted)
+        if isinstance(found, GiveLead) and held.primary is not None:
+            source = held.primary.node
+        if not dry_run:
+            await self._begin(found, held, new, call)
+        return Assigned(shard, node.name, role.value, self._name(source), dry_run)
+
+    async def _begin(
+        self, command: Command, held: Shard, new: AllocId, call: Call
+    ) -> None:
+        """Have a move or a hand-over begun."""
+        number = held.shard
+
+        def done(state: ClusterState) -> bool:
+            """Tell whether it began, or is over already."""
+            shard = state.shards[number]
+            if not isinstance(command, GiveLead):
+                return any(copy.alloc_id == new for copy in shard.copies)
+            leads = shard.primary is not None and shard.primary.alloc_id == command.to
+            return leads or shard.successor == command.to
+
+        await self._commander.have(
+            command,
+            call,
+            done=done,
+            stale=lambda state: (
+                state.shards[number].shard_version != held.shard_version
+            ),
+            what=f"shard {number}",
+        )
 
     async def force_allocate(
         self, shard: ShardId, id_or_name: str, accept_data_loss: bool, call: Call
@@ -103,15 +292,13 @@ class Operations:
             node=node.name,
             request_id=call.request_id,
         )
-        done = self._when(shard, history)
-        try:
-            await self._coordination.submit(command, call.timeout_s)
-            done.addTimeout(call.timeout_s, self._clock)
-            await done
-        except DeferredTimeout as error:
-            raise self._verdict(held) from error
-        finally:
-            self._waiting = [each for each in self._waiting if each[2] is not done]
+        await self._commander.have(
+            command,
+            call,
+            done=lambda state: state.shards[shard].history_uuid == history,
+            stale=lambda state: state.shards[shard].shard_version != held.shard_version,
+            what=f"shard {shard}",
+        )
 
     def _check(self, shard: Shard, node: NodeEntry, accepted: bool) -> None:
         """Raise the rule that forbids to go on with a node's copy, if one does."""
@@ -138,15 +325,16 @@ class Operations:
                 shard=number,
             )
 
-    def _verdict(self, before: Shard) -> ConflictError | OutcomeUnknownError:
-        """Make the error of a command that was not seen to do anything."""
-        now = self._coordination.state.shards.get(before.shard)
-        if now is None or now.shard_version != before.shard_version:
-            return ConflictError(
-                f"shard {before.shard} changed meanwhile; look again",
-                shard=before.shard,
-            )
-        return OutcomeUnknownError("it was asked for, but is not seen to be done")
+    # What this node sees
+
+    def _scene(self) -> Scene:
+        """Look around."""
+        return Scene(self._coordination.state, self._membership.members.values())
+
+    def _is_live(self, node: NodeId) -> bool:
+        """Tell whether membership believes a node alive."""
+        member = self._membership.members.get(node)
+        return member is not None and member.is_live
 
     def _shard(self, shard: ShardId) -> Shard:
         """Return a shard of the applied state; NotFoundError where there is none."""
@@ -156,26 +344,32 @@ class Operations:
         return held
 
     def _node(self, id_or_name: str) -> NodeEntry:
-        """Return a node of the applied state; NotFoundError where there is none."""
-        for node in self._coordination.state.nodes.values():
-            if id_or_name in (node.node_id, node.name):
-                return node
-        raise NotFoundError(f"no node is called {id_or_name!r}")
+        """Return a node of the applied state; NotFoundError where there is none.
+
+        Where a dead node and a new one have the same name, the live one is meant.
+        """
+        found = [
+            node
+            for node in self._coordination.state.nodes.values()
+            if id_or_name in (node.node_id, node.name)
+        ]
+        if not found:
+            raise NotFoundError(f"no node is called {id_or_name!r}")
+        return min(found, key=lambda node: not self._is_live(node.node_id))
 
     def _name(self, node: NodeId) -> str:
         """Name a node as people do."""
         entry = self._coordination.state.nodes.get(node)
         return entry.name if entry else node
 
-    def _when(self, shard: ShardId, history: str) -> "Deferred[None]":
-        """Return what fires once a shard has a history."""
-        done: Deferred[None] = Deferred()
-        self._waiting.append((shard, history, done))
-        return done
 
-    def _on_state(self, state: ClusterState) -> None:
-        """Let those go on whose command is committed."""
-        for shard, history, done in list(self._waiting):
-            held = state.shards.get(shard)
-            if held and held.history_uuid == history and not done.called:
-                done.callback(None)
+def _epoch(state: ClusterState, node: NodeId) -> int | None:
+    """Return a node's life; None where it does not belong."""
+    entry = state.nodes.get(node)
+    return entry.boot_epoch if entry else None
+
+
+def _duty_version(state: ClusterState, node: NodeId) -> int | None:
+    """Return the version of a node's duty; None where it does not belong."""
+    entry = state.nodes.get(node)
+    return entry.duty_version if entry else None

@@ -18,7 +18,7 @@ from torua.core.health import fares
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
-from torua.core.state import ClusterState, Copy, Shard
+from torua.core.state import ClusterState, Copy, Duty, Shard
 from torua.errors import NotFoundError, ToruaError
 from torua.net.peers import Inbound, Lane
 from torua.node.dispatch import States
@@ -198,7 +198,7 @@ class Cluster:
             term=self._coordination.term,
             state_version=self._coordination.version,
             total_nodes=len(nodes),
-            healthy_nodes=sum(each.status == "healthy" for each in nodes),
+            healthy_nodes=sum(each.status in _WELL for each in nodes),
             total_shards=len(state.shards),
             assigned_shards=sum(
                 shard.primary is not None for shard in state.shards.values()
@@ -208,8 +208,16 @@ class Cluster:
         )
 
     def nodes(self) -> tuple[views.NodeView, ...]:
-        """Describe every node that membership or the cluster state knows, by name."""
-        known = set(self._membership.members) | set(self._coordination.state.nodes)
+        """Describe every node that membership or the cluster state knows, by name.
+
+        A dead one that does not belong any more is left out.
+        """
+        belong = self._coordination.state.nodes
+        known = set(belong) | {
+            node
+            for node, member in self._membership.members.items()
+            if member.status is not Status.DEAD or not belong
+        }
         return tuple(
             sorted(map(self._view, known), key=lambda each: (each.name, each.node_id))
         )
@@ -345,6 +353,8 @@ class Cluster:
         known = entry or member
         assert known is not None
         status = "dead" if member is None else _STATUS[member.status]
+        if status == "healthy" and entry is not None and entry.duty is not Duty.FULL:
+            status = entry.duty.value
         copies = [c for s in state.shards.values() for c in s.copies if c.node == node]
         return views.NodeView(
             node_id=node,
@@ -395,6 +405,9 @@ _STATUS = {
     Status.DEAD: "dead",
     Status.LEFT: "left",
 }
+
+_WELL = ("healthy", Duty.MAINTENANCE.value, Duty.EVACUATING.value)
+"""The statuses of nodes that live and are not doubted."""
 
 
 def _primaries(state: ClusterState, node: NodeId) -> list[ShardId]:

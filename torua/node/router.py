@@ -57,6 +57,7 @@ from torua.node.errands import (
     Scan,
 )
 from torua.node.serving import GraphReads, Looks, Serving, Shards
+from torua.node.targets import Targets
 
 T = TypeVar("T")
 
@@ -88,6 +89,7 @@ class Router:
         *,
         is_live: Callable[[NodeId], bool],
         random: Random,
+        targets: Targets,
         graphs: GraphReads | None = None,
     ) -> None:
         """Begin to answer the errands of other routers.
@@ -100,13 +102,21 @@ class Router:
             clock: the reactor.
             is_live: tells whether membership believes a node alive.
             random: draws the pauses between attempts.
+            targets: says whom to leave alone, where to read, and what to repeat.
             graphs: the copies here as graphs.
         """
         self._states = states
         self._clock = clock
         serving = Serving(*copies, graphs)
         self._dispatch = Dispatch(
-            me, states, serving, peers, clock, is_live=is_live, random=random
+            me,
+            states,
+            serving,
+            peers,
+            clock,
+            is_live=is_live,
+            random=random,
+            targets=targets,
         )
         self._fresh: dict[ShardId, _Fresh] = {}
 
@@ -225,7 +235,7 @@ class Router:
         return merge(pages, limit)
 
     def holders(self, shard: ShardId) -> list[NodeId]:
-        """List the live nodes with a copy to be read, this one first, then in turn."""
+        """List the live nodes with a copy to be read, best first."""
         return self._dispatch.holders(shard)
 
     async def list_shard(

@@ -177,7 +177,14 @@ class Tasks:
         self._tasks: dict[str, Task] = {}
         peers.handle(KIND, self._answer)
 
-    def begin(self, kind: str, detail: str, unit: str, total: int | None) -> Task:
+    def begin(
+        self,
+        kind: str,
+        detail: str,
+        unit: str,
+        total: int | None,
+        task_id: str = "",
+    ) -> Task:
         """Begin a task.
 
         Args:
@@ -185,10 +192,11 @@ class Tasks:
             detail: what it works on, for people.
             unit: what its progress is counted in.
             total: how many of them there are; None where nobody knows.
+            task_id: what it is asked for by, where others must know; else a fresh one.
         """
         started = datetime.fromtimestamp(self._wall_s(), UTC)
         view = TaskView(
-            id=self._fresh_id(),
+            id=task_id or self._fresh_id(),
             kind=kind,
             detail=detail,
             node=self._name,

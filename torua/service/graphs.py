@@ -77,7 +77,9 @@ class GraphParts:
     left running once `stop` is over.
 
     Attributes:
+        grounds: what the node has.
         reads: answers the errands of other nodes.
+        tasks: the long work of all nodes.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class GraphParts:
             looks: all copies of this node.
             store: their engines.
         """
-        self._grounds = grounds
+        self.grounds = grounds
         self._store = store
         reactor, coordinator = grounds.reactor, grounds.coordinator
         self._schemas = Schemas(reactor, coordinator)
@@ -105,6 +107,15 @@ class GraphParts:
         self._pool = QueryPool(reactor, store.engine, grounds.registry, limits)
         self._thread = WorkerThread(reactor, "imports")
         self._graves: Graves | None = None
+        self.tasks = Tasks(
+            grounds.me,
+            grounds.name,
+            grounds.membership,
+            grounds.peers,
+            reactor,
+            wall_s=time.time,
+            fresh_id=fresh_id,
+        )
 
     def use(self, engine: str) -> None:
         """Have workers take the engine that the cluster was formed with.
@@ -125,7 +136,7 @@ class GraphParts:
         Args:
             router: the way to all shards.
         """
-        catalog = Catalog(self._grounds.reactor, self._schemas, router)
+        catalog = Catalog(self.grounds.reactor, self._schemas, router)
         return (
             *self._statements(router),
             *graphs.routes(catalog),
@@ -134,7 +145,7 @@ class GraphParts:
 
     def _statements(self, router: Router) -> tuple[Route, ...]:
         """Make what reads and writes rows."""
-        grounds = self._grounds
+        grounds = self.grounds
         reactor, registry = grounds.reactor, grounds.registry
         finder = IncomingFinder(reactor, router, self._budget)
         writes = Writes(router, finder, reactor, os.urandom)
@@ -167,21 +178,12 @@ class GraphParts:
 
     def _imports(self, router: Router) -> tuple[Route, ...]:
         """Make what takes whole files."""
-        grounds = self._grounds
-        told = Tasks(
-            grounds.me,
-            grounds.name,
-            grounds.membership,
-            grounds.peers,
-            grounds.reactor,
-            wall_s=time.time,
-            fresh_id=fresh_id,
-        )
+        grounds = self.grounds
         imported = Imports(
             self._schemas,
             grounds.coordinator,
             router,
-            told,
+            self.tasks,
             grounds.reactor,
             worker=self._thread,
             spools=grounds.config.data_dir / "spools",
@@ -189,7 +191,7 @@ class GraphParts:
             fresh_id=fresh_id,
             registry=grounds.registry,
         )
-        return (*imports.routes(imported), *tasks.routes(told))
+        return (*imports.routes(imported), *tasks.routes(self.tasks))
 
     def end_statements(self) -> None:
         """Run no more statements; those that run are told that the node stops."""

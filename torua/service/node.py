@@ -5,12 +5,10 @@ exits with a status other than 0.
 """
 
 import atexit
-import json
 import os
 import signal
 import time
 import uuid
-from pathlib import Path
 from random import SystemRandom
 from typing import Any, ClassVar, NoReturn
 
@@ -42,14 +40,17 @@ from torua.node.graph.store import GraphStore
 from torua.node.logs import make_observer
 from torua.node.looks import Looks
 from torua.node.membership import MembershipService, Settings
-from torua.node.operations import Operations
 from torua.node.overview import Cluster
 from torua.node.router import Router
 from torua.node.shards import Shards
+from torua.node.targets import Targets
 from torua.node.threads import WorkerThread
+from torua.node.watchdog import Watchdog
 from torua.service.graphs import GraphParts, Grounds
+from torua.service.operating import operated
+from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
-from torua.storage.identity import KeptIdentity, begin_life, begin_votes
+from torua.storage.identity import begin_life, begin_votes
 from torua.storage.lock import DataDirLock
 from torua.storage.rescue import open_log
 from torua.storage.shelf import Shelf
@@ -178,7 +179,7 @@ class Node(Service):
         config, files = self._config, DiskFiles()
         self._files = files
         self._lock = DataDirLock(config.data_dir)
-        _file(config).unlink(missing_ok=True)
+        node_file(config).unlink(missing_ok=True)
         self._identity = begin_life(
             config.data_dir,
             files,
@@ -307,16 +308,7 @@ class Node(Service):
             looks: reads at any copy here.
         """
         config, kept, reactor = self._config, self._identity, self._reactor
-        router = Router(
-            kept.node_id,
-            self._coordinator,
-            (self._shards, looks),
-            self._peers,
-            reactor,
-            is_live=self._is_live,
-            random=SystemRandom(),
-            graphs=self._graphs.reads,
-        )
+        router = self._router(looks)
         overview = Cluster(
             kept.node_id,
             cluster_name=config.cluster_name,
@@ -336,18 +328,42 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        operations = Operations(
-            self._coordinator,
-            reactor,
-            is_live=self._is_live,
-            fresh_id=lambda: uuid.uuid4().hex,
-        )
+        operations = operated(self._graphs.grounds, self._shards, self._graphs.tasks)
         parts = (router, overview, feeds, operations, self._registry)
         self._site = make_site(
             *parts,
             node_name=kept.name,
             reactor=reactor,
             graph_routes=self._graphs.routes(router),
+            admission=config.policies.admission,
+        )
+        self._watchdog = Watchdog(reactor, self._registry)
+
+    def _router(self, looks: Looks) -> Router:
+        """Make what finds the shards of each request.
+
+        Args:
+            looks: reads at any copy here.
+        """
+        config, kept, reactor = self._config, self._identity, self._reactor
+        targets = Targets(
+            kept.node_id,
+            reactor,
+            self._registry,
+            is_live=self._is_live,
+            policies=config.policies,
+        )
+        self._peers.watch(targets.connected, lambda *_: None)
+        return Router(
+            kept.node_id,
+            self._coordinator,
+            (self._shards, looks),
+            self._peers,
+            reactor,
+            is_live=self._is_live,
+            random=SystemRandom(),
+            targets=targets,
+            graphs=self._graphs.reads,
         )
 
     def _is_live(self, node_id: NodeId) -> bool:
@@ -391,8 +407,10 @@ class Node(Service):
         self._membership.update_meta(http=str(self.http))
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
+        if config.policies.watchdog:
+            self._watchdog.start()
         self._reactor.callWhenRunning(self._take_signals)
-        _write_file(config, kept, self.http, self.cluster)
+        write_node_file(config, kept, self.http, self.cluster)
         log.info(
             "node {name} serves http://{http}, meets peers at {cluster}; node id "
             "{node_id}, boot epoch {boot_epoch}, Torua {version}",
@@ -470,30 +488,9 @@ class Node(Service):
         self._membership.stop()
         await gatherResults([stopped(port) for port in self._ports])
         await self._peers.stop()
+        self._watchdog.stop()
         for thread in (self._log_thread, self._maps_thread, self._votes_thread):
             thread.stop()
         self._log.close()
-        _file(self._config).unlink(missing_ok=True)
+        node_file(self._config).unlink(missing_ok=True)
         self._lock.release()
-
-
-def _file(config: Config) -> Path:
-    """Name the file that tells scripts where the node listens."""
-    return config.data_dir / "node.json"
-
-
-def _write_file(
-    config: Config, kept: KeptIdentity, http: Address, cluster: Address
-) -> None:
-    """Tell scripts where the node listens, whole or not at all."""
-    path = _file(config)
-    beside = path.with_suffix(".new")
-    told = {
-        "node_id": kept.node_id,
-        "name": kept.name,
-        "http": str(http),
-        "cluster": str(cluster),
-        "pid": os.getpid(),
-    }
-    beside.write_text(json.dumps(told) + "\n")
-    beside.replace(path)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.node.fakes import ONE, TWO, Holdings, States, Wire, alloc, state_of
+from tests.node.fakes import ONE, TWO, Holdings, States, Wire, alloc, state_of, targets
 from tests.node.graph.fakes import GRAPH
 from torua.core.graph.fragments import Expand, Fetch, Fragment, Piece, Scan, Text
 from torua.core.graph.schema import Graph
@@ -154,6 +154,7 @@ class ReadsTests(SynchronousTestCase):
             self.clock,
             is_live=lambda _: True,
             random=Random(1),
+            targets=targets(node, self.clock),
             graphs=Reads(store, self.schemas, store),
         )
 

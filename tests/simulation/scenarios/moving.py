@@ -1,7 +1,11 @@
 """Stories in which copies and primaries move."""
 
+from collections.abc import Sequence
+
 from tests.simulation import faults
 from tests.simulation.cluster import DataCluster
+from torua.core.allocation import Forget, SetDuty
+from torua.core.state import Duty
 
 MOVES = (
     (faults.join, 3),
@@ -11,6 +15,66 @@ MOVES = (
     (faults.blink, 1),
     (faults.slow_disk, 1),
 )
+
+
+def order(cluster: DataCluster, duties: Sequence[Duty]) -> None:
+    """Have an operator ask for another duty of some node.
+
+    Args:
+        cluster: where.
+        duties: one of which is asked for.
+    """
+    node, dice = faults.some(cluster), cluster.world.random
+    if node is None or not node.state.nodes:
+        return
+    entry = node.state.nodes[dice.choice(sorted(node.state.nodes))]
+    duty = dice.choice(duties)
+    cluster.world.note("operator", entry.node_id, duty.value)
+    node.submit(SetDuty(entry.node_id, entry.duty_version, duty))
+
+
+def drain(cluster: DataCluster) -> None:
+    """Have a node emptied."""
+    order(cluster, (Duty.MAINTENANCE, Duty.EVACUATING))
+
+
+def refill(cluster: DataCluster) -> None:
+    """Have a node take its share again."""
+    order(cluster, (Duty.FULL,))
+
+
+def forget(cluster: DataCluster) -> None:
+    """Have a node removed whose disk is lost."""
+    node = faults.some(cluster)
+    known = node.state.nodes if node else {}
+    dead = sorted(each for each in known if each in cluster.gone)
+    if node is not None and dead:
+        node.submit(Forget(dead[0], known[dead[0]].boot_epoch))
+
+
+DUTIES = (
+    (drain, 8),
+    (refill, 4),
+    (forget, 2),
+    (faults.crash, 1),
+    (faults.restart, 5),
+    (faults.blink, 1),
+    (faults.cut, 1),
+    (faults.pause, 1),
+    (faults.leave, 1),
+    (faults.join, 1),
+    (faults.wipe, 1),
+    (faults.slow_disk, 1),
+)
+
+
+def duties(cluster: DataCluster) -> None:
+    """Put nodes into maintenance, and evacuate some, amid faults."""
+    cluster.add().start()
+    cluster.run(2.0)
+    drain(cluster)
+    cluster.run(3.0)
+    faults.storm(cluster, 16.0, DUTIES, pace=2.0)
 
 
 def joins(cluster: DataCluster) -> None:

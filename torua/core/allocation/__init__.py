@@ -23,6 +23,7 @@ from torua.core.allocation.commands import (
 )
 from torua.core.allocation.delays import Delays
 from torua.core.allocation.first import min_copies
+from torua.core.allocation.operating import Forget, GiveLead, MoveCopy, SetDuty
 from torua.core.allocation.reconciling import reconcile
 
 __all__ = [
@@ -31,10 +32,14 @@ __all__ = [
     "Delays",
     "FailCopy",
     "ForceAllocate",
+    "Forget",
+    "GiveLead",
     "HandOver",
     "Leave",
     "MarkInSync",
     "MarkStarted",
+    "MoveCopy",
+    "SetDuty",
     "execute",
     "min_copies",
     "reconcile",

@@ -9,16 +9,18 @@ A hand-over is asked for by `Shard.successor`.  The primary drains and says `Han
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from random import Random
 
-from torua.core.allocation.editing import changed, find, marked, with_shards
+from torua.core.allocation.deciders import MOVES_MAX
+from torua.core.allocation.editing import changed, find, replacing, with_shards
 from torua.core.allocation.leveling import level
 from torua.core.allocation.loads import Loads, new_alloc_id
 from torua.core.allocation.site import Site
-from torua.core.allocation.traffic import MOVES_MAX, Traffic, is_moving
-from torua.core.ids import AllocId, NodeId, ShardId
+from torua.core.allocation.traffic import Traffic, is_moving
+from torua.core.ids import NodeId, ShardId
 from torua.core.state import ClusterState, Copy, CopyState, Shard
+from torua.core.views import Balance
 
 Held = dict[NodeId, list[Shard]]
 
@@ -45,7 +47,9 @@ def move(
         traffic.gets(taker)
         traffic.loads.add(giver, -1)
         traffic.gives(giver, shard.primary.node)
-        begun.append(_begun(shard, giver, taker, new_alloc_id(random)))
+        old = next(copy.alloc_id for copy in shard.copies if copy.node == giver)
+        new = Copy(new_alloc_id(random), taker, CopyState.INIT)
+        begun.append(replacing(shard, old, new))
         for copy in shard.copies:
             held[copy.node].remove(shard)
     return with_shards(state, begun)
@@ -74,8 +78,8 @@ def _next_move(held: Held, traffic: Traffic) -> tuple[Shard, NodeId, NodeId] | N
             shard
             for shard in held.get(giver, ())
             if shard.primary is not None
-            and traffic.outward[shard.primary.node] < MOVES_MAX
-            and all(copy.node != taker for copy in shard.copies)
+            and traffic.may_give(shard.primary.node)
+            and not traffic.loads.objection(taker, [c.node for c in shard.copies])
         ]
         if able:
             harms = [_harm(shard, giver, taker, traffic.loads) for shard in able]
@@ -85,16 +89,16 @@ def _next_move(held: Held, traffic: Traffic) -> tuple[Shard, NodeId, NodeId] | N
 
 def _pairs(traffic: Traffic) -> Iterator[tuple[NodeId, NodeId]]:
     """Yield who may give to whom, the most uneven first."""
-    counts, loads = traffic.loads.counts, traffic.loads
+    counts = traffic.loads.counts
     takers = [
         node
         for node in sorted(counts, key=lambda node: counts[node])
-        if traffic.inward[node] < MOVES_MAX and loads.has_room(node)
+        if traffic.loads.objection(node) is None
     ]
     givers = [
         node
         for node in sorted(counts, key=lambda node: -counts[node])
-        if traffic.outward[node] < MOVES_MAX
+        if traffic.may_give(node)
     ]
     for taker in takers:
         for giver in givers:
@@ -111,13 +115,6 @@ def _harm(
     after, before = loads.crowding(taker, beside), loads.crowding(giver, beside)
     leads = shard.primary is not None and shard.primary.node == giver
     return after[0] - before[0], after[1] - before[1], leads, shard.shard
-
-
-def _begun(shard: Shard, giver: NodeId, taker: NodeId, new: AllocId) -> Shard:
-    """Add the new copy, and mark the one that it replaces."""
-    old = next(copy.alloc_id for copy in shard.copies if copy.node == giver)
-    copies = marked(shard, old, CopyState.RELOCATING)
-    return changed(shard, copies=(*copies, Copy(new, taker, CopyState.INIT)))
 
 
 def hand_over(state: ClusterState, site: Site) -> ClusterState:
@@ -137,7 +134,7 @@ def _oblige(state: ClusterState, site: Site) -> ClusterState:
     for shard in state.shards.values():
         if shard.successor is None and not _must_go(shard, site):
             continue
-        able = _successors(shard, site)
+        able = _welcome(shard, site) or _anybody(shard, site)
         if shard.successor in [copy.alloc_id for copy in able]:
             continue
         chosen = None
@@ -150,8 +147,21 @@ def _oblige(state: ClusterState, site: Site) -> ClusterState:
     return with_shards(state, after)
 
 
-def _successors(shard: Shard, site: Site) -> list[Copy]:
-    """Return the copies that a primary may hand over to."""
+def _welcome(shard: Shard, site: Site) -> list[Copy]:
+    """Return the copies that a primary may hand over to and that may keep the lead."""
+    return [copy for copy in _able(shard, site) if copy.node not in site.draining]
+
+
+def _anybody(shard: Shard, site: Site) -> list[Copy]:
+    """Return the copies to hand over to where none may keep the lead.
+
+    A primary that need only give its lead away keeps it then.
+    """
+    return _able(shard, site) if _has_to_go(shard, site) else []
+
+
+def _able(shard: Shard, site: Site) -> list[Copy]:
+    """Return the copies that could lead, now that the primary is up."""
     if shard.primary is None or not site.is_up(shard.primary.node):
         return []
     return [
@@ -166,7 +176,13 @@ def _successors(shard: Shard, site: Site) -> list[Copy]:
 
 
 def _must_go(shard: Shard, site: Site) -> bool:
-    """Tell whether the primary is to leave its node, and may do so now."""
+    """Tell whether the primary is to give its lead away, and may do so now."""
+    drains = shard.primary is not None and shard.primary.node in site.draining
+    return drains or _has_to_go(shard, site)
+
+
+def _has_to_go(shard: Shard, site: Site) -> bool:
+    """Tell whether the primary's node stops, or its copy was replaced."""
     if shard.primary is None:
         return False
     copy = find(shard, shard.primary.alloc_id)
@@ -196,7 +212,7 @@ def _level(state: ClusterState, site: Site) -> ClusterState:
         if owner != primary.node:
             pending.append((primary.node, owner))
         elif _at_rest(shard) and site.is_up(owner):
-            options[number] = _successors(shard, site)
+            options[number] = _welcome(shard, site)
     nodes = {number: [copy.node for copy in able] for number, able in options.items()}
     found = level(owners, nodes, pending, MOVES_MAX)
     after = [
@@ -212,3 +228,48 @@ def _level(state: ClusterState, site: Site) -> ClusterState:
 def _at_rest(shard: Shard) -> bool:
     """Tell whether a shard has its copies in sync, and none that moves."""
     return len(shard.copies) == len(shard.in_sync) <= shard.rf
+
+
+def unevenness(state: ClusterState, site: Site) -> Balance:
+    """Tell how much is to be moved, at least, until all nodes have an even share.
+
+    Args:
+        state: the committed state.
+        site: who takes copies, and who is to have none.
+    """
+    shards = state.shards.values()
+    leads = dict.fromkeys(site.takers, 0)
+    loads = Loads(state, site.takers)
+    gone = [0, 0]
+    for shard in shards:
+        for copy in shard.copies:
+            loads.add(copy.node, not is_moving(shard, copy))
+            gone[0] += copy.node in site.draining and not is_moving(shard, copy)
+        owner = _owner(shard)
+        if owner in leads:
+            leads[owner] += 1
+        gone[1] += owner in site.draining
+    copies = gone[0] + _surplus(loads.counts.values(), gone[0])
+    primaries = gone[1] + _surplus(leads.values(), gone[1])
+    under_way = sum(
+        len(shard.copies) - len(shard.in_sync) + (shard.successor is not None)
+        for shard in shards
+    )
+    even = not (copies or primaries or under_way)
+    return Balance(even, copies, primaries, under_way)
+
+
+def _surplus(counts: Iterable[int], more: int) -> int:
+    """Return how many must move until counts are even within one.
+
+    Args:
+        counts: of each node.
+        more: what the nodes get besides.
+    """
+    most = sorted(counts, reverse=True)
+    if not most:
+        return 0
+    share, over = divmod(sum(most) + more, len(most))
+    return sum(
+        max(0, count - share - (place < over)) for place, count in enumerate(most)
+    )

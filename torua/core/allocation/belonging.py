@@ -6,11 +6,13 @@ from msgspec.structs import replace
 
 from torua.core.ids import NodeId
 from torua.core.members import Member, Status
-from torua.core.state import ClusterState, NodeEntry
+from torua.core.state import ClusterState, Duty, NodeEntry
 
 
 def admit(state: ClusterState, members: list[Member]) -> ClusterState:
     """Take in the live as they now are; let go of those that left and hold nothing.
+
+    A node in maintenance is kept, for it is to come back with that duty.
 
     Args:
         state: the committed state.
@@ -24,7 +26,7 @@ def admit(state: ClusterState, members: list[Member]) -> ClusterState:
             continue
         if member.is_live:
             nodes[member.node_id] = _entry(member, held)
-        elif member.status is Status.LEFT and member.node_id not in holders:
+        elif _is_gone(member, held) and member.node_id not in holders:
             nodes.pop(member.node_id, None)
     return state if nodes == state.nodes else replace(state, nodes=nodes)
 
@@ -44,8 +46,17 @@ def note_lost(state: ClusterState, lost: Collection[NodeId]) -> ClusterState:
     return replace(state, nodes=state.nodes | changed) if changed else state
 
 
+def _is_gone(member: Member, held: NodeEntry | None) -> bool:
+    """Tell whether a node left for good, as far as anybody said."""
+    stays = held is not None and held.duty is Duty.MAINTENANCE
+    return member.status is Status.LEFT and not stays
+
+
 def _entry(member: Member, held: NodeEntry | None) -> NodeEntry:
-    """Describe a member as the cluster state does; what is known of its life stays."""
+    """Describe a member as the cluster state does.
+
+    What is known of its life stays while that lasts, its duty for ever.
+    """
     same = held if held and held.boot_epoch == member.boot_epoch else None
     return NodeEntry(
         node_id=member.node_id,
@@ -59,4 +70,6 @@ def _entry(member: Member, held: NodeEntry | None) -> NodeEntry:
         max_shards=member.meta.max_shards,
         leaving=same is not None and same.leaving,
         lost=same is not None and same.lost,
+        duty=held.duty if held else Duty.FULL,
+        duty_version=held.duty_version if held else 0,
     )

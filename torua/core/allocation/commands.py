@@ -15,6 +15,7 @@ from the committed state, not from its answer.
 | `CopyLost` | the copy's own node | its data are gone or damaged |
 | `Leave` | a node | on SIGTERM, before it stops |
 | `ForceAllocate` | an operator | a shard is red for good |
+| `SetDuty`, `MoveCopy`, `GiveLead`, `Forget` | an operator | see `operating` |
 | `DefineGraph`, `DropGraph` | a node | a client changes a schema |
 """
 
@@ -32,6 +33,7 @@ from torua.core.allocation.editing import (
     with_shards,
     without,
 )
+from torua.core.allocation.operating import OfOperators, operate
 from torua.core.graph.commands import DefineGraph, DropGraph, change_graphs
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.state import ClusterState, Copy, CopyState, Shard
@@ -162,7 +164,7 @@ class ForceAllocate(Struct, frozen=True, tag="force_allocate"):
 OnShard = MarkStarted | MarkInSync | FailCopy | HandOver | CopyLost | ForceAllocate
 """What concerns one shard."""
 
-Command = OnShard | Leave | DefineGraph | DropGraph
+Command = OnShard | Leave | OfOperators | DefineGraph | DropGraph
 """What nodes may ask the coordinator to change."""
 
 
@@ -177,6 +179,8 @@ def execute(state: ClusterState, command: Command) -> ClusterState:
         return _leave(state, command)
     if isinstance(command, DefineGraph | DropGraph):
         return change_graphs(state, command)
+    if isinstance(command, OfOperators):
+        return operate(state, command)
     shard = state.shards.get(command.shard)
     if shard is None:
         return state

@@ -54,6 +54,18 @@ def marked(shard: Shard, alloc_id: AllocId, state: CopyState) -> tuple[Copy, ...
     )
 
 
+def replacing(shard: Shard, old: AllocId, new: Copy) -> Shard:
+    """Begin a move: add a copy, and mark the one that it replaces.
+
+    Args:
+        shard: whose copies.
+        old: the copy that goes once the new one is in sync.
+        new: where it goes to.
+    """
+    copies = marked(shard, old, CopyState.RELOCATING)
+    return changed(shard, copies=(*copies, new))
+
+
 def without(ids: tuple[AllocId, ...], alloc_id: AllocId) -> tuple[AllocId, ...]:
     """Return ids less one of them.
 

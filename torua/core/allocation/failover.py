@@ -74,6 +74,7 @@ def _choose(shard: Shard, site: Site, counts: Counter[NodeId]) -> Copy | None:
     def burden(copy: Copy) -> tuple[bool, bool, bool, int, NodeId]:
         """Tell what speaks against a copy."""
         going = site.is_leaving(copy.node) or copy.state is CopyState.RELOCATING
+        going = going or copy.node in site.draining
         settled = site.is_settled(copy.node)
         moved = not settled and copy.alloc_id != mine
         return going, not settled, moved, counts[copy.node], copy.node

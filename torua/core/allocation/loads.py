@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from random import Random
 
+from torua.core.allocation.deciders import Fit, Objection, fitting_objection
 from torua.core.ids import AllocId, NodeId
 from torua.core.state import ClusterState, NodeEntry
 
@@ -20,6 +21,7 @@ class Loads:
 
     Attributes:
         counts: how many copies each node has, or is about to get.
+        inward: how many of them it is recovering.
     """
 
     def __init__(self, state: ClusterState, nodes: Iterable[NodeId]) -> None:
@@ -31,6 +33,7 @@ class Loads:
         """
         self._entries = {node: state.nodes[node] for node in nodes}
         self.counts = dict.fromkeys(self._entries, 0)
+        self.inward: Counter[NodeId] = Counter()
         self._shared: Counter[tuple[NodeId, NodeId]] = Counter()
 
     def add(self, node: NodeId, copies: int = 1) -> None:
@@ -58,33 +61,33 @@ class Loads:
             self._shared[node, other] += 1
             self._shared[other, node] += 1
 
-    def has_room(self, node: NodeId) -> bool:
-        """Tell whether a node takes another copy."""
-        limit = self._entries[node].max_shards
-        return limit is None or self.counts[node] < limit
+    def objection(
+        self, node: NodeId, beside: Collection[NodeId] = ()
+    ) -> Objection | None:
+        """Return what keeps a node from one more copy; None where nothing does.
+
+        Args:
+            node: one of those that take copies.
+            beside: which nodes have copies of the shard.
+        """
+        entry, copies = self._entries[node], self.counts[node]
+        return fitting_objection(Fit(entry, node in beside, copies, self.inward[node]))
 
     def room(self) -> int:
         """Return how many copies all nodes take together."""
         limits = [entry.max_shards for entry in self._entries.values()]
         return sum(UNBOUNDED if limit is None else limit for limit in limits)
 
-    def least(
-        self, beside: Collection[NodeId], barred: Collection[NodeId] = ()
-    ) -> NodeId | None:
+    def least(self, beside: Collection[NodeId]) -> NodeId | None:
         """Choose the node for a copy: fewest copies, another zone or host.
 
         Args:
-            beside: which nodes have copies of the shard; none of them is chosen.
-            barred: which nodes get nothing now.
+            beside: which nodes have copies of the shard.
 
         Returns:
-            The node; None where there is none with room.
+            The node; None where some decider objects to each.
         """
-        able = [
-            node
-            for node in self.counts
-            if node not in beside and node not in barred and self.has_room(node)
-        ]
+        able = [node for node in self.counts if self.objection(node, beside) is None]
         return min(
             able,
             key=lambda node: (

@@ -32,7 +32,7 @@ def rebuild(
         traffic: what is under way; what is added is counted there.
         random: makes ids.
     """
-    wrong = [shard for shard in state.shards.values() if not _is_whole(shard, site)]
+    wrong = [shard for shard in state.shards.values() if not is_whole(shard, site)]
     wrong.sort(key=lambda shard: not _is_urgent(shard))
     after = [_mend(shard, site, traffic, random) for shard in wrong]
     return with_shards(
@@ -40,8 +40,13 @@ def rebuild(
     )
 
 
-def _is_whole(shard: Shard, site: Site) -> bool:
-    """Tell whether nothing is to be done about a shard, as almost always."""
+def is_whole(shard: Shard, site: Site) -> bool:
+    """Tell whether nothing is to be done about a shard, as almost always.
+
+    Args:
+        shard: all of whose copies should be in sync, and none on its way.
+        site: who is up.
+    """
     return (
         len(shard.copies) == len(shard.in_sync) == shard.rf
         and all(copy.state is CopyState.STARTED for copy in shard.copies)
@@ -97,7 +102,7 @@ def _staying(shard: Shard, site: Site) -> list[Copy]:
 def _add(shard: Shard, site: Site, traffic: Traffic, random: Random) -> Shard:
     """Add a copy where there is room and not too much under way."""
     nodes = [copy.node for copy in shard.copies]
-    target = traffic.loads.least(nodes, traffic.barred())
+    target = traffic.loads.least(nodes)
     if target is None:
         return shard
     traffic.gets(target)

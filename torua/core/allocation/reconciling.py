@@ -6,6 +6,7 @@ from random import Random
 from torua.core.allocation.balancing import hand_over, move
 from torua.core.allocation.belonging import admit, note_lost
 from torua.core.allocation.delays import Delays
+from torua.core.allocation.draining import drain
 from torua.core.allocation.failover import fail_over
 from torua.core.allocation.first import assign
 from torua.core.allocation.rebuilding import rebuild
@@ -37,12 +38,13 @@ def reconcile(  # noqa: PLR0913
     """
     known = sorted(members, key=lambda member: member.node_id)
     state = note_lost(admit(state, known), lost)
-    site = Site(state, known, lost, delays or Delays(), now)
+    site = Site(state, known, delays or Delays(), now)
     if not state.shards:
         live = sum(each.is_live and each.node_id in state.nodes for each in known)
         return assign(state, site, live, random)
     state = fail_over(state, site)
     traffic = Traffic(state, site)
     state = rebuild(state, site, traffic, random)
+    state = drain(state, site, traffic, random)
     state = move(state, site, traffic, random)
     return hand_over(state, site)

@@ -1,17 +1,24 @@
 """The nodes as a decision sees them: who is up, who may take copies, who is given up.
 
 A node is *up* where it belongs, is not lost, has not left, and no other life of it than
-the one in the state is known.  It is a *taker* where it is up, believed alive, holds
-data and does not leave.  It is *given up* where it was lost for the time in the
-settings: only then are its copies rebuilt elsewhere.
+the one in the state is known.  It is a *taker* where no decider objects to it as such.
+It is *given up* where it was lost for the time in the settings: only then are its
+copies rebuilt elsewhere.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
+from torua.core.allocation.deciders import (
+    Objection,
+    Standing,
+    is_gone,
+    is_other_life,
+    standing_objection,
+)
 from torua.core.allocation.delays import Delays
 from torua.core.ids import NodeId
-from torua.core.members import Member, Status
-from torua.core.state import ClusterState, NodeEntry, Shard
+from torua.core.members import Member
+from torua.core.state import ClusterState, Duty, Shard
 
 
 class Site:
@@ -23,6 +30,8 @@ class Site:
 
     Attributes:
         nodes: all that belong.
+        draining: who is to give away all copies, and every lead.
+        objections: to those that may not be given copies, whatever the shard.
         takers: who may be given copies, in order of their ids.
     """
 
@@ -30,46 +39,47 @@ class Site:
         self,
         state: ClusterState,
         members: Iterable[Member],
-        lost: Collection[NodeId],
         delays: Delays,
         now: float,
     ) -> None:
         """Look around.
 
         Args:
-            state: says who belongs, and the lives.
+            state: says who belongs, the lives, and who is lost.
             members: what membership believes.
-            lost: whom the coordinator lost.
             delays: since when; this call is noted there.
             now: the coordinator's clock.
         """
         self.nodes = state.nodes
         known = {member.node_id: member for member in members}
-        away = {node for node in state.nodes if node in lost}
-        away |= {
+        away = {
             node
-            for node, member in known.items()
-            if member.status is Status.LEFT
-            and node in state.nodes
-            and member.boot_epoch >= state.nodes[node].boot_epoch
+            for node, entry in state.nodes.items()
+            if entry.lost or is_gone(entry, known.get(node))
         }
         delays.note(state.nodes, away, now)
         patience = state.settings.rebuild_after_s
         self._up = {
             node
             for node, entry in state.nodes.items()
-            if node not in away and _is_same_life(entry, known.get(node))
+            if node not in away and not is_other_life(entry, known.get(node))
         }
         self._settled = {node for node in self._up if delays.is_settled(node, now)}
         self._given_up = {
             node for node in away if delays.lost_for(node, now) >= patience
         }
         self._away = away
-        self.takers = sorted(
-            node
-            for node in self._up
-            if node in known and known[node].is_live and may_take(state.nodes[node])
-        )
+        found = {
+            node: standing_objection(Standing(entry, known.get(node)))
+            for node, entry in sorted(state.nodes.items())
+        }
+        self.objections: dict[NodeId, Objection] = {
+            node: objection for node, objection in found.items() if objection
+        }
+        self.takers = [node for node in found if node not in self.objections]
+        self.draining = {
+            node for node, entry in state.nodes.items() if entry.duty is not Duty.FULL
+        }
 
     def is_up(self, node: NodeId) -> bool:
         """Tell whether a node can be reckoned with now."""
@@ -100,13 +110,3 @@ class Site:
         if not shard.in_sync:
             return True
         return shard.primary is not None and self.is_up(shard.primary.node)
-
-
-def may_take(entry: NodeEntry) -> bool:
-    """Tell whether a node that is up takes copies at all."""
-    return "data" in entry.roles and not entry.leaving and entry.max_shards != 0
-
-
-def _is_same_life(entry: NodeEntry, member: Member | None) -> bool:
-    """Tell whether nobody knows another life than the one in the state."""
-    return member is None or member.boot_epoch <= entry.boot_epoch

@@ -2,13 +2,11 @@
 
 from collections import Counter
 
+from torua.core.allocation.deciders import MOVES_MAX
 from torua.core.allocation.loads import Loads
 from torua.core.allocation.site import Site
 from torua.core.ids import NodeId
 from torua.core.state import ClusterState, Copy, CopyState, Shard
-
-MOVES_MAX = 2
-"""How many recoveries a node takes part in at once, in each direction."""
 
 
 class Traffic:
@@ -22,14 +20,12 @@ class Traffic:
 
     Attributes:
         loads: the copies on nodes that take some.
-        inward: how many copies each node is recovering.
         outward: how many moves each node gives a copy to, or streams one for.
     """
 
     def __init__(self, state: ClusterState, site: Site) -> None:
         """Count what is."""
         self.loads = Loads(state, site.takers)
-        self.inward: Counter[NodeId] = Counter()
         self.outward: Counter[NodeId] = Counter()
         for shard in state.shards.values():
             for copy in shard.copies:
@@ -40,7 +36,7 @@ class Traffic:
         if not is_moving(shard, copy):
             self.loads.add(copy.node)
             recovers = copy.alloc_id not in shard.in_sync and bool(shard.in_sync)
-            self.inward[copy.node] += recovers
+            self.loads.inward[copy.node] += recovers
         elif shard.primary is not None:
             self.gives(copy.node, shard.primary.node)
 
@@ -56,12 +52,12 @@ class Traffic:
 
     def gets(self, node: NodeId) -> None:
         """Count a copy that a node is to recover."""
-        self.inward[node] += 1
+        self.loads.inward[node] += 1
         self.loads.add(node)
 
-    def barred(self) -> list[NodeId]:
-        """Return which nodes recover as many copies as they may."""
-        return [node for node, count in self.inward.items() if count >= MOVES_MAX]
+    def may_give(self, *nodes: NodeId) -> bool:
+        """Tell whether nodes may take part in one more move each, as givers."""
+        return all(self.outward[node] < MOVES_MAX for node in nodes)
 
 
 def is_moving(shard: Shard, copy: Copy) -> bool:

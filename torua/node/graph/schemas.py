@@ -26,7 +26,7 @@ from torua.errors import (
     OutcomeUnknownError,
     TooLargeError,
 )
-from torua.node.operations import Coordination
+from torua.node.commanding import Coordination
 
 log = Logger()
 

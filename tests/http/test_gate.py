@@ -1,0 +1,135 @@
+"""Tests for `torua.http.gate`, and for a site that has too much to do."""
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.http.wire import Wire, World, request
+from torua.core.resilience.admission import (
+    LANE_MIN,
+    LIMIT_FIRST,
+    REFUSAL_MAX_S,
+    TURN_S,
+    Rank,
+)
+from torua.http.gate import rank_of
+
+
+def turns_awaited(world: World) -> int:
+    """Count what waits for the end of the reactor's turn."""
+    now = world.clock.seconds()
+    return sum(call.getTime() <= now for call in world.clock.getDelayedCalls())
+
+
+class RankTests(SynchronousTestCase):
+    """What is asked has its lane by its route."""
+
+    def test_each_route_has_its_lane(self) -> None:
+        """What operators need goes first, what takes many at once last."""
+        found = {
+            Rank.CONTROL: [("GET", "/health"), ("GET", "/metrics"), ("POST", "/x")],
+            Rank.READ: [("GET", "/kv"), ("GET", "/kv/<rest:key>"), ("GET", "/changes")],
+            Rank.WRITE: [("PUT", "/kv/<rest:key>"), ("DELETE", "/kv/<rest:key>")],
+            Rank.BULK: [("POST", "/bulk"), ("POST", "/graph/import/<table>")],
+        }
+        for rank, routes in found.items():
+            self.assertEqual({rank_of(*route) for route in routes}, {rank})
+
+
+class OverloadTests(SynchronousTestCase):
+    """Reads that do not end fill the node."""
+
+    def setUp(self) -> None:
+        """Have every request wait for the test."""
+        self.world = World(admission=True, connections_max=5000)
+        self.gate = self.world.key_value.gate = Deferred()
+        self.wires = [self.ask("GET", "/kv/a") for _ in range(LIMIT_FIRST)]
+
+    def ask(self, method: str, target: str, body: bytes = b"") -> Wire:
+        """Begin a request.
+
+        Args:
+            method: as it shall stand there.
+            target: as it shall stand there.
+            body: of the request.
+        """
+        wire = self.world.connect()
+        wire.send(request(method, target, body))
+        return wire
+
+    def statuses(self, wires: list[Wire]) -> list[int]:
+        """Return the statuses of the answers so far."""
+        return [each.status for wire in wires for each in wire.responses()]
+
+    def test_one_more_than_there_is_room_for_gets_429_and_when_to_come_back(
+        self,
+    ) -> None:
+        """What was taken is done all the same; this is counted."""
+        (answer,) = self.ask("GET", "/kv/a").responses()
+        self.assertEqual(answer.status, 429)
+        self.assertEqual(answer.headers["retry-after"], "1")
+        self.assertEqual(answer.json["type"], "urn:torua:problem:overloaded")
+        refused = self.world.metric("torua_http_admission_refused_total", lane="read")
+        self.assertEqual(refused, 1)
+        self.gate.callback(None)
+        self.assertEqual(self.statuses(self.wires), [404] * LIMIT_FIRST)
+
+    def test_whoever_looks_after_the_node_is_always_let_in(self) -> None:
+        """Health and metrics are answered, however much there is to do."""
+        for target in ("/health", "/metrics"):
+            (answer,) = self.ask("GET", target).responses()
+            self.assertEqual(answer.status, 200)
+
+    def test_a_connection_that_was_refused_serves_on(self) -> None:
+        """A body that was not taken is read and dropped, and accounted for."""
+        more = [self.ask("PUT", "/kv/b", b"x" * 1000) for _ in range(LANE_MIN)]
+        wire = self.ask("PUT", "/kv/b", b"x" * 1000)
+        self.assertEqual(self.statuses([wire, *more]), [429])
+        self.assertEqual(self.world.metric("torua_http_held_bytes"), LANE_MIN * 1000)
+        self.ask("PUT", "/kv/b", b"x" * 1000)
+        self.assertEqual(self.world.metric("torua_http_held_bytes"), LANE_MIN * 1000)
+        wire.send(request("GET", "/health"))
+        self.assertEqual(self.statuses([wire]), [200])
+        self.gate.callback(None)
+        self.world.clock.advance(0)
+        self.assertEqual(self.statuses(more), [204] * LANE_MIN)
+        self.assertEqual(self.world.metric("torua_http_held_bytes"), 0)
+
+    def test_refusals_leave_one_after_the_other(self) -> None:
+        """A storm of them is spread; each leaves within a bound."""
+        wires = [self.ask("GET", "/kv/a") for _ in range(1000)]
+        at_once = len(self.statuses(wires))
+        self.world.clock.advance(REFUSAL_MAX_S)
+        self.assertLess(at_once, 10)
+        self.assertEqual(len(self.statuses(wires)), 1000 - at_once)
+
+    def test_room_is_there_again_once_answers_left(self) -> None:
+        """As soon as the turn of the reactor is over."""
+        self.gate.callback(None)
+        self.assertEqual(self.statuses([self.ask("GET", "/kv/a")]), [429])
+        self.world.clock.advance(0)
+        self.assertEqual(self.statuses([self.ask("GET", "/kv/a")]), [404])
+        self.assertEqual(self.world.metric("torua_http_admission_at_work"), 1)
+        self.world.clock.advance(0)
+        self.assertEqual(self.world.metric("torua_http_admission_at_work"), 0)
+        self.assertEqual(turns_awaited(self.world), 0)
+
+    def test_a_long_turn_shrinks_what_is_taken(self) -> None:
+        """It is measured from the first request of a turn."""
+        self.world.clock.advance(TURN_S * 2)
+        self.assertLess(self.world.metric("torua_http_admission_limit"), LIMIT_FIRST)
+
+
+class OffTests(SynchronousTestCase):
+    """A site that takes everything."""
+
+    def test_nothing_is_refused_where_it_is_off(self) -> None:
+        """Nor is anything measured."""
+        world = World(connections_max=5000)
+        world.key_value.gate = Deferred()
+        wires = list[Wire]()
+        for _ in range(LIMIT_FIRST * 2):
+            wires.append(world.connect())
+            wires[-1].send(request("GET", "/kv/a"))
+        world.key_value.gate.callback(None)
+        self.assertEqual({len(wire.responses()) for wire in wires}, {1})
+        self.assertEqual(turns_awaited(world), 0)

@@ -1,0 +1,61 @@
+"""Everything off a node that is in maintenance or evacuated, as far as there is room.
+
+Primaries go first: `balancing.hand_over` gives the lead to another copy, and only where
+there is none to give it to does the primary's copy move.  Then copy after copy moves as
+for the balance: one is added elsewhere, the old one is marked and serves until the new
+one is in sync, and only then does `rebuilding` remove it (R16).  What no other node may
+have stays, and is served.
+"""
+
+from random import Random
+
+from torua.core.allocation.editing import replacing, with_shards
+from torua.core.allocation.loads import new_alloc_id
+from torua.core.allocation.rebuilding import is_whole
+from torua.core.allocation.site import Site
+from torua.core.allocation.traffic import Traffic
+from torua.core.state import ClusterState, Copy, CopyState, Shard
+
+
+def drain(
+    state: ClusterState, site: Site, traffic: Traffic, random: Random
+) -> ClusterState:
+    """Begin as many moves off such nodes as may be under way at once.
+
+    Args:
+        state: with the copies that it should have.
+        site: who is up, and who is to have nothing.
+        traffic: what is under way; what is begun is counted there.
+        random: makes ids.
+    """
+    begun = []
+    for shard in state.shards.values() if site.draining else ():
+        copy = leaver(shard, site)
+        if copy is None or shard.primary is None:
+            continue
+        if not traffic.may_give(copy.node, shard.primary.node):
+            continue
+        target = traffic.loads.least([each.node for each in shard.copies])
+        if target is not None:
+            traffic.gets(target)
+            traffic.gives(copy.node, shard.primary.node)
+            new = Copy(new_alloc_id(random), target, CopyState.INIT)
+            begun.append(replacing(shard, copy.alloc_id, new))
+    return with_shards(state, begun)
+
+
+def leaver(shard: Shard, site: Site) -> Copy | None:
+    """Return the copy that a shard is to move off its node next; None where none is.
+
+    Args:
+        shard: any; one at a time moves.
+        site: who is up, and who is to have nothing.
+    """
+    if shard.successor is not None or not is_whole(shard, site):
+        return None
+    going = [copy for copy in shard.copies if copy.node in site.draining]
+    lead = shard.primary.alloc_id if shard.primary else None
+    going.sort(key=lambda copy: copy.alloc_id == lead)
+    if len(going) < len(shard.copies):
+        going = [copy for copy in going if copy.alloc_id != lead]
+    return going[0] if going else None

@@ -1,0 +1,138 @@
+"""What to take and what to refuse, when more is asked than can be done.
+
+What takes longer and longer turns of the reactor is refused before it costs much; what
+was taken is done.  The limit on requests at work follows the length of turns, as TCP's
+window follows loss (additive increase, multiplicative decrease): a turn that is too
+long halves nothing but takes a part away, a busy turn that is short adds a little.
+A request counts until the turn ends in which it was answered, so that what is answered
+at once is bounded as well.
+
+Lanes have shares of the limit: what must be seen of a node in trouble goes before what
+is read, that before what is written, that before what takes many at once.  Each lane
+has a few places that no other takes.
+
+Refusals are spread: whoever is refused comes back at once, if he does not heed
+``Retry-After``, and a storm of refusals costs as much as answers.  So refusals leave at
+a bounded pace, each a little later than the one before, up to a bound.
+"""
+
+from enum import Enum
+
+TURN_S = 0.250
+"""A longer turn of the reactor is too long: an answer takes up to two of them, and who
+waits for longer than half a second may have given up."""
+
+LIMIT_MIN = 32
+"""So many at once are always taken: few enough even of bulk requests, by their share,
+and enough that an ordinary load is not refused when an overload is over."""
+
+LIMIT_MAX = 1000
+"""No more connections than this are taken, see `torua.http.limits`."""
+
+LIMIT_FIRST = 128
+"""Where to begin: twice the connections of an ordinary load."""
+
+DECREASE = 0.8
+"""What a turn that is a little too long leaves of the limit, and at most …"""
+
+DECREASE_MOST = 0.3
+"""… what one leaves that is much too long: where what is asked became heavier by far,
+the limit must not take many such turns to follow."""
+
+PRESSED = 0.4
+"""How much of the limit must have been at work for it to grow: of the least urgent
+lane, nearly all."""
+
+FEW = 8
+"""With fewer requests than this in it, a long turn has another reason than too many."""
+
+INCREASE = 8
+"""What a short turn adds to a limit that was reached."""
+
+LANE_MIN = 4
+"""Places that a lane has to itself."""
+
+REFUSALS_PER_S = 200.0
+"""A refusal costs as much as a small read, most of it for HTTP: so many cost less than
+a tenth of the time."""
+
+REFUSAL_MAX_S = 4.0
+"""The longest that a refusal waits: of a thousand connections, as many as there may be,
+all refused, 250 come back in a second."""
+
+
+class Rank(Enum):
+    """What is asked, the most urgent first; the value is its share of the limit."""
+
+    CONTROL = 0
+    READ = 1
+    WRITE = 2
+    BULK = 3
+
+
+SHARES = {Rank.READ: 1.0, Rank.WRITE: 0.85, Rank.BULK: 0.5}
+"""How full all lanes together may be for one more of a kind; control is not bounded."""
+
+
+class Admission:
+    """How much is at work, and how much may be.
+
+    Invariants: every request that was taken counts until it was given back and a turn
+    ended; the limit stays within its bounds; control is never refused.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing at work."""
+        self.limit = float(LIMIT_FIRST)
+        self.at_work = dict.fromkeys(Rank, 0)
+        self._ended: list[Rank] = []
+        self._most = 0
+        self._refusal_due = 0.0
+
+    @property
+    def total(self) -> int:
+        """Tell how much counts against the limit."""
+        return sum(self.at_work.values()) - self.at_work[Rank.CONTROL]
+
+    def take(self, rank: Rank) -> bool:
+        """Take a request, if there is room for it in its lane."""
+        room = (
+            rank is Rank.CONTROL
+            or self.at_work[rank] < LANE_MIN
+            or self.total < self.limit * SHARES[rank]
+        )
+        if room:
+            self.at_work[rank] += 1
+        self._most = max(self._most, self.total + (not room))
+        return room
+
+    def give_back(self, rank: Rank) -> None:
+        """Hear that a request was answered; it counts until the turn ends."""
+        self._ended.append(rank)
+
+    def turned(self, length_s: float) -> None:
+        """Hear that a turn of the reactor ended in which there were requests.
+
+        Args:
+            length_s: how long it took.
+        """
+        if length_s > TURN_S and self._most >= FEW:
+            left = min(DECREASE, max(DECREASE_MOST, TURN_S / length_s))
+            self.limit = max(float(LIMIT_MIN), self.limit * left)
+        elif length_s <= TURN_S and self._most > self.limit * PRESSED:
+            self.limit = min(float(LIMIT_MAX), self.limit + INCREASE)
+        for rank in self._ended:
+            self.at_work[rank] -= 1
+            assert self.at_work[rank] >= 0
+        self._ended.clear()
+        self._most = self.total
+
+    def refusal_s(self, now: float) -> float:
+        """Tell how much later a refusal shall leave, and reckon with it.
+
+        Args:
+            now: the time, in seconds.
+        """
+        due = max(now, self._refusal_due)
+        self._refusal_due = min(due + 1.0 / REFUSALS_PER_S, now + REFUSAL_MAX_S)
+        return due - now

@@ -1,0 +1,61 @@
+"""When a reactor stands still, and when to say so."""
+
+from msgspec import Struct
+
+STALL_S = 0.050
+"""A turn that takes longer is a stall: everybody who asks this node waits for it."""
+
+SAY_EVERY_S = 60.0
+"""At most one stall in so long is worth a line: where there is one there are many."""
+
+
+class Stall(Struct, frozen=True):
+    """A reactor that stands still, as first seen.
+
+    Attributes:
+        lasts_s: for how long at least.
+        aloud: whether a line is due.
+        unsaid: how many stalls there were since the last line.
+    """
+
+    lasts_s: float
+    aloud: bool
+    unsaid: int
+
+
+class StallJudge:
+    """Tells stalls from ordinary turns by a beat that only a turning reactor gives.
+
+    Invariants: a stall is reported once, however long it lasts; lines are
+    `SAY_EVERY_S` apart.
+    """
+
+    def __init__(self, stall_s: float = STALL_S) -> None:
+        """Begin without a beat.
+
+        Args:
+            stall_s: how late a beat must be.
+        """
+        self._stall_s = stall_s
+        self._reported = -1.0
+        self._said_at: float | None = None
+        self._unsaid = 0
+
+    def judge(self, due: float, now: float) -> Stall | None:
+        """Tell whether a stall began that was not reported.
+
+        Args:
+            due: when the next beat was expected, in seconds.
+            now: the time.
+        """
+        late_s = now - due
+        if late_s <= self._stall_s or due == self._reported:
+            return None
+        self._reported = due
+        aloud = self._said_at is None or now - self._said_at >= SAY_EVERY_S
+        unsaid = self._unsaid
+        if aloud:
+            self._said_at, self._unsaid = now, 0
+        else:
+            self._unsaid += 1
+        return Stall(late_s, aloud, unsaid)

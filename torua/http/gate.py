@@ -1,0 +1,116 @@
+"""Which requests are taken while the node has too much to do, and how others go.
+
+What is decided by `torua.core.resilience.admission` is done here: turns of the reactor
+are measured while there are requests, and refusals leave at their pace.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from torua.core.resilience.admission import Admission, Rank
+
+_BULK = ("/bulk", "/graph", "/cypher")
+"""What takes many keys, rows or shards at once, by how its path begins."""
+
+
+class Gate:
+    """The door of the site.
+
+    Invariants: a turn is measured while something was taken or given back in it, and
+    only then is a timer armed; where it is off, nothing is refused or measured.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, registry: CollectorRegistry, is_on: bool
+    ) -> None:
+        """Take everything.
+
+        Args:
+            clock: the reactor.
+            registry: for the metrics.
+            is_on: whether anything may be refused.
+        """
+        self._clock = clock
+        self._is_on = is_on
+        self._admission = Admission()
+        self._turn_began: float | None = None
+        Gauge(
+            "torua_http_admission_limit",
+            "Requests that may be at work at once.",
+            registry=registry,
+        ).set_function(lambda: self._admission.limit)
+        Gauge(
+            "torua_http_admission_at_work",
+            "Requests that count against that limit.",
+            registry=registry,
+        ).set_function(lambda: float(self._admission.total))
+        self._turn = Gauge(
+            "torua_http_turn_seconds",
+            "The length of the last turn of the reactor with requests in it.",
+            registry=registry,
+        )
+        self._refused = Counter(
+            "torua_http_admission_refused",
+            "Requests that were refused because there was too much to do, by lane.",
+            ("lane",),
+            registry=registry,
+        )
+
+    def take(self, rank: Rank) -> bool:
+        """Take a request, or not; what was taken must be given back.
+
+        Args:
+            rank: its lane, see `rank_of`.
+        """
+        if not self._is_on:
+            return True
+        taken = self._admission.take(rank)
+        if not taken:
+            self._refused.labels(rank.name.lower()).inc()
+        self._measure()
+        return taken
+
+    def give_back(self, rank: Rank) -> None:
+        """Hear that a request that was taken is answered."""
+        if self._is_on:
+            self._admission.give_back(rank)
+            self._measure()
+
+    def pace(self) -> "Deferred[None]":
+        """Return what fires when the next refusal may leave."""
+        waiting: Deferred[None] = Deferred()
+        delay_s = self._admission.refusal_s(self._clock.seconds())
+        if delay_s > 0:
+            self._clock.callLater(delay_s, waiting.callback, None)
+        else:
+            waiting.callback(None)
+        return waiting
+
+    def _measure(self) -> None:
+        """Have the length of this turn taken, once."""
+        if self._turn_began is None:
+            self._turn_began = self._clock.seconds()
+            self._clock.callLater(0, self._turned)
+
+    def _turned(self) -> None:
+        """Learn from the turn that ended."""
+        assert self._turn_began is not None
+        length_s = self._clock.seconds() - self._turn_began
+        self._turn_began = None
+        self._turn.set(length_s)
+        self._admission.turned(length_s)
+
+
+def rank_of(method: str, path: str) -> Rank:
+    """Tell how urgent a request is.
+
+    Args:
+        method: of the request.
+        path: of its route.
+    """
+    if path.startswith(_BULK):
+        return Rank.BULK
+    if path.startswith(("/kv", "/changes")):
+        return Rank.READ if method == "GET" else Rank.WRITE
+    return Rank.CONTROL
