@@ -46,6 +46,21 @@ Feature: A graph over shards, whatever fails
     And all that the clients wrote is there
     And all copies are equal, and each graph is what its map says
 
+  Scenario: A graph that is larger than what a statement may gather
+    Given 3 nodes whose query workers have 256 MiB, statements 8, and graphs 512
+    And a graph of 24 MiB
+    When it is asked for whole, again and again, and for little beside that
+    Then what is large is refused with its estimate, and what is little answered
+    And no process grew beyond its bound, or had to be replaced
+
+  @slow
+  Scenario: A graph that is larger than what a query worker may have
+    Given 3 nodes whose query workers have 256 MiB, statements 8, and graphs 512
+    And a graph of 520 MiB
+    When it is asked for whole, again and again, and for little beside that
+    Then what is large is refused with its estimate, and what is little answered
+    And no process grew beyond its bound, or had to be replaced
+
   Scenario: A fourth node joins under Cypher writes
     Given 3 nodes, with 2 copies of each shard
     And clients that write nodes and relationships
