@@ -242,7 +242,12 @@ class NodesTests(SynchronousTestCase):
         """A live one is not removed, and neither is one that is needed."""
         self.assertIn("lives", self.refused(self.operations.remove("n2", CALL)))
         self.kill(TWO)
-        self.assertIn("not live", self.refused(self.operations.evacuate("n2", CALL)))
+        for status in (Status.DEAD, Status.SUSPECT):
+            self.members[TWO] = member(TWO, status)
+            why = self.refused(self.operations.evacuate("n2", CALL))
+            self.assertIn("n2 does not answer", why)
+        self.assertIn("lives", self.refused(self.operations.remove("n2", CALL)))
+        self.members[TWO] = member(TWO, Status.DEAD)
         self.assertEqual(self.now(self.operations.remove("n2", CALL)), "n2")
         self.assertNotIn(TWO, self.coordinator.state.nodes)
         self.kill(ONE)

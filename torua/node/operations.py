@@ -18,7 +18,7 @@ from torua.core.allocation.operating import refusal
 from torua.core.allocation.placing import Role, Scene, nowhere, place
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
-from torua.core.members import Member
+from torua.core.members import Member, Status
 from torua.core.state import ClusterState, Duty, NodeEntry, Shard
 from torua.core.views import Assigned, Balance, ShardExplained
 from torua.errors import ConflictError, NotFoundError
@@ -114,8 +114,10 @@ class Operations:
             OutcomeUnknownError: it may or may not have been done.
         """
         node = self._node(name)
-        if not self._is_live(node.node_id):
-            raise ConflictError(f"{node.name} does not live: nothing can be moved off")
+        if not self._is_well(node.node_id):
+            raise ConflictError(
+                f"{node.name} does not answer: nothing can be moved off"
+            )
         if node.duty is not Duty.EVACUATING:
             if why := nowhere(self._scene(), node.node_id):
                 raise ConflictError(f"{node.name} can't be emptied: {why}")
@@ -335,6 +337,11 @@ class Operations:
         """Tell whether membership believes a node alive."""
         member = self._membership.members.get(node)
         return member is not None and member.is_live
+
+    def _is_well(self, node: NodeId) -> bool:
+        """Tell whether membership believes a node alive, without a doubt."""
+        member = self._membership.members.get(node)
+        return member is not None and member.status is Status.ALIVE
 
     def _shard(self, shard: ShardId) -> Shard:
         """Return a shard of the applied state; NotFoundError where there is none."""

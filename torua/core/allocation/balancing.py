@@ -56,7 +56,11 @@ def move(
 
 
 def _movable(state: ClusterState, site: Site) -> Held:
-    """Return the shards of each node that are whole and at rest."""
+    """Return the shards of each node that are whole and at rest.
+
+    One with a copy that is to go anyway is left to `draining`: to move another copy of
+    it would only be more to move.
+    """
     held: Held = {}
     for shard in state.shards.values():
         at_rest = (
@@ -64,6 +68,7 @@ def _movable(state: ClusterState, site: Site) -> Held:
             and shard.successor is None
             and site.has_source(shard)
             and all(copy.state is CopyState.STARTED for copy in shard.copies)
+            and not any(copy.node in site.draining for copy in shard.copies)
         )
         if at_rest:
             for copy in shard.copies:
@@ -88,8 +93,13 @@ def _next_move(held: Held, traffic: Traffic) -> tuple[Shard, NodeId, NodeId] | N
 
 
 def _pairs(traffic: Traffic) -> Iterator[tuple[NodeId, NodeId]]:
-    """Yield who may give to whom, the most uneven first."""
+    """Yield who may give to whom, the most uneven first.
+
+    Nobody gives of an even share: where the fullest may give no more just now, another
+    would only have to get as much back later.
+    """
     counts = traffic.loads.counts
+    share = sum(counts.values()) // len(counts)
     takers = [
         node
         for node in sorted(counts, key=lambda node: counts[node])
@@ -98,7 +108,7 @@ def _pairs(traffic: Traffic) -> Iterator[tuple[NodeId, NodeId]]:
     givers = [
         node
         for node in sorted(counts, key=lambda node: -counts[node])
-        if traffic.may_give(node)
+        if traffic.may_give(node) and counts[node] > share
     ]
     for taker in takers:
         for giver in givers:
