@@ -15,7 +15,7 @@ from torua.core.graph.schema import Graph
 from torua.core.graph.types import Type
 from torua.storage.cells import cells
 from torua.storage.exchange import column_types
-from torua.storage.graphread import answer
+from torua.storage.graphread import run
 from torua.storage.graphrows import Rows, edge_columns, node_columns
 from torua.storage.kuzu import Engine
 from torua.storage.layout import GHOST
@@ -74,7 +74,7 @@ def of_engine(engine: Engine, graph: Graph) -> bytes:
     for place in _places(graph):
         with engine.once() as session:
             scan = Scan(*place)
-            found = answer(session, graph, scan, lambda: TIMEOUT_S)
+            found = run(session, graph, scan, lambda: TIMEOUT_S)
             digest.add(place, found, column_types(graph, *place))
     return digest.value()
 
