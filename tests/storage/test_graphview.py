@@ -17,7 +17,7 @@ from torua.core.graph.schema import MAIN_GRAPH, Graph
 from torua.core.records import KvDelete, KvPut
 from torua.errors import TooLargeError, UnavailableError, UnprocessableError
 from torua.storage.graphview import GraphView, Place
-from torua.storage.kuzu import Limits
+from torua.storage.kuzu import EngineError, Limits
 
 LIMITS = Limits(pool_bytes=64 << 20, db_bytes=1 << 30, threads=1)
 
@@ -305,3 +305,17 @@ def test_a_checkpoint_changes_nothing_that_is_read(followed: Followed) -> None:
     assert followed.same()
     assert followed.view.counts.checkpoints >= 1
     assert 0 < followed.view.pool_share() < 1
+
+
+def test_what_does_not_fit_into_memory_is_not_tried_again_and_again(
+    tmp_path: Path,
+) -> None:
+    """Each try costs a process; with more memory it is tried at once."""
+    followed = Followed(tmp_path)
+    for first in range(0, 20_000, 500):
+        numbers = range(first, first + 500)
+        followed.copy.write(*(graphs.person(n, f"{n:05}" * 800) for n in numbers))
+    with pytest.raises(EngineError, match="buffer pool is full"):
+        followed.read(Scan("Person", columns=("id",)))
+    with pytest.raises(UnavailableError, match="--graph-memory"):
+        followed.read(Scan("Person", columns=("id",)))
