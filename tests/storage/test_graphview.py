@@ -15,7 +15,13 @@ from tests.integration.graphs import GRAPH, WIDER, Copy
 from torua.core.graph.fragments import Expand, Fetch, Fragment, Scan
 from torua.core.graph.schema import MAIN_GRAPH, Graph
 from torua.core.records import KvDelete, KvPut
-from torua.errors import TooLargeError, UnavailableError, UnprocessableError
+from torua.errors import (
+    QueryTooLargeError,
+    TooLargeError,
+    UnavailableError,
+    UnprocessableError,
+)
+from torua.storage import graphverify
 from torua.storage.graphview import GraphView, Place
 from torua.storage.kuzu import EngineError, Limits
 
@@ -319,3 +325,22 @@ def test_what_does_not_fit_into_memory_is_not_tried_again_and_again(
         followed.read(Scan("Person", columns=("id",)))
     with pytest.raises(UnavailableError, match="--graph-memory"):
         followed.read(Scan("Person", columns=("id",)))
+
+
+def test_a_filter_that_leaves_too_much_is_refused_before_it_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the estimate; the view goes on, and is compared with its map in slices."""
+    followed = Followed(tmp_path)
+    for first in range(0, 4000, 500):
+        numbers = range(first, first + 500)
+        followed.copy.write(*(graphs.person(n, f"{n:05}" * 460) for n in numbers))
+    with pytest.raises(QueryTooLargeError) as refusal:
+        followed.read(Scan("Person", where="n.id >= 0"))
+    assert refusal.value.members["limit"] == LIMITS.pool_bytes // 8
+    assert 8 << 20 < int(str(refusal.value.members["estimate"])) < 12 << 20
+    (rows,) = followed.read(Scan("Person", where="n.id < 300"))
+    assert rows.num_rows == 300
+    monkeypatch.setattr(graphverify, "SLICE_BYTES", 1 << 20)
+    assert followed.same()

@@ -21,7 +21,7 @@ from torua.core.graph.schema import (
     rel_table,
 )
 from torua.core.graph.types import Cell, Type
-from torua.errors import TooLargeError, UnprocessableError
+from torua.errors import QueryTooLargeError, TooLargeError, UnprocessableError
 from torua.storage.columns import column
 from torua.storage.exchange import column_types, key_type, quote, read, write
 from torua.storage.graphapply import SIMPLE, loaded
@@ -52,6 +52,7 @@ def answer(
     graph: Graph,
     fragment: Fragment,
     left_s: Callable[[], float],
+    bytes_max: int,
 ) -> pa.Table:
     """Answer one fragment of a statement.
 
@@ -60,6 +61,7 @@ def answer(
         graph: the schema that it was made with, and that the engine has.
         fragment: what to read.
         left_s: tells how much time is left.
+        bytes_max: what it may come to.
 
     Raises:
         EngineError: the engine refused it, or failed.
@@ -67,6 +69,8 @@ def answer(
             not shown.
     """
     _check_values(session, fragment)
+    if isinstance(fragment, Scan) and fragment.where:
+        _check_size(session, graph, fragment, left_s, bytes_max)
     return run(session, graph, fragment, left_s)
 
 
@@ -133,12 +137,20 @@ def measured(engine: Engine, graph: Graph) -> dict[str, tuple[int, int]]:
     Raises:
         EngineError: it failed.
     """
-    found = {table.name: _measure(engine, table) for table in graph.nodes}
-    return found | {table.name: _measure(engine, table) for table in graph.rels}
+    found = {table.name: measure(engine, table) for table in graph.nodes}
+    return found | {table.name: measure(engine, table) for table in graph.rels}
 
 
-def _measure(engine: Engine, table: NodeTable | RelTable) -> tuple[int, int]:
-    """Count a table's rows, and estimate their bytes by some of them."""
+def measure(engine: Engine, table: NodeTable | RelTable) -> tuple[int, int]:
+    """Count a table's rows, and estimate their bytes by some of them.
+
+    Args:
+        engine: that has it.
+        table: which.
+
+    Raises:
+        EngineError: it failed.
+    """
     name = quote(table.name)
     pattern = f"(n:{name}) WHERE n.{GHOST} = false"
     if isinstance(table, RelTable):
@@ -184,6 +196,33 @@ def _check_values(session: Session, fragment: Fragment) -> None:
         raise TooLargeError(
             f"the value of key {key!r} has more than {VALUE_BYTES_MAX} bytes, which no "
             f"statement reads: read it by /kv, or leave out {KEY_VALUE}.value"
+        )
+
+
+def _check_size(
+    session: Session,
+    graph: Graph,
+    scan: Scan,
+    left_s: Callable[[], float],
+    bytes_max: int,
+) -> None:
+    """Refuse what a filter leaves too much of, by estimate, before it is read.
+
+    The engine keeps an answer in its pool; where that is full its process ends.
+    """
+    text, given = _scan(graph, scan)
+    matched = text[: text.rindex(" RETURN ")]
+    counted = session.run(f"{matched} RETURN count(*)", given, left_s())
+    rows: int = counted.column(0)[0].as_py()
+    if rows <= SAMPLE_ROWS:
+        return
+    sample = session.run(f"{text} LIMIT {SAMPLE_ROWS}", given, left_s())
+    estimate = rows * sample.nbytes // max(1, sample.num_rows)
+    if estimate > bytes_max:
+        raise QueryTooLargeError(
+            f"a shard would answer with about {estimate} bytes, and may {bytes_max}",
+            estimate=estimate,
+            limit=bytes_max,
         )
 
 

@@ -376,6 +376,7 @@ class GraphView:
                 graph,
                 fragment,
                 lambda: max(0.001, deadline - time.monotonic()),
+                self._place.limits.pool_bytes // 8,
             )
         except EngineError as error:
             if error.timeout:
