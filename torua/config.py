@@ -227,7 +227,7 @@ OPTIONS = (
         "graph-memory",
         "4096",
         _mebibytes(256, 1 << 20),
-        "MiB for pages of open graphs, 256 each; further ones are closed",
+        "MiB for pages of open graphs; the least used are closed beyond it",
     ),
     Option("without", "", _without, f"off, with commas: {', '.join(POLICIES)}"),
     Option("log-format", "text", _choice("text", "json"), "text or json"),

@@ -14,6 +14,7 @@ from tests.integration.whole_nodes import NAMES, ClusterCase
 pytestmark = pytest.mark.integration
 
 PEOPLE = 40
+LARGE = (1 << 20) + 1
 TABLES = (
     "CREATE NODE TABLE Person (id INT64, name STRING, age INT64, PRIMARY KEY (id))",
     "CREATE REL TABLE Knows (FROM Person TO Person, since INT64)",
@@ -148,6 +149,42 @@ class GraphTests(ClusterCase):
         counts = {table["name"]: table["count"] for table in schema["nodes"]}
         self.assertEqual(counts["Person"], PEOPLE)
         self.assertEqual(schema["relationships"][0]["count"], 2 * PEOPLE)
+
+    def test_a_value_that_is_not_shown_is_refused(self) -> "Deferred[None]":
+        """Whichever way the statement is run; all else of its key is answered."""
+        return self.sync(self._large())
+
+    async def _large(self) -> None:
+        """Put a small value and a large one, and read both."""
+        await self.ask("n1", "PUT", "/kv/small", b"1")
+        await self.ask("n2", "PUT", "/kv/large", bytes(LARGE))
+        key = "MATCH (k:KeyValue {key: $key})"
+        for query, key_given in (
+            (f"{key} RETURN k.value", "large"),
+            (f"{key} RETURN k", "large"),
+            ("MATCH (k:KeyValue) RETURN k.value, $key", ""),
+            ("MATCH (k:KeyValue) WHERE k.value IS NULL RETURN k.key, $key", ""),
+            ("MATCH (k:KeyValue) WHERE k.key STARTS WITH $key RETURN k", "l"),
+            ("MATCH (n) RETURN n, $key", ""),
+        ):
+            asked = {"query": query, "parameters": {"key": key_given}}
+            body = json.dumps(asked).encode()
+            status, answer = await self.ask("n3", "POST", "/cypher", body)
+            self.assertEqual(status, 413, (query, answer))
+            self.assertIn(b"'large'", answer)
+        for query, rows in (
+            (f"{key} RETURN k.size", [[LARGE]]),
+            ("MATCH (k:KeyValue) WHERE k.size < 9 AND $key <> '' RETURN k.size", [[1]]),
+            (
+                "MATCH (k:KeyValue) WHERE $key <> '' RETURN sum(k.size)",
+                [[LARGE + 1]],
+            ),
+        ):
+            self.assertEqual(await self.rows("n3", query, key="large"), rows)
+        small = await self.rows(
+            "n3", f"{key} RETURN octet_length(k.value)", key="small"
+        )
+        self.assertEqual(small, [[1]])
 
     def test_what_is_written_is_read_at_every_node(self) -> "Deferred[None]":
         """Changes by gather, conflicts, deletions; each is seen at once, anywhere."""

@@ -172,11 +172,9 @@ class GraphStoreTest(TestCase):
         await self.open_in([self.place / "b"])
 
     def small(self) -> None:
-        """Have the store keep one view open."""
+        """Have the store keep one view open: each takes more than is given."""
         make: Any = GraphStore
-        self.store = make(
-            self.reactor, "ladybug", CollectorRegistry(), memory_bytes=256 << 20
-        )
+        self.store = make(self.reactor, "ladybug", CollectorRegistry(), memory_bytes=1)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.store.stop()))
         self.store.opened(0, "a", self.copy.view)
 

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,9 +15,15 @@ from tests.integration.graphs import GRAPH, WIDER, Copy
 from torua.core.graph.fragments import Expand, Fetch, Fragment, Scan
 from torua.core.graph.schema import MAIN_GRAPH, Graph
 from torua.core.records import KvDelete, KvPut
-from torua.errors import UnavailableError, UnprocessableError
+from torua.errors import (
+    QueryTooLargeError,
+    TooLargeError,
+    UnavailableError,
+    UnprocessableError,
+)
+from torua.storage import graphverify
 from torua.storage.graphview import GraphView, Place
-from torua.storage.kuzu import Limits
+from torua.storage.kuzu import EngineError, Limits
 
 LIMITS = Limits(pool_bytes=64 << 20, db_bytes=1 << 30, threads=1)
 
@@ -230,7 +237,7 @@ def test_what_there_is_not_is_refused(followed: Followed) -> None:
 
 
 def test_users_keys_are_nodes_once_they_are_asked_for(tmp_path: Path) -> None:
-    """Those from before, those that come; a large value only by its size."""
+    """Those from before, those that come; of a large value only its size."""
     followed = Followed(tmp_path, MAIN_GRAPH)
     followed.copy.write(KvPut(b"a", b"1", "text/plain"), KvPut(b"b", b"2", ""))
     large = KvPut(b"large", bytes(2 << 20), "")
@@ -240,14 +247,59 @@ def test_users_keys_are_nodes_once_they_are_asked_for(tmp_path: Path) -> None:
     (rows,) = followed.read(Scan("KeyValue"))
     assert sorted(rows["key"].to_pylist()) == ["a", "b"]
     followed.copy.write(large, KvDelete(b"a"), KvPut(b"b", b"3", "x/y"))
-    (rows,) = followed.read(Scan("KeyValue"))
-    found = {row["key"]: row for row in rows.to_pylist()}
-    assert sorted(found) == ["b", "large"]
-    assert (found["b"]["value"], found["b"]["content_type"]) == (b"3", "x/y")
-    assert (found["large"]["value"], found["large"]["size"]) == (None, 2 << 20)
+    (rows,) = followed.read(Fetch("KeyValue", ("b",)))
+    assert rows.select(["value", "content_type"]).to_pylist() == [
+        {"value": b"3", "content_type": "x/y"}
+    ]
+    (rows,) = followed.read(Scan("KeyValue", columns=("size",)))
+    found = {row["key"]: row["size"] for row in rows.to_pylist()}
+    assert found == {"b": 1, "large": 2 << 20}
     followed.reopen()
     assert followed.same()
     assert followed.view.counts.rebuilds == 0
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        Scan("KeyValue"),
+        Scan("KeyValue", columns=("value",)),
+        Scan("KeyValue", columns=("value",), where="n.key <> 'small'"),
+        Scan("KeyValue", columns=("value",), where="n.value IS NULL"),
+        Scan("KeyValue", columns=("value",), where="size(n.`Value`) < 5"),
+        Fetch("KeyValue", ("large",)),
+        Fetch("KeyValue", ("small", "large"), ("value",)),
+        Fetch("KeyValue", (*map(str, range(60)), "large"), ("key", "value")),
+    ],
+    ids=repr,
+)
+def test_a_large_value_is_never_read_as_none(
+    tmp_path: Path, fragment: Fragment
+) -> None:
+    """What would read one is refused, by name of its key."""
+    followed = Followed(tmp_path, MAIN_GRAPH)
+    small, most = KvPut(b"small", b"1", ""), KvPut(b"most", bytes(1 << 20), "")
+    followed.copy.write(small, most, KvPut(b"large", bytes((1 << 20) + 1), ""))
+    followed.copy.view.keep_journal(keys=True)
+    with pytest.raises(TooLargeError, match="'large'"):
+        followed.read(fragment)
+
+
+def test_values_are_read_where_no_large_one_is_among_them(tmp_path: Path) -> None:
+    """A filter by key, or the keys themselves, leave it out."""
+    followed = Followed(tmp_path, MAIN_GRAPH)
+    small, large = KvPut(b"small", b"1", ""), KvPut(b"large", bytes(2 << 20), "")
+    followed.copy.write(small, large)
+    followed.copy.view.keep_journal(keys=True)
+    given: dict[str, Any] = {"k": "small"}
+    for fragment in (
+        Scan("KeyValue", where="n.key = $k", parameters=given),
+        Fetch("KeyValue", ("small", "nobody")),
+    ):
+        (rows,) = followed.read(fragment)
+        assert rows["value"].to_pylist() == [b"1"]
+    (rows,) = followed.read(Scan("KeyValue", columns=("key", "content_type")))
+    assert sorted(rows["key"].to_pylist()) == ["large", "small"]
 
 
 def test_a_checkpoint_changes_nothing_that_is_read(followed: Followed) -> None:
@@ -259,3 +311,36 @@ def test_a_checkpoint_changes_nothing_that_is_read(followed: Followed) -> None:
     assert followed.same()
     assert followed.view.counts.checkpoints >= 1
     assert 0 < followed.view.pool_share() < 1
+
+
+def test_what_does_not_fit_into_memory_is_not_tried_again_and_again(
+    tmp_path: Path,
+) -> None:
+    """Each try costs a process; with more memory it is tried at once."""
+    followed = Followed(tmp_path)
+    for first in range(0, 20_000, 500):
+        numbers = range(first, first + 500)
+        followed.copy.write(*(graphs.person(n, f"{n:05}" * 800) for n in numbers))
+    with pytest.raises(EngineError, match="buffer pool is full"):
+        followed.read(Scan("Person", columns=("id",)))
+    with pytest.raises(UnavailableError, match="--graph-memory"):
+        followed.read(Scan("Person", columns=("id",)))
+
+
+def test_a_filter_that_leaves_too_much_is_refused_before_it_is_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the estimate; the view goes on, and is compared with its map in slices."""
+    followed = Followed(tmp_path)
+    for first in range(0, 4000, 500):
+        numbers = range(first, first + 500)
+        followed.copy.write(*(graphs.person(n, f"{n:05}" * 460) for n in numbers))
+    with pytest.raises(QueryTooLargeError) as refusal:
+        followed.read(Scan("Person", where="n.id >= 0"))
+    assert refusal.value.members["limit"] == LIMITS.pool_bytes // 8
+    assert 8 << 20 < int(str(refusal.value.members["estimate"])) < 12 << 20
+    (rows,) = followed.read(Scan("Person", where="n.id < 300"))
+    assert rows.num_rows == 300
+    monkeypatch.setattr(graphverify, "SLICE_BYTES", 1 << 20)
+    assert followed.same()

@@ -5,12 +5,14 @@ stands in the journal and is taken up afterwards, over what was copied: so the d
 is right once it has followed the journal from where the map stood at first.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from torua.core.graph.keys import GRAPH_BYTE, graves_prefix
 from torua.core.graph.schema import Graph, NodeTable
 from torua.core.graph.types import Cell
+from torua.errors import UnavailableError
 from torua.storage.graphfile import GraphFile, State, remove
 from torua.storage.graphrows import (
     Pair,
@@ -20,14 +22,20 @@ from torua.storage.graphrows import (
     ghost_columns,
     node_columns,
 )
-from torua.storage.kuzu import Limits
+from torua.storage.kuzu import EngineError, Limits
 from torua.storage.mapreader import Entry, MapReader, after
 
 PAGE_ROWS = 10_000
 """Copied at once."""
 
-KEYS_PAGE_ROWS = 64
-"""Users' values are of up to 1 MiB each."""
+POOL_FULL = "buffer pool is full"
+"""So the engine says that it has too little memory."""
+
+FULL_S = 60.0
+"""So long after a graph did not fit into memory it is not tried again."""
+
+POOL_SHARE_MAX = 0.25
+"""Past it what was copied is written into the file: till then it pins the pool."""
 
 
 class Builder:
@@ -63,14 +71,29 @@ class Builder:
 
         Raises:
             EngineError: it failed.
-            UnavailableError: the map cannot be read.
+            UnavailableError: the map cannot be read, or it failed lately for want of
+                memory.
         """
+        full = path.with_suffix(".full")
+        _check(full, limits)
+        try:
+            self._build(path, engine, limits)
+        except EngineError as error:
+            if POOL_FULL in error.message:
+                full.write_text(str(limits.pool_bytes))
+            raise
+        full.unlink(missing_ok=True)
+
+    def _build(self, path: Path, engine: str, limits: Limits) -> None:
+        """Build it, whether or not there is memory enough."""
         new = path.with_name(f"new-{path.name}")
         remove(new)
         file = GraphFile(new, engine, limits)
         file.create(self._state)
         for rows in self._read():
             self._copy(file, rows)
+            if file.pool_share() > POOL_SHARE_MAX:
+                file.engine.rows("CHECKPOINT")
             self._on_page()
         built = self._reader.look(-1).applied
         with file.writing() as session:
@@ -89,7 +112,7 @@ class Builder:
             pages = self._reader.pages(prefix, after(prefix), PAGE_ROWS)
             yield from self._rows(pages)
             if letter == b"n" and self._state.keys:
-                users = self._reader.pages(b"", bytes((GRAPH_BYTE,)), KEYS_PAGE_ROWS)
+                users = self._reader.pages(b"", bytes((GRAPH_BYTE,)), PAGE_ROWS)
                 yield from self._rows(users)
 
     def _rows(self, pages: Iterable[list[Entry]]) -> Iterator[Rows]:
@@ -132,6 +155,21 @@ class Builder:
         for id, keys in missing.items():
             arrow = ghost_columns(tables[id], keys)
             file.engine.load(graph, tables[id].name, None, arrow)
+
+
+def _check(full: Path, limits: Limits) -> None:
+    """Raise UnavailableError where it was tried lately with no more memory in vain.
+
+    Each time costs the process its life, and all that read in it their transactions.
+    """
+    if not full.exists() or time.time() - full.stat().st_mtime > FULL_S:
+        return
+    if limits.pool_bytes <= int(full.read_text() or 0):
+        raise UnavailableError(
+            f"the graph's rows do not fit into {limits.pool_bytes >> 20} MiB: give the "
+            "node more --graph-memory, or the cluster more shards",
+            retry_after=round(FULL_S),
+        )
 
 
 def _names(tables: dict[int, NodeTable], pair: Pair) -> tuple[str, str]:

@@ -111,6 +111,11 @@ class GraphFile:
         self.engine.rows(_PUT, {"state": spell(state)})
         self.state = state
 
+    def pool_share(self) -> float:
+        """Tell how much of its pool is in use, from 0 to 1."""
+        found = self.engine.rows("CALL bm_info() RETURN mem_limit, mem_usage")
+        return float(found[0][1] / found[0][0])
+
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """Open a transaction that writes; all of it holds, or none.

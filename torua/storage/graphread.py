@@ -5,19 +5,29 @@ are in docs/decisions/0007.  What a relationship's ends are it says itself, wher
 table has ``tv_s`` and ``tv_d``: to look at the ends takes two to five times as long.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
 from torua.core.graph.fragments import Expand, Fetch, Fragment, Scan, Text
-from torua.core.graph.schema import Graph, NodeTable, RelTable, node_table, rel_table
+from torua.core.graph.schema import (
+    KEY_VALUE,
+    KEY_VALUE_TABLE,
+    Graph,
+    NodeTable,
+    RelTable,
+    node_table,
+    rel_table,
+)
 from torua.core.graph.types import Cell, Type
-from torua.errors import TooLargeError, UnprocessableError
+from torua.errors import QueryTooLargeError, TooLargeError, UnprocessableError
 from torua.storage.columns import column
 from torua.storage.exchange import column_types, key_type, quote, read, write
 from torua.storage.graphapply import SIMPLE, loaded
 from torua.storage.kuzu import Engine, Session
 from torua.storage.layout import GHOST, end_types
+from torua.storage.mapreader import VALUE_BYTES_MAX
 
 PIECE_BYTES = 4 << 20
 """An answer is handed on in pieces of about this size."""
@@ -31,6 +41,8 @@ KEYS_MAX = 50
 SAMPLE_ROWS = 200
 """How large rows are is estimated by so many."""
 
+_VALUE = re.compile(r"\bvalue\b", re.IGNORECASE)
+
 _NODE_HIDDEN = ("tv_ver", "tv_born")
 _REL_HIDDEN = ("tv_id", "tv_ver", "tv_born")
 
@@ -40,17 +52,44 @@ def answer(
     graph: Graph,
     fragment: Fragment,
     left_s: Callable[[], float],
+    bytes_max: int,
 ) -> pa.Table:
-    """Answer one fragment.
+    """Answer one fragment of a statement.
 
     Args:
         session: in the transaction to read in.
         graph: the schema that it was made with, and that the engine has.
         fragment: what to read.
         left_s: tells how much time is left.
+        bytes_max: what it may come to.
 
     Raises:
         EngineError: the engine refused it, or failed.
+        ToruaError: it asks for what there is not, for too much, or for a value that is
+            not shown.
+    """
+    _check_values(session, fragment)
+    if isinstance(fragment, Scan) and fragment.where:
+        _check_size(session, graph, fragment, left_s, bytes_max)
+    return run(session, graph, fragment, left_s)
+
+
+def run(
+    session: Session,
+    graph: Graph,
+    fragment: Fragment,
+    left_s: Callable[[], float],
+) -> pa.Table:
+    """Read what a fragment names, whether or not all of it is shown.
+
+    Args:
+        session: as in `answer`, as are the others.
+        graph: likewise.
+        fragment: likewise.
+        left_s: likewise.
+
+    Raises:
+        EngineError: likewise.
         ToruaError: it asks for what there is not, or for too much.
     """
     match fragment:
@@ -98,12 +137,20 @@ def measured(engine: Engine, graph: Graph) -> dict[str, tuple[int, int]]:
     Raises:
         EngineError: it failed.
     """
-    found = {table.name: _measure(engine, table) for table in graph.nodes}
-    return found | {table.name: _measure(engine, table) for table in graph.rels}
+    found = {table.name: measure(engine, table) for table in graph.nodes}
+    return found | {table.name: measure(engine, table) for table in graph.rels}
 
 
-def _measure(engine: Engine, table: NodeTable | RelTable) -> tuple[int, int]:
-    """Count a table's rows, and estimate their bytes by some of them."""
+def measure(engine: Engine, table: NodeTable | RelTable) -> tuple[int, int]:
+    """Count a table's rows, and estimate their bytes by some of them.
+
+    Args:
+        engine: that has it.
+        table: which.
+
+    Raises:
+        EngineError: it failed.
+    """
     name = quote(table.name)
     pattern = f"(n:{name}) WHERE n.{GHOST} = false"
     if isinstance(table, RelTable):
@@ -123,6 +170,60 @@ def spelled(table: pa.Table) -> bytes:
         writer.write_table(table)
     found: bytes = sink.getvalue().to_pybytes()
     return found
+
+
+def _check_values(session: Session, fragment: Fragment) -> None:
+    """Refuse to read the value of a key where it is too large to be shown.
+
+    It stands as NULL, and whatever is made of that would be wrong; so may be a filter
+    that looks at it.  A `Text` reads no values: the planner sees to that.
+    """
+    pattern, given = f"MATCH (n:{KEY_VALUE})", dict[str, object]()
+    start = f"{pattern} WHERE true"
+    match fragment:
+        case Fetch(table=table, keys=keys, columns=columns):
+            if table == KEY_VALUE:
+                start, given = _by_key("n", KEY_VALUE_TABLE, keys, pattern)
+        case Scan(table=table, pair=None, columns=columns, where=where):
+            if where and not _VALUE.search(where):
+                start, given = f"{start} AND ({where})", dict(fragment.parameters)
+        case _:
+            return
+    if table != KEY_VALUE or not (columns is None or "value" in columns):
+        return
+    large = f"n.size > {VALUE_BYTES_MAX} AND n.{GHOST} = false"
+    for (key,) in session.rows(f"{start} AND {large} RETURN n.key LIMIT 1", given):
+        raise TooLargeError(
+            f"the value of key {key!r} has more than {VALUE_BYTES_MAX} bytes, which no "
+            f"statement reads: read it by /kv, or leave out {KEY_VALUE}.value"
+        )
+
+
+def _check_size(
+    session: Session,
+    graph: Graph,
+    scan: Scan,
+    left_s: Callable[[], float],
+    bytes_max: int,
+) -> None:
+    """Refuse what a filter leaves too much of, by estimate, before it is read.
+
+    The engine keeps an answer in its pool; where that is full its process ends.
+    """
+    text, given = _scan(graph, scan)
+    matched = text[: text.rindex(" RETURN ")]
+    counted = session.run(f"{matched} RETURN count(*)", given, left_s())
+    rows: int = counted.column(0)[0].as_py()
+    if rows <= SAMPLE_ROWS:
+        return
+    sample = session.run(f"{text} LIMIT {SAMPLE_ROWS}", given, left_s())
+    estimate = rows * sample.nbytes // max(1, sample.num_rows)
+    if estimate > bytes_max:
+        raise QueryTooLargeError(
+            f"a shard would answer with about {estimate} bytes, and may {bytes_max}",
+            estimate=estimate,
+            limit=bytes_max,
+        )
 
 
 def _fetch(graph: Graph, fetch: Fetch) -> tuple[str, dict[str, object]]:

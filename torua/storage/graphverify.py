@@ -11,17 +11,20 @@ import pyarrow as pa
 
 from torua.core.graph.fragments import Scan
 from torua.core.graph.keys import GRAPH_BYTE, graves_prefix
-from torua.core.graph.schema import Graph
+from torua.core.graph.schema import Graph, node_table, rel_table
 from torua.core.graph.types import Type
 from torua.storage.cells import cells
 from torua.storage.exchange import column_types
-from torua.storage.graphread import answer
+from torua.storage.graphread import measure, run
 from torua.storage.graphrows import Rows, edge_columns, node_columns
 from torua.storage.kuzu import Engine
 from torua.storage.layout import GHOST
 from torua.storage.mapreader import MapReader, after
 
 PAGE_ROWS = 5000
+SLICE_BYTES = 16 << 20
+"""So much of a table is read at once, by estimate."""
+
 TIMEOUT_S = 60.0
 
 Place = tuple[str, tuple[str, str] | None]
@@ -73,10 +76,22 @@ def of_engine(engine: Engine, graph: Graph) -> bytes:
     digest = Digest()
     for place in _places(graph):
         with engine.once() as session:
-            scan = Scan(*place)
-            found = answer(session, graph, scan, lambda: TIMEOUT_S)
-            digest.add(place, found, column_types(graph, *place))
+            for scan in _slices(engine, graph, place):
+                found = run(session, graph, scan, lambda: TIMEOUT_S)
+                digest.add(place, found, column_types(graph, *place))
     return digest.value()
+
+
+def _slices(engine: Engine, graph: Graph, place: Place) -> list[Scan]:
+    """Cut a table into scans, for each stands in the pool as a whole."""
+    name, pair = place
+    found = rel_table(graph, name) if pair else node_table(graph, name)
+    size = measure(engine, found)[1]
+    count = 1 + size // SLICE_BYTES
+    if count == 1:
+        return [Scan(*place)]
+    which = f"offset(id({'r' if pair else 'n'})) % {count}"
+    return [Scan(*place, where=f"{which} = {number}") for number in range(count)]
 
 
 def of_map(reader: MapReader, graph: Graph, keys: bool) -> bytes:

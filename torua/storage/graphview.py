@@ -266,8 +266,7 @@ class GraphView:
         """Tell how much of its pool is in use, from 0 to 1."""
         if self._file is None:
             return 0.0
-        found = self._file.engine.rows("CALL bm_info() RETURN mem_limit, mem_usage")
-        return float(found[0][1] / found[0][0])
+        return self._file.pool_share()
 
     def rows(self, graph: Graph, deadline: float) -> dict[str, tuple[int, int]]:
         """Count rows and estimated bytes by table.
@@ -377,6 +376,7 @@ class GraphView:
                 graph,
                 fragment,
                 lambda: max(0.001, deadline - time.monotonic()),
+                self._place.limits.pool_bytes // 8,
             )
         except EngineError as error:
             if error.timeout:

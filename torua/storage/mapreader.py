@@ -18,6 +18,9 @@ from torua.storage.journal import Begun
 GROUP_ROWS = 1000
 """So many changes are taken up at once; more makes each no cheaper."""
 
+PAGE_BYTES = 8 << 20
+"""A page of entries ends once it has so many bytes."""
+
 VALUE_BYTES_MAX = 1 << 20
 """A larger value of a user's key is not read."""
 
@@ -157,18 +160,17 @@ class MapReader:
         Args:
             start: the first key that there could be.
             end: what all keys are less than.
-            limit: the most in a page.
+            limit: the most in a page; it ends sooner where values are large.
 
         Raises:
             UnavailableError: the map cannot be read.
         """
         while True:
             with self._transaction() as execute:
-                page = [Entry(*row) for row in execute(_PAGE, (start, end, limit))]
-            if page:
-                yield page
-            if len(page) < limit:
+                page = _page(execute(_PAGE, (start, end, limit)))
+            if not page:
                 return
+            yield page
             start = page[-1].key + b"\0"
 
     def close(self) -> None:
@@ -208,3 +210,15 @@ def _blame(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise UnavailableError(f"{path} cannot be read: {error}") from error
+
+
+def _page(found: sqlite3.Cursor) -> list[Entry]:
+    """Take entries while they are not too many bytes; the rest is left."""
+    page: list[Entry] = []
+    size = 0
+    for row in found:
+        page.append(Entry(*row))
+        size += len(page[-1].value or b"")
+        if size > PAGE_BYTES:
+            break
+    return page

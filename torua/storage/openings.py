@@ -1,8 +1,8 @@
-"""How many views of a process are open at once: each may fill a pool of memory.
+"""How much memory the views of a process take: each fills a pool as it is read.
 
-A view that is opened beyond the bound has the one that was used least recently close;
-that one closes once nobody reads in it, and is opened again when it is asked next.  So
-there are more than the bound only while transactions are open in all of them.
+Where they take too much together, the one that was used least recently is to close: it
+does once nobody reads in it, and is opened again when it is asked next.  So there is
+more than the bound only while transactions are open.
 """
 
 import threading
@@ -17,7 +17,7 @@ class Closable(Protocol):
 
 
 class Openings:
-    """The views that are open, by their owners.
+    """The views that are open, and what each takes.
 
     Invariants: the one used least recently comes first.
 
@@ -28,30 +28,33 @@ class Openings:
         """Begin with none.
 
         Args:
-            most: how many may be open.
+            most: how many bytes they may take together.
         """
         self._most = most
-        self._open: dict[Closable, None] = {}
+        self._taken: dict[Closable, int] = {}
         self._lock = threading.Lock()
 
-    def used(self, owner: Closable) -> None:
-        """Take note that a view, if it is open, is used."""
-        with self._lock:
-            if owner in self._open:
-                del self._open[owner]
-                self._open[owner] = None
+    def takes(self, owner: Closable, size: int) -> None:
+        """Take note what a view takes that was just used, and make room if need be.
 
-    def opened(self, owner: Closable) -> None:
-        """Take note that a view is open; have others closed where they are too many."""
+        Args:
+            owner: of the view, which is open.
+            size: in bytes.
+        """
         with self._lock:
-            self._open.pop(owner, None)
-            beyond = len(self._open) + 1 - self._most
-            others = list(self._open)[: max(0, beyond)]
-            self._open[owner] = None
-        for each in others:
+            self._taken.pop(owner, None)
+            over = sum(self._taken.values()) + size - self._most
+            spared = []
+            for each, taken in self._taken.items():
+                if over <= 0:
+                    break
+                spared.append(each)
+                over -= taken
+            self._taken[owner] = size
+        for each in spared:
             each.spare()
 
     def closed(self, owner: Closable) -> None:
         """Take note that a view is closed; no error where it is not known."""
         with self._lock:
-            self._open.pop(owner, None)
+            self._taken.pop(owner, None)

@@ -36,6 +36,9 @@ from torua.storage.openings import Openings
 REST_S = 5.0
 """A view that is asked nothing for so long follows its map by itself."""
 
+WEIGH_S = 0.5
+"""How much memory a view takes is asked at most so often."""
+
 QUEUE_MAX = 64
 """Asks that wait for one view; more are refused."""
 
@@ -53,13 +56,13 @@ class Settings(Struct, frozen=True):
         engine: the package of the graph engine.
         parent: the process that started it.
         limits: of each database.
-        open_max: how many databases may be open at once, unless they are read.
+        memory_bytes: for the pools of all databases, unless they are read.
     """
 
     engine: str
     parent: int
     limits: Limits = Limits()
-    open_max: int = 16
+    memory_bytes: int = 4 << 30
 
 
 class ClosingError(Exception):
@@ -129,6 +132,7 @@ class Owner(threading.Thread):
         self._view: GraphView | None = None
         self._reported = Counts()
         self._told: tuple[int, int] | None = None
+        self._weighed = float("-inf")
 
     def ask(self, number: int, ask: ViewAsk) -> None:
         """Have something done; it is refused where too much waits.
@@ -137,7 +141,6 @@ class Owner(threading.Thread):
             number: names it.
             ask: what.
         """
-        self._openings.used(self)
         try:
             self._asks.put_nowait((number, ask))
         except queue.Full:
@@ -190,6 +193,7 @@ class Owner(threading.Thread):
         self._replies.send(number, reply)
         if isinstance(ask, views.Read | views.Measure | views.Verify):
             self._report()
+            self._weigh()
 
     def _do(self, ask: ViewAsk) -> Reply:
         """Do one thing."""
@@ -228,7 +232,6 @@ class Owner(threading.Thread):
         """Return the view, once it is open."""
         if self._view is None:
             self._view = GraphView(self._place, graph, self._step)
-            self._openings.opened(self)
         return self._view
 
     def _make_room(self) -> None:
@@ -249,6 +252,7 @@ class Owner(threading.Thread):
             self._view.close()
             self._view = None
             self._told, self._reported = None, Counts()
+            self._weighed = float("-inf")
         self._openings.closed(self)
 
     def _step(self) -> None:
@@ -291,6 +295,14 @@ class Owner(threading.Thread):
         )
         self._replies.send(0, report)
 
+    def _weigh(self) -> None:
+        """Say what memory the view takes, now and then."""
+        now = time.monotonic()
+        if now - self._weighed >= WEIGH_S:
+            self._weighed = now
+            share = self._there().pool_share()
+            self._openings.takes(self, int(share * self._place.limits.pool_bytes))
+
     def _refuse_rest(self) -> None:
         """Answer what still waits."""
         gone = views.failed(UnavailableError("the copy is being closed"))
@@ -319,7 +331,7 @@ class Worker:
         self._replies = replies
         self._places: dict[AllocId, Place] = {}
         self._owners: dict[tuple[AllocId, int], Owner] = {}
-        self._openings = Openings(settings.open_max)
+        self._openings = Openings(settings.memory_bytes)
 
     def ask(self, number: int, ask: views.Ask) -> None:
         """Have something done.

@@ -48,6 +48,12 @@ CLOSE_TIMEOUT_S = 5.0
 MEMORY_BYTES = 4 << 30
 """What the pools of all databases may take that are open and not read."""
 
+POOLS = 4
+"""So many databases may fill their pools whole at once; most need little of it."""
+
+POOL_BYTES = 256 << 20
+"""The least for each: it needs six times the text of 131,072 rows to write it down."""
+
 SCRUB_PERIOD_S = 600.0
 """One graph of the node is compared with its map so often, as one map is read."""
 
@@ -105,7 +111,6 @@ class GraphStore:
         reactor: Reactor,
         engine: str,
         registry: CollectorRegistry,
-        limits: Limits | None = None,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         """Begin without a worker.
@@ -114,7 +119,6 @@ class GraphStore:
             reactor: starts it.
             engine: the package of the graph engine.
             registry: of the node's metrics.
-            limits: of each database.
             memory_bytes: for the pools of all databases that are open.
 
         Raises:
@@ -124,8 +128,9 @@ class GraphStore:
             raise StartupError(lack)
         self._reactor = reactor
         self.engine = engine
-        self._limits = limits or Limits()
-        self._open_max = max(1, memory_bytes // self._limits.pool_bytes)
+        pool_bytes = max(POOL_BYTES, memory_bytes // POOLS)
+        self._limits = Limits(pool_bytes)
+        self._memory_bytes = memory_bytes
         self._meters = StoreMeters(registry)
         self._copies: dict[AllocId, _Copy] = {}
         self._process: StoreProcess | None = None
@@ -358,7 +363,7 @@ class GraphStore:
             raise UnavailableError("the storage worker is starting", retry_after=1)
         self._last_start = now
         process = StoreProcess(self)
-        settings = Settings(self.engine, os.getpid(), self._limits, self._open_max)
+        settings = Settings(self.engine, os.getpid(), self._limits, self._memory_bytes)
         argument = msgspec.json.encode(settings).decode()
         command = (sys.executable, "-m", "torua.storage.worker", argument)
         self._reactor.spawnProcess(process, sys.executable, command, env=None)
