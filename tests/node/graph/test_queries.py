@@ -322,11 +322,12 @@ class QueriesTests(SynchronousTestCase):
         self.patch(gc, "collect", lambda: looked.append(1))
         self.budget.query_max = 1000
         self.shards.sizes = {}
-        self.patch(queries, "LEFT_MAX", 2000)
+        each = queries.PIECE_BYTES * len(self.shards.shards())
+        self.patch(queries, "LEFT_MAX", 3 * each)
         for _ in range(2):
             self.refused(QueryTooLargeError)
         self.assertEqual(looked, [])
-        for _ in range(3):
+        for _ in range(2):
             self.refused(QueryTooLargeError)
         self.assertEqual(looked, [1])
 

@@ -67,7 +67,10 @@ SIZES_S = 5.0
 SIZES_MAX = 256
 """So many graphs' measures are remembered at once."""
 
-LEFT_MAX = 32 << 20
+PIECE_BYTES = 4 << 20
+"""So much may have come of each shard when a gather is refused."""
+
+LEFT_MAX = 128 << 20
 """So many bytes that failed statements gathered may wait for the collector."""
 
 SCHEMA_WAIT_S = 2.0
@@ -346,7 +349,8 @@ class Queries:
         try:
             return await self._work(statement, course, graph, inquiry)
         except ToruaError:
-            self._let_go(inquiry.visits.bytes)
+            if inquiry.visits.bytes:
+                self._let_go(len(self._shards.shards()) * PIECE_BYTES)
             raise
         finally:
             inquiry.end()
