@@ -47,17 +47,21 @@ Feature: A graph over shards, whatever fails
     And all copies are equal, and each graph is what its map says
 
   Scenario: A graph that is larger than what a statement may gather
-    Given 3 nodes whose query workers have 256 MiB, statements 8, and graphs 512
+    Given 3 nodes with 4 shards, and these bounds in MiB
+      | query-memory | query-budget | graph-memory |
+      | 256          | 8            | 512          |
     And a graph of 24 MiB
-    When it is asked for whole, again and again, and for little beside that
+    When it is asked for whole for 8 seconds, and for little beside that
     Then what is large is refused with its estimate, and what is little answered
     And no process grew beyond its bound, or had to be replaced
 
   @slow
   Scenario: A graph that is larger than what a query worker may have
-    Given 3 nodes whose query workers have 256 MiB, statements 8, and graphs 512
+    Given 3 nodes with 16 shards, and these bounds in MiB
+      | query-memory | query-budget | graph-memory |
+      | 256          | 8            | 2048         |
     And a graph of 520 MiB
-    When it is asked for whole, again and again, and for little beside that
+    When it is asked for whole for 30 seconds, and for little beside that
     Then what is large is refused with its estimate, and what is little answered
     And no process grew beyond its bound, or had to be replaced
 

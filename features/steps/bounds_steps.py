@@ -17,26 +17,20 @@ from bounds import (
 SLACK = 256 * MIB
 """What a worker is beside what it was given: code, stacks, buffers."""
 
-NODE = 512 * MIB
+NODE = 768 * MIB
 """What a node may be: its code, what it hands on, and what statements gathered."""
 
-STATEMENTS_S = 8.0
 
-
-@given(
-    "{count:d} nodes whose query workers have {memory:d} MiB, statements {budget:d},"
-    " and graphs {graphs:d}"
-)
-def nodes_with_bounds(context, count, memory, budget, graphs):
+@given("{count:d} nodes with {shards:d} shards, and these bounds in MiB")
+def nodes_with_bounds(context, count, shards):
     """With two copies of each shard; remember the bounds."""
-    context.query_memory, context.query_budget = memory * MIB, budget * MIB
-    context.graph_memory = graphs * MIB
-    context.cluster.form(
-        count,
-        *("--preset", "local", "--replicas", "2"),
-        *("--query-memory", str(memory), "--query-budget", str(budget)),
-        *("--graph-memory", str(graphs)),
-    )
+    (row,) = context.table
+    context.query_memory = int(row["query-memory"]) * MIB
+    context.query_budget = int(row["query-budget"]) * MIB
+    context.graph_memory = int(row["graph-memory"]) * MIB
+    options = [f"--{name}={value}" for name, value in row.items()]
+    fixed = ("--preset=local", "--replicas=2", f"--shards={shards}")
+    context.cluster.form(count, *fixed, *options)
 
 
 @given("a graph of {mebibytes:d} MiB")
@@ -54,10 +48,10 @@ def graph_of_size(context, mebibytes):
     )
 
 
-@when("it is asked for whole, again and again, and for little beside that")
-def asked_whole(context):
+@when("it is asked for whole for {seconds:d} seconds, and for little beside that")
+def asked_whole(context, seconds):
     """Remember what came of the large statements; the small ones are checked."""
-    ends = time.monotonic() + STATEMENTS_S
+    ends = time.monotonic() + seconds
     context.sizes = Sizes(context.cluster)
     with context.sizes, SmallOnes(context.cluster, context.pages) as small:
         context.replies = refused_gathers(

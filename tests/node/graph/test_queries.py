@@ -1,5 +1,6 @@
 """Tests for `torua.node.graph.queries` and what it gathers with."""
 
+import gc
 from collections.abc import Coroutine, Mapping
 from random import Random
 from typing import Any, TypeVar
@@ -54,6 +55,7 @@ from torua.errors import (
     UnavailableError,
     UnprocessableError,
 )
+from torua.node.graph import queries
 from torua.node.graph.budget import Budget
 from torua.node.graph.plans import Plans
 from torua.node.graph.promises import Promises
@@ -313,6 +315,21 @@ class QueriesTests(SynchronousTestCase):
         few = (Scan("Person"), Scan("Knows", PAIR, where="r.x = 1"))
         self.plan = structs.replace(WHOLE, gather=few)
         self.run_now(text="filtered")
+
+    def test_what_failed_statements_gathered_is_looked_for(self) -> None:
+        """Not each time; what an error holds in cycles would stay for long else."""
+        looked: list[int] = []
+        self.patch(gc, "collect", lambda: looked.append(1))
+        self.budget.query_max = 1000
+        self.shards.sizes = {}
+        each = queries.PIECE_BYTES * len(self.shards.shards())
+        self.patch(queries, "LEFT_MAX", 3 * each)
+        for _ in range(2):
+            self.refused(QueryTooLargeError)
+        self.assertEqual(looked, [])
+        for _ in range(2):
+            self.refused(QueryTooLargeError)
+        self.assertEqual(looked, [1])
 
     def test_what_turns_out_too_large_is_refused(self) -> None:
         """Bytes are counted as they come."""

@@ -9,6 +9,7 @@ the same way on what was gathered, and what it changed is then written, provided
 nothing of what it read was changed meanwhile; else it is run anew, a few times.
 """
 
+import gc
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Protocol
@@ -65,6 +66,12 @@ SIZES_S = 5.0
 
 SIZES_MAX = 256
 """So many graphs' measures are remembered at once."""
+
+PIECE_BYTES = 4 << 20
+"""So much may have come of each shard when a gather is refused."""
+
+LEFT_MAX = 128 << 20
+"""So many bytes that failed statements gathered may wait for the collector."""
 
 SCHEMA_WAIT_S = 2.0
 """How long a schema is waited for that a shard has already."""
@@ -198,6 +205,7 @@ class Queries:
         self._meters = QueryMeters(registry, self._budget)
         self._sizes: dict[tuple[int, int], tuple[float, Sizes]] = {}
         self._running = 0
+        self._left = 0
 
     async def run(self, statement: Statement, call: Call) -> Answered:
         """Run one statement.
@@ -340,8 +348,23 @@ class Queries:
         )
         try:
             return await self._work(statement, course, graph, inquiry)
+        except ToruaError:
+            if inquiry.visits.bytes:
+                self._let_go(len(self._shards.shards()) * PIECE_BYTES)
+            raise
         finally:
             inquiry.end()
+
+    def _let_go(self, size: int) -> None:
+        """Look for what failed statements gathered, once it may be much.
+
+        Errors hold the frames that they passed, in cycles, and these what had come: few
+        objects, so that the collector would long see no reason to look, but large ones.
+        """
+        self._left += size
+        if self._left >= LEFT_MAX:
+            self._left = 0
+            gc.collect()
 
     async def _work(
         self, statement: Statement, course: Course, graph: Graph, inquiry: Inquiry
