@@ -10,7 +10,7 @@ from msgspec import Struct
 from torua.client.errors import NotFoundError
 from torua.client.keys import written_version
 from torua.client.session import Consistency
-from torua.client.targets import conditions, fresh_key, property_text, segment
+from torua.client.targets import property_text, segment, write_headers
 from torua.client.transport import Answer, Request, T, Transport
 
 CBOR = "application/cbor"
@@ -106,8 +106,8 @@ class Entries:
             idempotency_key: equal ones promise equal requests; made if not given.
             timeout_s: for all attempts.
         """
-        path, held = node_path(table, key), conditions(if_version, if_absent)
-        held["Idempotency-Key"] = idempotency_key or fresh_key()
+        path = node_path(table, key)
+        held = write_headers(if_version, if_absent, idempotency_key)
         answer = self._write("PUT", path, {}, held, properties or {}, timeout_s)
         return written_version(answer)
 
@@ -134,8 +134,8 @@ class Entries:
         Raises:
             NotFoundError: there is no such node.
         """
-        path, held = node_path(table, key), conditions(if_version, False)
-        held["Idempotency-Key"] = idempotency_key or fresh_key()
+        path = node_path(table, key)
+        held = write_headers(if_version, False, idempotency_key)
         answer = self._write("PATCH", path, {}, held, properties, timeout_s)
         return written_version(answer)
 
@@ -162,8 +162,8 @@ class Entries:
         Raises:
             ConflictError: it has relationships.
         """
-        path, held = node_path(table, key), conditions(if_version, False)
-        held["Idempotency-Key"] = idempotency_key or fresh_key()
+        path = node_path(table, key)
+        held = write_headers(if_version, False, idempotency_key)
         self._write("DELETE", path, {"detach": detach or None}, held, None, timeout_s)
 
     def get_edge(  # noqa: PLR0913
@@ -227,8 +227,7 @@ class Entries:
         """
         path = edge_path(table, source, target)
         which = _which(source_table, target_table, id)
-        held = conditions(if_version, if_absent)
-        held["Idempotency-Key"] = idempotency_key or fresh_key()
+        held = write_headers(if_version, if_absent, idempotency_key)
         answer = self._write("PUT", path, which, held, properties or {}, timeout_s)
         return written_version(answer)
 
@@ -260,8 +259,7 @@ class Entries:
         """
         path = edge_path(table, source, target)
         which = _which(source_table, target_table, id)
-        held = conditions(if_version, False)
-        held["Idempotency-Key"] = idempotency_key or fresh_key()
+        held = write_headers(if_version, False, idempotency_key)
         self._write("DELETE", path, which, held, None, timeout_s)
 
     def _get(

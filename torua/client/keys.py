@@ -13,10 +13,10 @@ from torua.client.session import Consistency
 from torua.client.targets import (
     Bytes,
     as_bytes,
-    conditions,
     fresh_key,
     key_path,
     version_of,
+    write_headers,
 )
 from torua.client.transport import Answer, Request, Transport
 
@@ -192,9 +192,8 @@ class Keys:
             OutcomeUnknownError: it may or may not have happened.
             ClientError: see `torua.client.errors`.
         """
-        headers = conditions(if_version, if_absent)
+        headers = write_headers(if_version, if_absent, idempotency_key)
         headers["Content-Type"] = content_type
-        headers["Idempotency-Key"] = idempotency_key or fresh_key()
         ttl = None if ttl_s is None else format(ttl_s, ".6f")
         request = Request(
             "PUT",
@@ -227,8 +226,7 @@ class Keys:
             PreconditionError: the version is another.
             OutcomeUnknownError: it may or may not have happened.
         """
-        headers = conditions(if_version, False)
-        headers["Idempotency-Key"] = idempotency_key or fresh_key()
+        headers = write_headers(if_version, False, idempotency_key)
         path = key_path(key)
         self._transport.ask(
             Request("DELETE", path, {}, headers, writes=True, timeout_s=timeout_s)

@@ -58,21 +58,27 @@ def query(parameters: Mapping[str, object]) -> str:
     return f"?{urlencode(given, quote_via=quote)}" if given else ""
 
 
-def conditions(if_version: int | None, if_absent: bool) -> dict[str, str]:
-    """Spell what must hold for a write.
+def write_headers(
+    if_version: int | None, if_absent: bool, idempotency_key: str | None
+) -> dict[str, str]:
+    """Spell what must hold for a write, and the promise that makes it safe to repeat.
 
     Args:
         if_version: the version that must be there; None asks nothing.
         if_absent: whether nothing must be there.
+        idempotency_key: equal ones promise equal requests; made if not given.
 
     Raises:
         ValueError: both are asked.
     """
     if if_version is not None and if_absent:
         raise ValueError("if_version or if_absent, not both")
+    headers = {"Idempotency-Key": idempotency_key or fresh_key()}
     if if_version is not None:
-        return {"If-Match": f'"{if_version}"'}
-    return {"If-None-Match": "*"} if if_absent else {}
+        headers["If-Match"] = f'"{if_version}"'
+    if if_absent:
+        headers["If-None-Match"] = "*"
+    return headers
 
 
 def version_of(headers: Mapping[str, str]) -> int | None:
