@@ -318,8 +318,14 @@ class Holding:
         log.warn(line, shard=self._shard, what=what, detail=detail)
 
 
-async def find(
-    disk: Disk, shard: ShardId, alloc: AllocId, history: str, in_sync: bool
+async def find(  # noqa: PLR0913
+    disk: Disk,
+    shard: ShardId,
+    alloc: AllocId,
+    history: str,
+    in_sync: bool,
+    *,
+    base: int = 0,
 ) -> Found:
     """Open what there is of a copy; an empty one where there is nothing.
 
@@ -332,6 +338,7 @@ async def find(
         history: the shard's, in the committed state.
         in_sync: whether the state counts on this copy; then it takes up a history that
             was decided to go on from it.
+        base: where an empty copy stands.
 
     Raises:
         CorruptionError: something of it is damaged, or lost.
@@ -347,7 +354,7 @@ async def find(
         facts = replace(facts or CopyFacts(history), history=history)
         kept = facts
         await run(lambda: shelf.keep(shard, alloc, kept))
-    view = await run(lambda: shelf.open(shard, alloc))
+    view = await run(lambda: shelf.open(shard, alloc, base))
     through = facts.gcp
     try:
         terms, tail = await disk.commit.run(
@@ -362,7 +369,12 @@ async def find(
 def _catch_up(
     store: Log, alloc: AllocId, view: Map, through: int
 ) -> tuple[Terms, tuple[Record, ...]]:
-    """Replay what is committed, on the log's thread; return terms and the rest."""
+    """Replay what is committed, on the log's thread; return terms and the rest.
+
+    The log of an empty copy begins where that stands.
+    """
+    if view.applied_seq > 0 and view.applied_term == 0 and store.last(alloc) == 0:
+        store.set_start(alloc, view.applied_seq, 0)
     replay(store, alloc, view, through)
     rest = store.read(alloc, view.applied_seq, 1 << 62)
     return store.terms(alloc), tuple(read_record(entry.payload) for entry in rest)

@@ -3,7 +3,7 @@
 import sqlite3
 
 from torua.core.graph.keys import is_graph_key
-from torua.core.records import Answered, Effect, KvPut, Record
+from torua.core.records import NOTE_KEY, Answered, Effect, KvPut, Moved, Record
 from torua.storage import journal, rows
 from torua.storage.rows import Facts
 
@@ -37,18 +37,59 @@ class MapChange:
             effect: what to do.
             seq: of the record that it is in.
         """
-        key = effect.key
+        put = effect if isinstance(effect, KvPut) else None
+        self._change(effect.key, put, seq, seq)
+
+    def _change(
+        self, key: bytes, put: KvPut | None, version: int, noted: int | None
+    ) -> None:
+        """Change a key's row.
+
+        Args:
+            key: which.
+            put: what it has from then on; None where it is absent.
+            version: that it then has.
+            noted: the record that is noted to have changed it; None for none.
+        """
         old = self._execute(rows.FIND, (key,)).fetchone()
         if old is not None:
             self._keys -= not is_graph_key(key)
             self._bytes -= len(key) + old[0]
             self._sum = rows.add(self._sum, -old[1])
-        if isinstance(effect, KvPut):
-            self._put(effect, seq)
-            self._note(key, seq, old is None)
+        if put is not None:
+            self._put(put, version)
         elif old is not None:
             self._execute(rows.DELETE, (key,))
-            self._note(key, seq, False)
+        else:
+            return
+        if noted is not None:
+            self._note(key, noted, put is not None and old is None)
+
+    def move(self, moved: Moved, seq: int) -> None:
+        """Do what a split moves; what is of a later version stays.
+
+        Args:
+            moved: what to do.
+            seq: of the record that it is in.
+        """
+        for key, version in moved.removed:
+            if self._version(key) <= version:
+                self._change(key, None, version, seq)
+        for each in moved.entries:
+            if self._version(each.key) < each.version:
+                kept = KvPut(each.key, each.value, each.content_type, each.expires_ns)
+                self._change(each.key, kept, each.version, seq)
+        for answer in moved.answers:
+            known = self._execute(rows.ANSWERED, (answer.answered.key,)).fetchone()
+            if known is None:
+                self.answer(answer.answered, answer.time_ns)
+        if moved.note:
+            self._change(NOTE_KEY, KvPut(NOTE_KEY, moved.note, ""), seq, None)
+
+    def _version(self, key: bytes) -> int:
+        """Return the version of a key; less than any where it is absent."""
+        found = self._execute(rows.HEAD, (key,)).fetchone()
+        return -1 if found is None else int(found[1])
 
     def _put(self, put: KvPut, seq: int) -> None:
         """Write an entry's row."""

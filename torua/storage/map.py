@@ -53,7 +53,7 @@ class Map:
         self._journal: journal.Journal
 
     @classmethod
-    def open(cls, path: Path) -> "Map":
+    def open(cls, path: Path, base: int = 0) -> "Map":
         """Open a map, or make an empty one; check every row of it; make it durable.
 
         It reads the whole file, some 200,000 entries a second: a row that a flipped bit
@@ -61,6 +61,7 @@ class Map:
 
         Args:
             path: the database; its directory is made where it is missing.
+            base: where an empty one stands.
 
         Raises:
             CorruptionError: it is not what was written.
@@ -75,7 +76,7 @@ class Map:
         opened = cls(path, connection)
         try:
             with blame(path):
-                opened._begin()
+                opened._begin(base)
             opened.checkpoint()
         except BaseException:
             connection.close()
@@ -351,7 +352,7 @@ class Map:
         with blame(self._path):
             self._connection.close()
 
-    def _begin(self) -> None:
+    def _begin(self, base: int = 0) -> None:
         """Make the tables of an empty database, or check those of another."""
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         (tables,) = self._connection.execute(
@@ -364,7 +365,8 @@ class Map:
         self._connection.execute("BEGIN IMMEDIATE")
         for table in rows.TABLES:
             self._connection.execute(table)
-        self._write_facts(Facts())
+        self._facts = Facts(base)
+        self._write_facts(self._facts)
         self._connection.execute("COMMIT")
         self._journal = journal.Journal(self._connection)
         DiskFiles().sync_directory(self._path.parent)
@@ -403,6 +405,8 @@ class Map:
                 change.effect(effect, record.seq)
             if record.answered is not None:
                 change.answer(record.answered, record.time_ns)
+            if record.moved is not None:
+                change.move(record.moved, record.seq)
         last = records[-1]
         change.forget_answers(last.time_ns - IDEMPOTENCY_WINDOW_NS)
         self._journal.settle(last.seq)

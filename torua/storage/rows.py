@@ -49,6 +49,11 @@ FACTS = "SELECT applied_seq, term, time_ns, keys, bytes, sum, checksum FROM fact
 SET_FACTS = "INSERT OR REPLACE INTO facts VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
 ALL_ENTRIES = f"SELECT {HEAD_COLUMNS}, value, checksum FROM entries"  # noqa: S608
 ALL_ANSWERS = "SELECT key, fingerprint, answer, time_ns, checksum FROM idempotency"
+ENTRIES_AFTER = f"""SELECT {HEAD_COLUMNS}, value, checksum FROM entries
+    WHERE key > ? ORDER BY key LIMIT ?"""  # noqa: S608
+KEYS_AFTER = "SELECT key FROM entries WHERE key > ? ORDER BY key LIMIT ?"
+ANSWERS_AFTER = """SELECT key, fingerprint, answer, time_ns, checksum FROM idempotency
+    WHERE key > ? ORDER BY key LIMIT ?"""
 
 Row = tuple[bytes, int, int, str, int | None, bytes, int]
 AnswerRow = tuple[str, bytes, bytes, int, int]

@@ -17,6 +17,7 @@ from the committed state, not from its answer.
 | `ForceAllocate` | an operator | a shard is red for good |
 | `SetDuty`, `MoveCopy`, `GiveLead`, `Forget` | an operator | see `operating` |
 | `DefineGraph`, `DropGraph` | a node | a client changes a schema |
+| those of `torua.core.splitting.commands` | | a shard is split |
 """
 
 from typing import assert_never
@@ -36,6 +37,7 @@ from torua.core.allocation.editing import (
 from torua.core.allocation.operating import OfOperators, operate
 from torua.core.graph.commands import DefineGraph, DropGraph, change_graphs
 from torua.core.ids import AllocId, NodeId, ShardId
+from torua.core.splitting.commands import OfSplits, change_split
 from torua.core.state import ClusterState, Copy, CopyState, Shard
 
 
@@ -164,7 +166,7 @@ class ForceAllocate(Struct, frozen=True, tag="force_allocate"):
 OnShard = MarkStarted | MarkInSync | FailCopy | HandOver | CopyLost | ForceAllocate
 """What concerns one shard."""
 
-Command = OnShard | Leave | OfOperators | DefineGraph | DropGraph
+Command = OnShard | Leave | OfOperators | DefineGraph | DropGraph | OfSplits
 """What nodes may ask the coordinator to change."""
 
 
@@ -181,6 +183,8 @@ def execute(state: ClusterState, command: Command) -> ClusterState:
         return change_graphs(state, command)
     if isinstance(command, OfOperators):
         return operate(state, command)
+    if isinstance(command, OfSplits):
+        return change_split(state, command)
     shard = state.shards.get(command.shard)
     if shard is None:
         return state
@@ -333,6 +337,7 @@ def _force_allocate(
         in_sync=(lead.alloc_id,) if held else (),
         history_uuid=command.history_uuid,
         damaged=0,
+        begins=0,
     )
     return promoted(state, after, lead)
 

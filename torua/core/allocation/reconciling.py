@@ -14,6 +14,7 @@ from torua.core.allocation.site import Site
 from torua.core.allocation.traffic import Traffic
 from torua.core.ids import NodeId
 from torua.core.members import Member
+from torua.core.splitting.commands import settle_splits
 from torua.core.state import ClusterState
 
 
@@ -42,7 +43,7 @@ def reconcile(  # noqa: PLR0913
     if not state.shards:
         live = sum(each.is_live and each.node_id in state.nodes for each in known)
         return assign(state, site, live, random)
-    state = fail_over(state, site)
+    state = settle_splits(fail_over(state, site), site.is_up)
     traffic = Traffic(state, site)
     state = rebuild(state, site, traffic, random)
     state = drain(state, site, traffic, random)

@@ -11,6 +11,8 @@ from torua.core.replication.batch import (
     Draft,
     part_key,
     settle,
+    split,
+    tags_of,
 )
 from torua.core.replication.messages import Reign, Write
 from torua.core.replication.requests import Waiting
@@ -59,12 +61,14 @@ class Judge:
         tip, key = self._tip, write.idempotency
         cost = RECORD_COST * (1 + len(write.operations))
         waiting = Waiting([write.request], tip.seq + 1, 0, cost, key)
-        for number, part in enumerate(parts):
-            known = self._known(key, number)
-            if known is None:
-                self._part(waiting, number, part, write.now_ns)
-            else:
-                waiting.extend(self._answers.read(known.answer).outcomes)
+        known = self._recalled(key)
+        if known:
+            self._go_on(waiting, write, known)
+        else:
+            tags = _tags(write) if key else []
+            for number, part in enumerate(parts):
+                mine, tags = tags[: len(part)], tags[len(part) :]
+                self._part(waiting, (number, tuple(mine)), part, write.now_ns)
         waiting.seq = tip.seq
         waiting.cost += waiting.read_bytes
         return waiting
@@ -92,17 +96,69 @@ class Judge:
         """Return what a part of a batch was answered before, if it was."""
         return None if key is None else self._view.answered(part_key(key.key, part))
 
+    def _recalled(self, key: IdempotencyKey | None) -> list[Answer]:
+        """Return what the parts of a batch were answered before, from the first on."""
+        found: list[Answer] = []
+        while (known := self._known(key, len(found))) is not None:
+            found.append(self._answers.read(known.answer))
+        return found
+
+    def _go_on(self, waiting: Waiting, write: Write, known: Sequence[Answer]) -> None:
+        """Tell again what was answered, and do the rest of a batch.
+
+        Where the shard was split meanwhile, the answers are of more than is asked here.
+        """
+        if not known[0].tags:
+            waiting.extend(known[0].outcomes)
+            return
+        tags = tags_of(write.operations)
+        told = {
+            tag: outcome
+            for answer in known
+            for tag, outcome in zip(answer.tags, answer.outcomes, strict=True)
+        }
+        left = [
+            (tag, operation)
+            for tag, operation in zip(tags, write.operations, strict=True)
+            if tag not in told
+        ]
+        waiting.extend([told[tag] for tag in tags if tag in told])
+        waiting.outcomes.clear()
+        undone, place = split([operation for _, operation in left], True), 0
+        for number, part in enumerate(undone, len(known)):
+            mine = tuple(tag for tag, _ in left[place : place + len(part)])
+            self._part(waiting, (number, mine), part, write.now_ns)
+            place += len(part)
+        done = iter(waiting.outcomes.copy())
+        waiting.outcomes = [told[tag] if tag in told else next(done) for tag in tags]
+
     def _part(
-        self, waiting: Waiting, number: int, part: tuple[Operation, ...], now_ns: int
+        self,
+        waiting: Waiting,
+        name: tuple[int, tuple[int, ...]],
+        part: tuple[Operation, ...],
+        now_ns: int,
     ) -> None:
-        """Judge one part of a batch, and put its record, if any, on the tip."""
+        """Judge one part of a batch, and put its record, if any, on the tip.
+
+        Args:
+            waiting: takes the outcomes.
+            name: the number of the part, and the tags of its operations.
+            part: what is to be done.
+            now_ns: the wall clock.
+        """
         draft = Draft(self._tip, now_ns, max(0, READ_BYTES_MAX - waiting.read_bytes))
         for operation in part:
             draft.judge(operation)
         waiting.extend(draft.outcomes)
-        key = waiting.idempotency
-        answer = b"" if key is None else self._answers.spell(draft.answer())
+        key, (number, tags) = waiting.idempotency, name
+        answer = b"" if key is None else self._answers.spell(draft.answer(tags))
         answered = settle(key, number, answer)
         record = draft.record(self._reign.shard, self._reign.term, answered)
         if record is not None:
             self._tip.append(record)
+
+
+def _tags(write: Write) -> list[int]:
+    """Name the operations of a batch; a lone one needs no name."""
+    return tags_of(write.operations) if len(write.operations) > 1 else []

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import IdempotencyKey, Operation, Outcome
-from torua.core.records import Record
+from torua.core.records import Moved, Record
 from torua.core.replication.wire import Message
 from torua.core.state import Shard
 
@@ -126,6 +126,22 @@ class Write(Struct, frozen=True, tag=True):
     operations: tuple[Operation, ...]
     now_ns: int
     idempotency: IdempotencyKey | None = None
+
+
+class Move(Struct, frozen=True, tag=True):
+    """What a split moves, to be done in one record; `Reply` tells which.
+
+    Attributes:
+        request: names it in the answer; of the same numbers as those of `Write`.
+        term: the one in which it is meant.
+        moved: what to do.
+        now_ns: the wall clock (Unix, nanoseconds).
+    """
+
+    request: int
+    term: int
+    moved: Moved
+    now_ns: int
 
 
 class Confirm(Struct, frozen=True, tag=True):
@@ -265,7 +281,10 @@ Event = (
     | StepDown
 )
 
-Input = Write | Confirm | Event
+Request = Write | Confirm | Move
+"""What is answered by `Reply` or `Refuse`."""
+
+Input = Request | Event
 
 
 class Append(Struct, frozen=True, tag=True):

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from torua.core.ids import AllocId
+from torua.core.kv import Outcome
 from torua.core.records import KvDelete, Record
 from torua.core.replication.batch import (
     TIME_NS_MAX,
@@ -49,6 +50,7 @@ from torua.core.replication.messages import (
     Identity,
     Input,
     Limits,
+    Move,
     Output,
     Refuse,
     Reign,
@@ -63,7 +65,13 @@ from torua.core.replication.messages import (
     Write,
 )
 from torua.core.replication.requests import Proof, Requests, Waiting
-from torua.core.replication.tip import RECORD_COST, Position, Tip, View
+from torua.core.replication.tip import (
+    RECORD_COST,
+    Position,
+    Tip,
+    View,
+    moved_cost,
+)
 from torua.core.replication.wire import HandingOver
 from torua.errors import (
     DiskFullError,
@@ -163,6 +171,11 @@ class Primary:
         return self._tip.at
 
     @property
+    def tip(self) -> int:
+        """The newest record appended."""
+        return self._tip.seq
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is in flight."""
         return not self._requests and not self._tip
@@ -192,6 +205,8 @@ class Primary:
                 return list(self._write(message, now))
             case Confirm():
                 return list(self._confirm(message.request, now))
+            case Move():
+                return list(self._move(message, now))
         if self.state is State.STOPPED:
             return []
         return list(self._proceed(message, now))
@@ -273,6 +288,10 @@ class Primary:
         if refusal is not None:
             yield _refuse(write.request, refusal)
             return
+        if same is not None and len(same.outcomes) != len(write.operations):
+            parted = UnavailableError("a part of it is in flight with the rest")
+            yield _refuse(write.request, parted)
+            return
         if same is not None:
             self._requests.attach(same, write.request)
             return
@@ -294,6 +313,23 @@ class Primary:
             yield Reply(waiting.requests[0], tuple(waiting.outcomes))
             return
         self._requests.add(waiting, self._tip.committed)
+
+    def _move(self, move: Move, now: float) -> Iterator[Output]:
+        """Have a record of a split kept, in the term in which it was meant."""
+        refusal = self._inadmissible(1, moved_cost(move.moved))
+        if move.term != self._reign.term:
+            refusal = UnavailableError("it was meant for another term")
+        if refusal is not None:
+            yield _refuse(move.request, refusal)
+            return
+        reign, tip = self._reign, self._tip
+        seq, time_ns = tip.seq + 1, tip.rise(move.now_ns)
+        record = Record(reign.shard, seq, reign.term, time_ns, moved=move.moved)
+        tip.append(record)
+        waiting = Waiting([move.request], seq, seq, RECORD_COST, None)
+        waiting.extend((Outcome(version=seq),))
+        yield from self._admit(waiting, now)
+        self._arm(now)
 
     def _confirm(self, request: int, now: float) -> Iterator[Output]:
         """Prove that a value just read was the newest; alone, nobody else could lead.
@@ -474,7 +510,7 @@ class Primary:
         """Propose to remove the keys that are due and unchanged at the tip (R19)."""
         limits, tip = self._limits, self._tip
         crowded = 2 * tip.cost > limits.bytes or 2 * len(tip) > limits.records
-        if self.state is not State.ACTIVE or crowded:
+        if self.state is not State.ACTIVE or crowded or tip.moving:
             return
         time_ns = max(now_ns, tip.time_ns)
         due = self._view.due(time_ns, SWEEP_KEYS_MAX)
