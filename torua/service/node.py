@@ -336,6 +336,7 @@ class Node(Service):
             reactor=reactor,
             graph_routes=self._graphs.routes(router),
             admission=config.policies.admission,
+            chatty=lambda: config.log_level == "debug",
         )
         self._watchdog = Watchdog(reactor, self._registry)
 
