@@ -22,6 +22,7 @@ from twisted.python import usage
 from torua import __version__
 from torua.codec import read, spell
 from torua.config import OPTIONS, Config, environment, read_config
+from torua.core.configuration import Configuration
 from torua.core.coordination.founding import Founding
 from torua.core.coordination.messages import Facts
 from torua.core.coordination.timing import TIMINGS
@@ -246,7 +247,10 @@ class Node(Service):
             self._peers,
             self._membership,
             founding=Founding(
-                config.cluster_name, config.settings, config.bootstrap_expect or 0
+                config.cluster_name,
+                config.settings,
+                config.bootstrap_expect or 0,
+                Configuration(replication=config.replication),
             ),
             timing=TIMINGS[config.preset],
             random=SystemRandom(),

@@ -5,6 +5,7 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
+from torua.core.configuration import Configuration
 from torua.core.coordination.messages import Event, Facts, Voters
 from torua.core.coordination.voters import first_voters
 from torua.core.members import Member
@@ -18,11 +19,13 @@ class Founding(Struct, frozen=True):
         cluster_name: its label.
         settings: what is fixed for it; ``settings.expected_nodes`` is not read here.
         bootstrap_expect: how many nodes must be seen first; 0 to join only.
+        configuration: what it begins with of what may be changed.
     """
 
     cluster_name: str = ""
     settings: Settings = Settings()
     bootstrap_expect: int = 0
+    configuration: Configuration = Configuration()
 
 
 def is_blank(facts: Facts, live: list[Member]) -> bool:
@@ -72,4 +75,5 @@ def blank_state(founding: Founding, random: Random) -> ClusterState:
         cluster_uuid=f"{random.getrandbits(128):032x}",
         cluster_name=founding.cluster_name,
         settings=replace(founding.settings, expected_nodes=founding.bootstrap_expect),
+        configuration=founding.configuration,
     )
