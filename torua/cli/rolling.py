@@ -65,8 +65,9 @@ Fields = Mapping[str, Any]
     help="Leave nodes alone that were started after this, as in 2026-01-31T12:00:00Z.",
 )
 @click.pass_obj
-def rolling_restart(
+def rolling_restart(  # noqa: PLR0913 - click hands in each option
     client: Client,
+    *,
     names: tuple[str, ...],
     template: str | None,
     data_dir: Path,
