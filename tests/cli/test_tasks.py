@@ -35,7 +35,11 @@ def test_one_task_is_described() -> None:
 
 
 def watched(*states: str) -> FakeClient:
-    """Return a cluster where one task runs, then is in these states."""
+    """Return a cluster where a task is under way.
+
+    Args:
+        states: in which it is, time after time; ``ctrl-c`` interrupts the command.
+    """
     left = iter(states)
 
     def answer(method: str, target: str, body: object, headers: object) -> Answer:
