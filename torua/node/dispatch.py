@@ -22,6 +22,7 @@ from torua.core.kv import Call
 from torua.core.retrying import PATIENCE_S, may_retry, pause_s
 from torua.core.state import ClusterState, CopyState
 from torua.errors import (
+    MovedError,
     OutcomeUnknownError,
     StaleRouteError,
     ToruaError,

@@ -16,6 +16,7 @@ from the committed state, not from its answer.
 | `Leave` | a node | on SIGTERM, before it stops |
 | `ForceAllocate` | an operator | a shard is red for good |
 | `SetDuty`, `MoveCopy`, `GiveLead`, `Forget` | an operator | see `operating` |
+| `Configure` | an operator | a key of the configuration is to change |
 | `DefineGraph`, `DropGraph` | a node | a client changes a schema |
 | those of `torua.core.splitting.commands` | | a shard is split |
 """
@@ -25,6 +26,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from torua.core.allocation.configuring import Configure, configure
 from torua.core.allocation.editing import (
     changed,
     find,
@@ -166,7 +168,10 @@ class ForceAllocate(Struct, frozen=True, tag="force_allocate"):
 OnShard = MarkStarted | MarkInSync | FailCopy | HandOver | CopyLost | ForceAllocate
 """What concerns one shard."""
 
-Command = OnShard | Leave | OfOperators | DefineGraph | DropGraph | OfSplits
+OfAll = Configure | DefineGraph | DropGraph | OfSplits
+"""What concerns the cluster as a whole, or several shards."""
+
+Command = OnShard | Leave | OfOperators | OfAll
 """What nodes may ask the coordinator to change."""
 
 
@@ -179,6 +184,8 @@ def execute(state: ClusterState, command: Command) -> ClusterState:
     """
     if isinstance(command, Leave):
         return _leave(state, command)
+    if isinstance(command, Configure):
+        return configure(state, command)
     if isinstance(command, DefineGraph | DropGraph):
         return change_graphs(state, command)
     if isinstance(command, OfOperators):

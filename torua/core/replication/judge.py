@@ -17,7 +17,7 @@ from torua.core.replication.batch import (
 from torua.core.replication.messages import Reign, Write
 from torua.core.replication.requests import Waiting
 from torua.core.replication.tip import RECORD_COST, Tip, View
-from torua.errors import ToruaError, UnprocessableError
+from torua.errors import ToruaError, UnavailableError, UnprocessableError
 
 
 class Answers(Protocol):
@@ -76,6 +76,8 @@ class Judge:
     def misused(self, write: Write, same: Waiting | None) -> ToruaError | None:
         """Tell whether an idempotency key came before with another request.
 
+        Or whether, since the shard was split, only a part of one in flight came again.
+
         Args:
             write: the batch.
             same: what is in flight with its key.
@@ -85,6 +87,8 @@ class Judge:
             return None
         if same is not None and same.idempotency is not None:
             fingerprint = same.idempotency.fingerprint
+            if len(same.outcomes) != len(write.operations):
+                return UnavailableError("a part of it is in flight with the rest")
         else:
             known = self._known(key, 0)
             fingerprint = known.fingerprint if known else key.fingerprint

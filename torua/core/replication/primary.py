@@ -28,7 +28,6 @@ from torua.core.ids import AllocId
 from torua.core.kv import Outcome
 from torua.core.records import KvDelete, Record
 from torua.core.replication.batch import (
-    TIME_NS_MAX,
     expires,
     split,
     weight_of,
@@ -65,6 +64,7 @@ from torua.core.replication.messages import (
     Write,
 )
 from torua.core.replication.requests import Proof, Requests, Waiting
+from torua.core.replication.sweeping import Sweeps
 from torua.core.replication.tip import (
     RECORD_COST,
     Position,
@@ -80,15 +80,6 @@ from torua.errors import (
     ToruaError,
     UnavailableError,
 )
-
-SWEEP_PERIOD_S = 0.25
-"""An expired key is gone within a second, the log's and the request's time included."""
-
-SWEEP_AGAIN_S = 0.01
-"""Until the next sweep where one did not suffice."""
-
-SWEEP_KEYS_MAX = 1000
-"""One sweep is one record, of at most a thousand keys of a kibibyte."""
 
 HAND_OVER_S = 3.0
 """A hand-over that nobody decided by then is off, and writes are admitted again."""
@@ -155,7 +146,7 @@ class Primary:
         self._judge = Judge(reign, self._tip, view, answers)
         self._requests = Requests()
         self._unwritten = self._begun = False
-        self._sweep_at: float | None = None
+        self._sweeps = Sweeps(self._tip, view, limits)
         self._no_op: int | None = None
         self._target: AllocId | None = None
         self._drain_by: float | None = None
@@ -218,7 +209,7 @@ class Primary:
     def next_deadline(self) -> float | None:
         """Tell when something is due; None while only inputs matter."""
         times = [
-            self._sweep_at,
+            self._sweeps.at,
             self._drain_by,
             self._requests.next_deadline(),
             None if self.state is State.STOPPED else self.group.next_deadline(),
@@ -227,8 +218,8 @@ class Primary:
 
     def _wake(self, now: float) -> Iterator[Output]:
         """Do what is due."""
-        if self._sweep_at is not None and now >= self._sweep_at:
-            self._sweep_at = now + SWEEP_PERIOD_S
+        if self._sweeps.at is not None and now >= self._sweeps.at:
+            self._sweeps.begin(now)
             yield Sweep()
         if self._drain_by is not None and now >= self._drain_by:
             self._resume()
@@ -288,16 +279,12 @@ class Primary:
         if refusal is not None:
             yield _refuse(write.request, refusal)
             return
-        if same is not None and len(same.outcomes) != len(write.operations):
-            parted = UnavailableError("a part of it is in flight with the rest")
-            yield _refuse(write.request, parted)
-            return
         if same is not None:
             self._requests.attach(same, write.request)
             return
         yield from self._admit(self._judge.judge(write, parts), now)
         if any(map(expires, write.operations)):
-            self._arm(now)
+            self._sweeps.arm(now)
 
     def _admit(self, waiting: Waiting, now: float) -> Iterator[Output]:
         """Have a request's records kept, and let it wait for the tip and for proof."""
@@ -329,7 +316,7 @@ class Primary:
         waiting = Waiting([move.request], seq, seq, RECORD_COST, None)
         waiting.extend((Outcome(version=seq),))
         yield from self._admit(waiting, now)
-        self._arm(now)
+        self._sweeps.arm(now)
 
     def _confirm(self, request: int, now: float) -> Iterator[Output]:
         """Prove that a value just read was the newest; alone, nobody else could lead.
@@ -424,7 +411,7 @@ class Primary:
         opened = self._no_op is not None and self._no_op <= self._tip.committed
         if opened and self.state is State.RECOVERING:
             self.state = State.FULL if self._unwritten else State.ACTIVE
-            self._sweep_at = now + SWEEP_PERIOD_S
+            self._sweeps.begin(now)
             yield Serve(self._reign.term)
             yield from self.group.open(now)
         yield from self._answer()
@@ -493,7 +480,7 @@ class Primary:
     def _stop(self, detail: str) -> Iterator[Output]:
         """End the term: what is in flight may or may not be done (R12)."""
         self.state = State.STOPPED
-        self._sweep_at = self._drain_by = None
+        self._sweeps.at = self._drain_by = None
         self._tip.drop()
         for waiting in self._requests.drop():
             harmless = waiting.effectless
@@ -501,26 +488,9 @@ class Primary:
             for request in waiting.requests:
                 yield _refuse(request, kind(detail))
 
-    def _arm(self, now: float) -> None:
-        """See to it that there is a sweep to come."""
-        if self._sweep_at is None:
-            self._sweep_at = now + SWEEP_PERIOD_S
-
     def _expire(self, now_ns: int, now: float) -> Iterator[Output]:
         """Propose to remove the keys that are due and unchanged at the tip (R19)."""
-        limits, tip = self._limits, self._tip
-        crowded = 2 * tip.cost > limits.bytes or 2 * len(tip) > limits.records
-        if self.state is not State.ACTIVE or crowded or tip.moving:
-            return
-        time_ns = max(now_ns, tip.time_ns)
-        due = self._view.due(time_ns, SWEEP_KEYS_MAX)
-        effects = tuple(
-            KvDelete(key) for key, version in due if tip.lookup(key) == version
-        )
-        if len(due) >= SWEEP_KEYS_MAX:
-            self._sweep_at = now + SWEEP_AGAIN_S
-        elif not tip and not self._view.due(TIME_NS_MAX, 1):
-            self._sweep_at = None
+        effects = self._sweeps.due(now_ns, now) if self.state is State.ACTIVE else ()
         if effects:
             yield self._append(effects, now_ns)
             yield from self.group.pump(now)

@@ -1,8 +1,8 @@
 """DECIDES how a shard is split while it is written: some of its slots move to another.
 
-    COPYING  --the child has nearly all, in sync--> CLOSING --it has all--> TRIMMING --> .
-       ^  '-- cancelled, or the parent's log was cut --> (the child is given up)
-       '----- time is up, or the child's primary is lost ---'
+    COPYING --the child has nearly all--> CLOSING --it has all--> TRIMMING --> .
+       ^  '-- cancelled, or the log was cut --> (no child)
+       '------ time is up, or the child is not led ---'
 
 The parent goes on; the child is a new shard without slots, whose primary copies from
 the parent what it is to have.  While CLOSING nobody serves the slots that move; in one
