@@ -163,6 +163,8 @@ class Call(Struct, frozen=True):
         idempotency: the caller's promise, if it made one.
         traceparent: W3C trace context, passed on as it came.
         reading: how fresh a read must be.
+        slots_version: of the slot table by which all its shards are chosen; None where
+            each is chosen when it is asked.
     """
 
     request_id: str
@@ -170,6 +172,7 @@ class Call(Struct, frozen=True):
     idempotency: IdempotencyKey | None = None
     traceparent: str = ""
     reading: Reading = LINEARIZABLE
+    slots_version: int | None = None
 
 
 class Served(Struct, frozen=True):

@@ -23,7 +23,7 @@ KIND = "kv"
 """The kind of message by which routers forward to each other.
 
 Every errand says by which state it was sent: ``routing_version``, and ``slots_version``
-of the slot table by which its shard was chosen; None is that of `routing_version`.
+of the slot table by which its shard was chosen; None is that of the call, or of now.
 """
 
 

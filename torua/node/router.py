@@ -35,9 +35,10 @@ from torua.core.reading import (
     spell_tokens,
 )
 from torua.core.routing import shard_of
+from torua.core.splitting.moving import born, is_born
 from torua.core.state import SlotRange
-from torua.errors import ToruaError, UnavailableError, from_wire
-from torua.node.dispatch import RETRY_AFTER_S, Dispatch, States
+from torua.errors import MovedError, ToruaError, UnavailableError, from_wire
+from torua.node.dispatch import Dispatch, States
 from torua.node.errands import (
     Apply,
     Done,
@@ -56,6 +57,7 @@ from torua.node.errands import (
     Released,
     Scan,
 )
+from torua.node.refusals import RETRY_AFTER_S
 from torua.node.serving import GraphReads, Looks, Serving, Shards
 from torua.node.targets import Targets
 
@@ -130,11 +132,17 @@ class Router:
         Returns:
             The entry, None where it is absent; and where it was served.
         """
-        shard = self.shard_of_key(key)
-        reading = await self._reading(shard, call)
-        errand = Fetch(shard, 0, key, reading)
-        found, node = await self._dispatch.run(errand, call, Found)
-        return found.entry, self._served(shard, node, found.at)
+
+        async def fetch(call: Call) -> tuple[Entry | None, Served]:
+            """Read it where it is by the slot table of now."""
+            await self._caught_up(call)
+            shard, version = self._owner(key)
+            reading = await self._reading(shard, call)
+            errand = Fetch(shard, 0, key, reading, version)
+            found, node = await self._dispatch.run(errand, call, Found)
+            return found.entry, self._served(shard, node, found.at)
+
+        return await self._routed(fetch, call)
 
     async def write(
         self, operation: Put | Delete, call: Call
@@ -145,12 +153,18 @@ class Router:
             operation: what to do.
             call: who asks, and how long it waits.
         """
-        shard = self.shard_of_key(operation.key)
-        done, node = await self._apply(shard, (operation,), call)
-        (outcome,) = done.outcomes
-        if outcome.error is not None:
-            raise from_wire(outcome.error, outcome.detail, {"shard": shard})
-        return outcome, self._served(shard, node, done.at)
+
+        async def apply(call: Call) -> tuple[Outcome, Served]:
+            """Do it where the key is by the slot table of now."""
+            shard, version = self._owner(operation.key)
+            errand = Apply(shard, 0, (operation,), call.idempotency, version)
+            done, node = await self._dispatch.run(errand, call, Done)
+            (outcome,) = done.outcomes
+            if outcome.error is not None:
+                raise from_wire(outcome.error, outcome.detail, {"shard": shard})
+            return outcome, self._served(shard, node, done.at)
+
+        return await self._routed(apply, call)
 
     async def bulk(
         self, operations: Sequence[Single], call: Call
@@ -166,27 +180,43 @@ class Router:
         Returns:
             One outcome each, in order; and the tokens of all shards, with commas.
         """
-        parts: dict[ShardId, list[int]] = {}
-        for index, operation in enumerate(operations):
-            parts.setdefault(self.shard_of_key(operation.key), []).append(index)
         outcomes: list[Outcome] = [Outcome()] * len(operations)
         tokens: dict[ShardId, Token] = {}
 
-        async def do(shard: ShardId, indexes: list[int]) -> None:
-            """Do one shard's part, and put its outcomes where they belong.
+        async def do(indexes: list[int], call: Call) -> None:
+            """Do the operations that stand there, by the slot table of now.
 
             Args:
-                shard: whose part.
-                indexes: where its operations stand in the request.
+                indexes: where they stand in the request.
+                call: who asks, and how long it still waits.
             """
-            part = tuple(operations[index] for index in indexes)
-            done = await self._part(shard, part, call)
+            version = self._states.state.slots_version
+            parts: dict[ShardId, list[int]] = {}
+            for index in indexes:
+                shard = self.shard_of_key(operations[index].key)
+                parts.setdefault(shard, []).append(index)
+            await _all(part(each, parts[each], version, call) for each in parts)
+
+        async def part(
+            shard: ShardId, indexes: list[int], version: int, call: Call
+        ) -> None:
+            """Do one shard's part, and put its outcomes where they belong."""
+            began = self._clock.seconds()
+            mine = tuple(operations[index] for index in indexes)
+            try:
+                done = await self._part((shard, version), mine, call)
+            except MovedError as error:
+                left_s = began + call.timeout_s - self._clock.seconds()
+                if left_s > 0:
+                    await do(indexes, structs.replace(call, timeout_s=left_s))
+                    return
+                done = _failed(error, len(mine))
             if done.at is not None:
                 tokens[shard] = Token(shard, done.at)
             for index, outcome in zip(indexes, done.outcomes, strict=True):
                 outcomes[index] = outcome
 
-        await _all(do(shard, indexes) for shard, indexes in parts.items())
+        await do(list(range(len(operations))), call)
         return tuple(outcomes), spell_tokens(tokens[shard] for shard in sorted(tokens))
 
     async def act(
@@ -223,16 +253,23 @@ class Router:
             call: who asks, and how long it waits.
         """
 
-        async def part(shard: ShardId) -> Page:
+        async def part(shard: ShardId, version: int, call: Call) -> Page:
             """List one shard."""
             reading = await self._reading(shard, call)
-            errand = Scan(shard, 0, prefix, after, limit, values, reading)
+            errand = Scan(shard, 0, prefix, after, limit, values, reading, version)
             listed, _ = await self._dispatch.run(errand, call, Listed)
             return listed.page
 
-        self._slots()
-        pages = await _all(part(shard) for shard in sorted(self._states.state.shards))
-        return merge(pages, limit)
+        async def every(call: Call) -> Page:
+            """List all shards, by the slot table of now."""
+            await self._caught_up(call)
+            self._slots()
+            version = self._states.state.slots_version
+            shards = born(self._states.state)
+            pages = await _all(part(shard, version, call) for shard in shards)
+            return merge(pages, limit)
+
+        return await self._routed(every, call)
 
     def holders(self, shard: ShardId) -> list[NodeId]:
         """List the live nodes with a copy to be read, best first."""
@@ -307,11 +344,54 @@ class Router:
     def shards(self) -> tuple[ShardId, ...]:
         """List all shards; UnavailableError before they were given out."""
         self.shard_of_key(b"-")
-        return tuple(sorted(self._states.state.shards))
+        return tuple(born(self._states.state))
 
     def shard_of_key(self, key: bytes) -> ShardId:
         """Return the shard of a key; UnavailableError before shards were given out."""
         return shard_of(self._slots(), key)
+
+    @property
+    def slots_version(self) -> int:
+        """The version of the slot table by which shards are chosen now."""
+        return self._states.state.slots_version
+
+    def _owner(self, key: bytes) -> tuple[ShardId, int]:
+        """Return the shard of a key, and the version of the table that says so."""
+        return self.shard_of_key(key), self._states.state.slots_version
+
+    async def _routed(
+        self, attempt: Callable[[Call], Coroutine[Deferred[T], object, T]], call: Call
+    ) -> T:
+        """Do something once more where slots moved before it was begun.
+
+        Args:
+            attempt: chooses shards by the slot table of now.
+            call: who asks, and how long it waits.
+        """
+        began, left = self._clock.seconds(), call
+        while True:
+            try:
+                return await attempt(left)
+            except MovedError:
+                left_s = began + call.timeout_s - self._clock.seconds()
+                if left_s <= 0:
+                    raise
+                left = structs.replace(call, timeout_s=left_s)
+
+    async def _caught_up(self, call: Call) -> None:
+        """Wait until this node knows where the slots went that a session saw moved.
+
+        A shard that was made by a split is in tokens only once it had its slots.
+        """
+        seen = call.reading.seen
+        if seen and call.reading.level is Level.SESSION:
+            shards = [token.shard for token in seen]
+            await self._dispatch.until(
+                lambda state: all(
+                    shard in state.shards and is_born(state, shard) for shard in shards
+                ),
+                call.timeout_s,
+            )
 
     def _slots(self) -> tuple[SlotRange, ...]:
         """Return the slot table; UnavailableError before there is one."""
@@ -365,15 +445,26 @@ class Router:
         return Served(shard, entry.name if entry else node, token)
 
     async def _part(
-        self, shard: ShardId, operations: tuple[Operation, ...], call: Call
+        self, owner: tuple[ShardId, int], operations: tuple[Operation, ...], call: Call
     ) -> Done:
-        """Do one shard's part of a bulk request; an error becomes its outcomes."""
+        """Do one shard's part of a bulk request; an error becomes its outcomes.
+
+        Args:
+            owner: the shard, and the version of the table that says so.
+            operations: the part.
+            call: who asks.
+
+        Raises:
+            MovedError: nothing was done, and there is another slot table by now.
+        """
         try:
-            done, _ = await self._apply(shard, operations, call)
+            errand = Apply(owner[0], 0, operations, call.idempotency, owner[1])
+            done, _ = await self._dispatch.run(errand, call, Done)
             return done
+        except MovedError:
+            raise
         except ToruaError as error:
-            failed = Outcome(error=error.code, detail=error.detail)
-            return Done((failed,) * len(operations))
+            return _failed(error, len(operations))
 
     async def _apply(
         self, shard: ShardId, operations: tuple[Operation, ...], call: Call
@@ -381,6 +472,11 @@ class Router:
         """Do operations at the primary of one shard."""
         errand = Apply(shard, 0, operations, call.idempotency)
         return await self._dispatch.run(errand, call, Done)
+
+
+def _failed(error: ToruaError, count: int) -> Done:
+    """Make an error the outcome of so many operations."""
+    return Done((Outcome(error=error.code, detail=error.detail),) * count)
 
 
 async def _all(parts: Iterable[Coroutine[Deferred[T], object, T]]) -> list[T]:

@@ -184,19 +184,24 @@ def execute(state: ClusterState, command: Command) -> ClusterState:
     """
     if isinstance(command, Leave):
         return _leave(state, command)
-    if isinstance(command, Configure):
-        return configure(state, command)
-    if isinstance(command, DefineGraph | DropGraph):
-        return change_graphs(state, command)
+    if isinstance(command, OfAll):
+        return _change_all(state, command)
     if isinstance(command, OfOperators):
         return operate(state, command)
-    if isinstance(command, OfSplits):
-        return change_split(state, command)
     shard = state.shards.get(command.shard)
     if shard is None:
         return state
     after = _change(state, shard, command)
     return state if after is None else with_shards(state, [after])
+
+
+def _change_all(state: ClusterState, command: OfAll) -> ClusterState:
+    """Do what concerns more than one shard."""
+    if isinstance(command, Configure):
+        return configure(state, command)
+    if isinstance(command, OfSplits):
+        return change_split(state, command)
+    return change_graphs(state, command)
 
 
 def _change(
