@@ -58,6 +58,7 @@ class ForceAllocateTests(SynchronousTestCase):
             self,
             self.clock,
             fresh_id=lambda: f"{next(ids):032d}",
+            wall_us=lambda: 10**15,
         )
 
     @property
@@ -172,7 +173,11 @@ class NodesTests(SynchronousTestCase):
         self.members = {node: member(node) for node in (ONE, TWO)}
         ids = count(1)
         self.operations = Operations(
-            self.coordinator, self, self.clock, fresh_id=lambda: f"{next(ids):032d}"
+            self.coordinator,
+            self,
+            self.clock,
+            fresh_id=lambda: f"{next(ids):032d}",
+            wall_us=lambda: 10**15,
         )
 
     def now(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T:

@@ -16,14 +16,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torua.codec.plain import read, spell
 from torua.core.ids import NodeId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
+from torua.core.records import NOTE_KEY, Moved
 from torua.core.replication import messages
-from torua.core.replication.batch import Answer
 from torua.core.replication.copy import ShardCopy
 from torua.core.replication.messages import Identity, Input, NeedSnapshot, Output
 from torua.core.replication.wire import Ask, Message
+from torua.core.splitting.notes import Trimmed, read_note
 from torua.core.state import Shard
 from torua.errors import (
     DiskFullError,
@@ -36,7 +36,7 @@ from torua.node.driver import Driver
 from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
-from torua.node.requests import RETRY_AFTER_S, Requests
+from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests
 
 T = TypeVar("T")
 
@@ -57,21 +57,6 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class _CborAnswers:
-    """Spells answers as the log and the map keep them.
-
-    Invariants: it has no state.
-    """
-
-    def spell(self, answer: Answer) -> bytes:
-        """See `torua.core.replication.judge.Answers.spell`."""
-        return spell(answer)
-
-    def read(self, data: bytes) -> Answer:
-        """See `torua.core.replication.judge.Answers.read`."""
-        return read(data, Answer)
-
-
 class OpenCopy:
     """A copy of a shard, leading or following.
 
@@ -87,6 +72,8 @@ class OpenCopy:
         state: what it is.
         holding: what it keeps.
         applied: who waits for a record to be applied.
+        trimmed: since which version of the slot table something is not here any more
+            that was here; 0 for none.
         failure: why it failed; empty where it did not.
         retry: whether opening it again may help; if not, its data are lost.
     """
@@ -124,13 +111,14 @@ class OpenCopy:
             holding.at,
             found.tail,
             view=holding.view,
-            answers=_CborAnswers(),
+            answers=CborAnswers(),
             term_at=holding.term_at,
             random=means.random,
         )
         self._driver: Driver[Input, Output] = Driver(
             self.machine, self._clock, self._perform
         )
+        self.trimmed = self._trimmed()
         self._commit.attach(self.alloc_id, self)
 
     @property
@@ -230,6 +218,24 @@ class OpenCopy:
         now_ns = self._means.wall_ns()
         self._tell(messages.Write(request, tuple(operations), now_ns, call.idempotency))
         return await done
+
+    async def move(self, moved: Moved, term: int, timeout_s: float) -> int:
+        """Do a part of a split, and return the record that has it, once committed.
+
+        Args:
+            moved: what to do.
+            term: the one in which it is meant.
+            timeout_s: how long to wait.
+
+        Raises:
+            ToruaError: as `write`.
+        """
+        self._check()
+        request, done = self._requests.write(timeout_s)
+        self._tell(messages.Move(request, term, moved, self._means.wall_ns()))
+        (outcome,) = await done
+        assert outcome.version is not None, "a record without a place"
+        return outcome.version
 
     async def get(self, key: bytes, call: Call) -> Entry | None:
         """Read a key with its value, linearizable; None where it is absent.
@@ -449,7 +455,15 @@ class OpenCopy:
         except ToruaError as error:
             self._trouble(error)
             return
+        if any(record.moved is not None for record in apply.records):
+            self.trimmed = self._trimmed()
         self.applied.advance(self.position)
+
+    def _trimmed(self) -> int:
+        """Tell since which slot table something is not here any more."""
+        entry = self.holding.view.get(NOTE_KEY)
+        note = read_note(entry.value) if entry and entry.value else None
+        return note.slots_version if isinstance(note, Trimmed) else 0
 
     def _page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
         """Read one page, and find out whether it is the last."""

@@ -205,11 +205,22 @@ class Shards:
         return await self._serving_copy(shard).scan((prefix, after), limit, values)
 
     def readable(self, shard: ShardId) -> tuple[str, OpenCopy] | None:
-        """Return a copy that can be read, and its history; None where there is none."""
+        """Return a copy that can be read, and its history; None where there is none.
+
+        One that lacks what a split moved, for it was not yet here or is no more by a
+        slot table that this node does not know, must not be read.
+        """
+        slots_version = self._copies.state.slots_version
         for known, copy in self.held():
-            if known.shard == shard and copy.readable:
+            whole = copy.position >= known.begins and copy.trimmed <= slots_version
+            if known.shard == shard and copy.readable and whole:
                 return copy.holding.facts.history, copy
         return None
+
+    def leader(self, shard: ShardId) -> OpenCopy | None:
+        """Return the copy of a shard that serves it here; None where none does."""
+        copy = None if self._stopping else self._copies.leader(shard)
+        return copy if copy is not None and copy.serving else None
 
     def held(self) -> list[tuple[Shard, OpenCopy]]:
         """Return all copies that are open, with what the state says of the shard."""

@@ -49,7 +49,7 @@ from torua.node.threads import WorkerThread
 from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
 from torua.service.graphs import GraphParts, Grounds
-from torua.service.operating import operated
+from torua.service.operating import operated, split_up
 from torua.service.options import Options, refuse
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
@@ -318,7 +318,9 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        operations = operated(self._graphs.grounds, self._shards, self._graphs.tasks)
+        grounds, tasks = self._graphs.grounds, self._graphs.tasks
+        self._splits = split_up(grounds, self._shards, looks, self._maps_thread, tasks)
+        operations = operated(grounds, self._shards, tasks)
         parts = (router, overview, feeds, operations, self._registry)
         self._site = make_site(
             *parts,
@@ -474,6 +476,7 @@ class Node(Service):
         await self._site.drain()
         if late.active():
             late.cancel()
+        self._splits.stop()
         await self._graphs.stop()
         await self._shards.stop()
         await self._membership.leave()

@@ -114,7 +114,7 @@ class Splitter:
             return list(self._follow(message.state, now))
         if self._open is None or message.number != self._number:
             return []
-        self._open = None
+        self._open = self._due = None
         return list(self._answered(message, now))
 
     def wake(self, now: float) -> list[Output]:
@@ -124,7 +124,7 @@ class Splitter:
         self._due = None
         if not isinstance(self._open, Keep):
             self._open = None
-        return list(self._go_on(now))
+        return list(self._late(now) if self._is_late(now) else self._go_on(now))
 
     def next_deadline(self) -> float | None:
         """Tell when `wake` has work to do; None while only inputs matter."""
@@ -239,10 +239,10 @@ class Splitter:
             yield Propose(CloseSplit(self._child, split.child_history, split.round))
 
     def _complete(self, split: Split, now: float) -> Iterator[Output]:
-        """Get the rest, and say so; give up in time."""
+        """Get the rest, and say so, in time."""
         where = (self._child, split.child_history, split.round)
-        if self._closed_at is not None and now >= self._closed_at + CLOSE_S:
-            yield from self._propose(ReopenSplit(*where), now)
+        if self._is_late(now):
+            yield from self._late(now)
         elif self._end is None:
             number = self._number + 1
             yield from self._ask(AskEnd(number, split.parent, *where), now)
@@ -253,6 +253,17 @@ class Splitter:
         else:
             yield from self._pull(split, now)
 
+    def _is_late(self, now: float) -> bool:
+        """Tell whether writes have waited for long enough."""
+        return self._closed_at is not None and now >= self._closed_at + CLOSE_S
+
+    def _late(self, now: float) -> Iterator[Output]:
+        """Have the parent serve again."""
+        split = self._split
+        if split is not None:
+            where = (self._child, split.child_history, split.round)
+            yield from self._propose(ReopenSplit(*where), now)
+
     def _has_all(self, end: int) -> bool:
         """Tell whether all that the parent had up to its end is committed here."""
         has = self.progress
@@ -262,15 +273,18 @@ class Splitter:
         """Ask, and be ready to ask anew."""
         self._number = question.number
         self._open = question
-        self._due = now + ANSWER_S
-        if self._closed_at is not None:
-            self._due = min(self._due, max(now + REST_S, self._closed_at + CLOSE_S))
+        self._due = self._until(now + ANSWER_S, now)
         yield question
 
     def _propose(self, command: OfSplits, now: float) -> Iterator[Output]:
         """Ask the coordinator, and be ready to ask again."""
-        self._due = now + ASK_AGAIN_S
+        self._due = self._until(now + ASK_AGAIN_S, now)
         yield Propose(command)
+
+    def _until(self, due: float, now: float) -> float:
+        """Return when to look again at the latest: when writes have waited enough."""
+        late = None if self._closed_at is None else self._closed_at + CLOSE_S
+        return due if late is None or late <= now else min(due, late)
 
 
 def _scanned(progress: Progress) -> tuple[bytes | None, str | None]:
