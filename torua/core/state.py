@@ -19,6 +19,10 @@ SLOTS = 4096
 """Into how many slots keys are hashed; fixed for ever, a shard owns ranges of them."""
 
 
+Spans = tuple[tuple[int, int], ...]
+"""Ranges of slots, each by its first and last, both included."""
+
+
 class CopyState(StrEnum):
     """What a shard copy is doing, as the coordinator knows.
 
@@ -68,6 +72,7 @@ class Shard(Struct, frozen=True):
         base: where the log begins, behind which an empty copy is; see `Split`.
         begins: from this record on a copy shows the slots that the shard owns; before,
             it lacks some that were moved here, or has some that were moved away.
+        leaving: slots that it does nothing about, for they move away, or did.
     """
 
     shard: ShardId
@@ -83,6 +88,7 @@ class Shard(Struct, frozen=True):
     damaged: int = 0
     base: int = 0
     begins: int = 0
+    leaving: Spans = ()
 
     @property
     def is_damaged(self) -> bool:
@@ -143,10 +149,6 @@ class Phase(StrEnum):
     COPYING = "copying"
     CLOSING = "closing"
     TRIMMING = "trimming"
-
-
-Spans = tuple[tuple[int, int], ...]
-"""Ranges of slots, each by its first and last, both included."""
 
 
 class Split(Struct, frozen=True):

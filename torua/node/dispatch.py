@@ -20,6 +20,7 @@ from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.retrying import PATIENCE_S, may_retry, pause_s
+from torua.core.splitting.door import is_stale
 from torua.core.state import ClusterState, CopyState
 from torua.errors import (
     MovedError,
@@ -461,7 +462,7 @@ class Dispatch:
     def _check_slots(self, errand: Errand) -> None:
         """Refuse what was sent by another slot table."""
         state = self._states.state
-        if errand.slots_version not in (None, state.slots_version):
+        if is_stale(state, errand.slots_version):
             version = state.routing_version
             raise StaleRouteError("its slots have changed", version=version)
 

@@ -167,6 +167,11 @@ class Primary:
         return self._tip.seq
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether it knows of slots that it is to do nothing about."""
+        return bool(self.group.shard.leaving)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is in flight."""
         return not self._requests and not self._tip
@@ -490,7 +495,9 @@ class Primary:
 
     def _expire(self, now_ns: int, now: float) -> Iterator[Output]:
         """Propose to remove the keys that are due and unchanged at the tip (R19)."""
-        effects = self._sweeps.due(now_ns, now) if self.state is State.ACTIVE else ()
+        leaving = self.group.shard.leaving
+        active = self.state is State.ACTIVE
+        effects = self._sweeps.due(now_ns, now, leaving) if active else ()
         if effects:
             yield self._append(effects, now_ns)
             yield from self.group.pump(now)

@@ -4,6 +4,8 @@ from torua.core.records import KvDelete
 from torua.core.replication.batch import TIME_NS_MAX
 from torua.core.replication.messages import Limits
 from torua.core.replication.tip import Tip, View
+from torua.core.routing import holds, slot_of
+from torua.core.state import Spans
 
 SWEEP_PERIOD_S = 0.25
 """An expired key is gone within a second, the log's and the request's time included."""
@@ -46,12 +48,13 @@ class Sweeps:
         """Look again in a while."""
         self.at = now + SWEEP_PERIOD_S
 
-    def due(self, now_ns: int, now: float) -> tuple[KvDelete, ...]:
+    def due(self, now_ns: int, now: float, leaving: Spans) -> tuple[KvDelete, ...]:
         """List the keys that are due, and unchanged at the tip.
 
         Args:
             now_ns: the wall clock.
             now: the monotonic clock.
+            leaving: the slots whose keys are another shard's, or about to be.
         """
         limits, tip = self._limits, self._tip
         crowded = 2 * tip.cost > limits.bytes or 2 * len(tip) > limits.records
@@ -64,5 +67,8 @@ class Sweeps:
         elif not due and not tip and not self._view.due(TIME_NS_MAX, 1):
             self.at = None
         return tuple(
-            KvDelete(key) for key, version in due if tip.lookup(key) == version
+            KvDelete(key)
+            for key, version in due
+            if tip.lookup(key) == version
+            and not (leaving and holds(leaving, slot_of(key)))
         )

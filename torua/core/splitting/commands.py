@@ -135,7 +135,7 @@ def _changed(state: ClusterState, split: Split, command: OfOne) -> ClusterState:
     match command:
         case CloseSplit():
             closed = replace(split, phase=Phase.CLOSING, round=split.round + 1)
-            return _with(state, closed)
+            return _with(_leaving(state, split, split.spans), closed)
         case ReopenSplit():
             return reopened(state, split)
         case FinishSplit():
@@ -174,7 +174,7 @@ def reopened(state: ClusterState, split: Split) -> ClusterState:
         state: the committed state.
         split: one that is closing.
     """
-    after = _with(state, replace(split, phase=Phase.COPYING))
+    after = _with(_leaving(state, split, ()), replace(split, phase=Phase.COPYING))
     return replace(after, routing_version=state.routing_version + 1)
 
 
@@ -186,6 +186,7 @@ def cancelled(state: ClusterState, split: Split) -> ClusterState:
         split: one that is not yet trimming.
     """
     number = split.child
+    state = _leaving(state, split, ())
     return replace(
         state,
         shards={each: shard for each, shard in state.shards.items() if each != number},
@@ -283,6 +284,7 @@ def _parted(slots: tuple[SlotRange, ...], split: Split) -> tuple[SlotRange, ...]
 def _end(state: ClusterState, split: Split, at: int) -> ClusterState:
     """Be done with a split."""
     parent = _begun(state.shards[split.parent], at)
+    parent = replace(parent, leaving=())
     return replace(
         state,
         shards=state.shards | {split.parent: parent},
@@ -291,6 +293,16 @@ def _end(state: ClusterState, split: Split, at: int) -> ClusterState:
         },
         routing_version=state.routing_version + 1,
     )
+
+
+def _leaving(state: ClusterState, split: Split, spans: Spans) -> ClusterState:
+    """Note which slots a parent does nothing about from now on."""
+    parent = state.shards[split.parent]
+    if parent.leaving == spans:
+        return state
+    version = parent.shard_version + 1
+    parent = replace(parent, leaving=spans, shard_version=version)
+    return replace(state, shards=state.shards | {split.parent: parent})
 
 
 def _begun(shard: Shard, at: int) -> Shard:

@@ -12,6 +12,16 @@ from torua.core.routing import holds, slot_of
 from torua.core.state import ClusterState, Phase, Spans
 
 
+def is_stale(state: ClusterState, slots_version: int | None) -> bool:
+    """Tell whether a request was routed by another slot table.
+
+    Args:
+        state: the cluster state that is applied.
+        slots_version: of the table by which it was routed; None for this one.
+    """
+    return slots_version is not None and slots_version != state.slots_version
+
+
 def is_moving(
     state: ClusterState, shard: ShardId, keys: Iterable[bytes] | None
 ) -> bool:

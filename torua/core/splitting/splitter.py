@@ -246,7 +246,7 @@ class Splitter:
         elif self._end is None:
             number = self._number + 1
             yield from self._ask(AskEnd(number, split.parent, *where), now)
-        elif self._end >= self._state.shards[self._child].base:
+        elif self._is_behind(self._end):
             yield from self._propose(CancelSplit(*where[:2]), now)
         elif self._has_all(self._end):
             yield from self._propose(FinishSplit(*where, self._seq), now)
@@ -263,6 +263,10 @@ class Splitter:
         if split is not None:
             where = (self._child, split.child_history, split.round)
             yield from self._propose(ReopenSplit(*where), now)
+
+    def _is_behind(self, end: int) -> bool:
+        """Tell whether the parent grew so far that versions would fall."""
+        return end >= self._state.shards[self._child].base
 
     def _has_all(self, end: int) -> bool:
         """Tell whether all that the parent had up to its end is committed here."""
