@@ -85,6 +85,7 @@ class Copies:
         self._meters = meters
         self._stopping = False
         self._slots: dict[AllocId, Slot] = {}
+        self._mine: dict[ShardId, AllocId] = {}
 
     def held(self) -> list[tuple[Shard, OpenCopy]]:
         """Return all copies that are open, with what the state says of the shard."""
@@ -116,8 +117,16 @@ class Copies:
         slot = self._slots.get(alloc)
         return slot.copy if slot is not None else None
 
+    def assigned(self, shard: ShardId) -> OpenCopy | None:
+        """Return the copy that the state assigns here, if it is open."""
+        alloc = self._mine.get(shard)
+        return None if alloc is None else self.open_copy(alloc)
+
     def leader(self, shard: ShardId) -> OpenCopy | None:
         """Return the copy of a shard that leads here; None where none does."""
+        assigned = self.assigned(shard)
+        if assigned is not None and assigned.leads:
+            return assigned
         for slot in self.slots():
             if slot.shard == shard and slot.copy is not None and slot.copy.leads:
                 return slot.copy
@@ -134,6 +143,7 @@ class Copies:
     def follow(self, state: ClusterState) -> None:
         """Compare every copy with the state that is applied now."""
         self.state = state
+        self._mine = {shard.shard: copy.alloc_id for shard, copy in self._assigned()}
         if self._stopping:
             return
         for shard, copy in self._assigned():

@@ -36,6 +36,7 @@ from torua.node.driver import Driver
 from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
+from torua.node.proofs import Proofs
 from torua.node.requests import RETRY_AFTER_S, Requests
 
 T = TypeVar("T")
@@ -116,6 +117,11 @@ class OpenCopy:
         self._means = means
         self._on_change = on_change
         self._requests = Requests(self._clock, me.shard)
+        self._proofs = Proofs(
+            self._requests,
+            means.world.barrier_turn,
+            lambda request: self._tell(messages.Confirm(request)),
+        )
         holding = Holding(means.disk, me.shard, me.alloc_id, found, self._trouble)
         self.holding = holding
         self.machine = ShardCopy(
@@ -244,6 +250,13 @@ class OpenCopy:
         entry = self.peek(key)
         await self._confirm(call.timeout_s)
         return entry
+
+    def prove(self, tell: Callable[[bool], None]) -> None:
+        """Tell, once, whether this was the primary after the call; see `Proofs.ask`."""
+        if self.state is State.OPEN:
+            self._proofs.ask(tell)
+        else:
+            tell(False)
 
     async def scan(self, span: tuple[bytes, bytes], limit: int, values: bool) -> Page:
         """List keys in byte order, linearizable, as many as one page may hold.

@@ -42,6 +42,9 @@ class World(Protocol):
             request: of the copy's.
         """
 
+    def barrier_turn(self) -> int:
+        """Count the times that barriers were sent: see `Barriers.turn`."""
+
     def snapshot(
         self, need: NeedSnapshot, shard: ShardId, alloc: AllocId, view: Map
     ) -> Coroutine[Any, Any, None]:

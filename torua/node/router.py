@@ -56,10 +56,14 @@ from torua.node.errands import (
     Released,
     Scan,
 )
+from torua.node.fetching import Fetches
 from torua.node.serving import GraphReads, Looks, Serving, Shards
 from torua.node.targets import Targets
 
 T = TypeVar("T")
+
+PLAIN_S = 2.0
+"""Who waits for less has no time for two ways: the short one takes a second at most."""
 
 
 class _Fresh(Struct, frozen=True):
@@ -91,6 +95,7 @@ class Router:
         random: Random,
         targets: Targets,
         graphs: GraphReads | None = None,
+        fetches: Fetches | None = None,
     ) -> None:
         """Begin to answer the errands of other routers.
 
@@ -104,7 +109,9 @@ class Router:
             random: draws the pauses between attempts.
             targets: says whom to leave alone, where to read, and what to repeat.
             graphs: the copies here as graphs.
+            fetches: the short way for reads of single keys.
         """
+        self._fetches = fetches
         self._states = states
         self._clock = clock
         serving = Serving(*copies, graphs)
@@ -131,6 +138,13 @@ class Router:
             The entry, None where it is absent; and where it was served.
         """
         shard = self.shard_of_key(key)
+        if self._fetches is not None and _is_plain(call):
+            began = self._clock.seconds()
+            given = await self._fetches.get(shard, key)
+            if given is not None:
+                return given[0].entry, self._served(shard, given[1], given[0].at)
+            left_s = call.timeout_s - (self._clock.seconds() - began)
+            call = structs.replace(call, timeout_s=left_s)
         reading = await self._reading(shard, call)
         errand = Fetch(shard, 0, key, reading)
         found, node = await self._dispatch.run(errand, call, Found)
@@ -381,6 +395,15 @@ class Router:
         """Do operations at the primary of one shard."""
         errand = Apply(shard, 0, operations, call.idempotency)
         return await self._dispatch.run(errand, call, Done)
+
+
+def _is_plain(call: Call) -> bool:
+    """Tell whether a read may go the short way: it says nothing to be passed on."""
+    return (
+        call.reading.level is Level.LINEARIZABLE
+        and not call.traceparent
+        and call.timeout_s >= PLAIN_S
+    )
 
 
 async def _all(parts: Iterable[Coroutine[Deferred[T], object, T]]) -> list[T]:

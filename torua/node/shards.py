@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from torua.core.allocation import Leave
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
+from torua.core.reading import Position
 from torua.core.replication.barrier import Done
 from torua.core.replication.messages import NeedSnapshot, SnapshotReady
 from torua.core.replication.wire import (
@@ -206,10 +207,26 @@ class Shards:
 
     def readable(self, shard: ShardId) -> tuple[str, OpenCopy] | None:
         """Return a copy that can be read, and its history; None where there is none."""
-        for known, copy in self.held():
-            if known.shard == shard and copy.readable:
-                return copy.holding.facts.history, copy
-        return None
+        copy = self._copies.assigned(shard)
+        if copy is None or not copy.readable:
+            return None
+        return copy.holding.facts.history, copy
+
+    def position(self, shard: ShardId) -> Position | None:
+        """Tell what the copy here has applied; None where none can be read."""
+        held = self.readable(shard)
+        return Position(held[0], held[1].position) if held else None
+
+    def proving(self, shard: ShardId) -> OpenCopy:
+        """Return the copy of a shard that serves, for reads that share proofs.
+
+        Args:
+            shard: whose primary is here.
+
+        Raises:
+            UnavailableError: the shard is not served here, with the reason.
+        """
+        return self._serving_copy(shard)
 
     def held(self) -> list[tuple[Shard, OpenCopy]]:
         """Return all copies that are open, with what the state says of the shard."""
@@ -318,6 +335,10 @@ class Shards:
             request: of its copy's.
         """
         self._barriers.want(shard, request)
+
+    def barrier_turn(self) -> int:
+        """See `torua.node.means.World.barrier_turn`."""
+        return self._barriers.turn
 
     def snapshot(
         self, need: NeedSnapshot, shard: ShardId, alloc: AllocId, view: Map

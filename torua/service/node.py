@@ -37,6 +37,7 @@ from torua.net.peers import Identity, Peers
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
+from torua.node.fetching import Fetches
 from torua.node.graph.store import GraphStore
 from torua.node.logs import make_observer
 from torua.node.looks import Looks
@@ -345,6 +346,14 @@ class Node(Service):
             policies=config.policies,
         )
         self._peers.watch(targets.connected, lambda *_: None)
+        fetches = Fetches(
+            kept.node_id,
+            self._coordinator,
+            self._shards,
+            self._peers,
+            reactor,
+            targets=targets,
+        )
         return Router(
             kept.node_id,
             self._coordinator,
@@ -355,6 +364,7 @@ class Node(Service):
             random=SystemRandom(),
             targets=targets,
             graphs=self._graphs.reads,
+            fetches=fetches,
         )
 
     def _is_live(self, node_id: NodeId) -> bool:
