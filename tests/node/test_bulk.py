@@ -26,7 +26,10 @@ Part = tuple[list[Outcome], Token | None]
 
 
 class BulksTests(SynchronousTestCase):
-    """Two shards on two nodes, whose answers the test gives."""
+    """Two shards on two nodes, whose answers the test gives.
+
+    Invariants: `asked` and `answers` are of the portions that are not yet answered.
+    """
 
     def setUp(self) -> None:
         """Begin with nothing under way."""
@@ -57,7 +60,12 @@ class BulksTests(SynchronousTestCase):
         return self.answers[-1]
 
     def part(self, shard: ShardId, portions: int) -> "Deferred[Part]":
-        """Begin a part of so many portions."""
+        """Begin a part of so many portions.
+
+        Args:
+            shard: whose.
+            portions: how many.
+        """
         puts = [Put(b"%d" % n, b"") for n in range(portions * OPERATIONS_MAX)]
         doing: Coroutine[Any, Any, Part] = self.bulks.part(shard, puts, CALL)
         return Deferred.fromCoroutine(doing)
