@@ -118,6 +118,13 @@ class Targets:
         self._meter = _Meter(registry, self._open_now)
         self._callbacks: list[Callable[[], None]] = []
 
+    def use(self, policies: Policies) -> None:
+        """Make these decisions from now on; without breakers, nobody is left alone."""
+        self._policies = policies
+        if not policies.breakers and self._breakers:
+            self._breakers.clear()
+            self._tell()
+
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call back whenever a node may be asked again that was left alone."""
         self._callbacks.append(callback)

@@ -94,10 +94,16 @@ class Admission:
         """Tell how much counts against the limit."""
         return sum(self.at_work.values()) - self.at_work[Rank.CONTROL]
 
-    def take(self, rank: Rank) -> bool:
-        """Take a request, if there is room for it in its lane."""
+    def take(self, rank: Rank, *, forced: bool = False) -> bool:
+        """Take a request, if there is room for it in its lane.
+
+        Args:
+            rank: its lane.
+            forced: whether it is taken though there be no room.
+        """
         room = (
-            rank is Rank.CONTROL
+            forced
+            or rank is Rank.CONTROL
             or self.at_work[rank] < LANE_MIN
             or self.total < self.limit * SHARES[rank]
         )
