@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
+from torua.core.builds import BUILD, Build
 from torua.core.configuration import Configuration
 from torua.core.graph.schema import MAIN, MAIN_GRAPH, Graph
 from torua.core.ids import Address, AllocId, NodeId, ShardId
@@ -104,6 +105,7 @@ class NodeEntry(Struct, frozen=True):
     ``leaving`` is true from when that life said that it is about to end, ``lost`` while
     the coordinator gets no answers: a primary need not wait for such a node's copies.
     ``duty_version`` rises with every change of ``duty``; it is what CAS compares.
+    ``build`` is what its program speaks and can store.
     """
 
     node_id: NodeId
@@ -119,6 +121,7 @@ class NodeEntry(Struct, frozen=True):
     lost: bool = False
     duty: Duty = Duty.FULL
     duty_version: int = 0
+    build: Build = BUILD
 
 
 class SlotRange(Struct, frozen=True):
@@ -154,6 +157,7 @@ class ClusterState(Struct, frozen=True):
         routing_version: rises with every change of ``slots`` or of a primary.
         graphs: every graph's schema by name; `MAIN` is always there.
         next_graph: the id of the next graph; ids are never used twice.
+        feature_level: what all its nodes know; see `torua.core.builds`.
     """
 
     cluster_uuid: str = ""
@@ -166,3 +170,4 @@ class ClusterState(Struct, frozen=True):
     routing_version: int = 0
     graphs: dict[str, Graph] = field(default_factory=lambda: {MAIN: MAIN_GRAPH})
     next_graph: int = 1
+    feature_level: int = BUILD.features[0]

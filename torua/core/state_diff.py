@@ -22,6 +22,7 @@ _SCALARS = (
     "cluster_name",
     "routing_version",
     "next_graph",
+    "feature_level",
 )
 
 
@@ -38,6 +39,7 @@ class StateDiff(Struct, frozen=True):
     routing_version: int | None = None
     graphs: dict[str, Graph | None] = {}
     next_graph: int | None = None
+    feature_level: int | None = None
 
 
 def diff(old: ClusterState, new: ClusterState) -> StateDiff:
@@ -58,6 +60,7 @@ def diff(old: ClusterState, new: ClusterState) -> StateDiff:
         routing_version=_changed(old.routing_version, new.routing_version),
         graphs=_changes(old.graphs, new.graphs),
         next_graph=_changed(old.next_graph, new.next_graph),
+        feature_level=_changed(old.feature_level, new.feature_level),
     )
 
 

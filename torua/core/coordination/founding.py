@@ -5,6 +5,7 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
+from torua.core.builds import next_level
 from torua.core.configuration import Configuration
 from torua.core.coordination.messages import Event, Facts, Voters
 from torua.core.coordination.voters import first_voters
@@ -64,11 +65,12 @@ def lacking(founding: Founding, live: list[Member]) -> tuple[Event, str]:
     return Event.WAITING, f"{len(live)} of {founding.bootstrap_expect}"
 
 
-def blank_state(founding: Founding, random: Random) -> ClusterState:
+def blank_state(founding: Founding, live: list[Member], random: Random) -> ClusterState:
     """Make the state that a new cluster begins with, under a uuid of its own.
 
     Args:
         founding: what this node was told.
+        live: the members that live; it begins at the feature level that all know.
         random: makes the uuid.
     """
     return ClusterState(
@@ -76,4 +78,5 @@ def blank_state(founding: Founding, random: Random) -> ClusterState:
         cluster_name=founding.cluster_name,
         settings=replace(founding.settings, expected_nodes=founding.bootstrap_expect),
         configuration=founding.configuration,
+        feature_level=next_level(0, (member.meta.build for member in live)),
     )
