@@ -40,13 +40,9 @@ class TargetsTests(SynchronousTestCase):
     def make(self, policies: Policies) -> Targets:
         """Make targets."""
         self.registry = CollectorRegistry()
-        return Targets(
-            ONE,
-            self.clock,
-            self.registry,
-            is_live=lambda _: self.live,
-            policies=policies,
-        )
+        made = Targets(ONE, self.clock, self.registry, is_live=lambda _: self.live)
+        made.use(policies)
+        return made
 
     def trouble(self, error: ToruaError, node: NodeId = TWO) -> None:
         """Have an errand end in trouble.

@@ -105,7 +105,8 @@ def problem(error: ToruaError, request_id: str) -> Answer:
     members = {name: fact for name, fact in error.members.items() if name != "allow"}
     if kind.status in (429, 503):
         members["retry_after"] = _retry_after(members.get("retry_after"))
-    body: dict[str, object] = members | {
+    body: dict[str, object] = {
+        **members,
         "type": f"urn:torua:problem:{error.code}",
         "title": kind.title,
         "status": kind.status,

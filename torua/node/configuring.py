@@ -146,7 +146,9 @@ class Configurator:
             held = self._held()
             left = replace(call, timeout_s=until - self._clock.seconds())
             if not all(each.holds(held.version) for each in conditions):
-                raise PreconditionError(f"the configuration is at version {held.version}")
+                raise PreconditionError(
+                    f"the configuration is at version {held.version}"
+                )
             after = merged(held, changes)
             if after is held:
                 return await self._shown(held, left, 0.0)
@@ -172,10 +174,11 @@ class Configurator:
         changes: Mapping[str, object],
         call: Call,
     ) -> None:
-        """Have a change committed, and see it; ConflictError where others were first."""
+        """Have a change committed; ConflictError where others were first."""
         change, wanted = self._fresh_id(), values(after)
         named: dict[str, Value] = {
-            key: None if given is None else wanted[key] for key, given in changes.items()
+            key: None if given is None else wanted[key]
+            for key, given in changes.items()
         }
         log.info(
             "the configuration is to change: {changes}",
