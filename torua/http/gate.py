@@ -18,7 +18,8 @@ class Gate:
     """The door of the site.
 
     Invariants: a turn is measured while something was taken or given back in it, and
-    only then is a timer armed; where it is off, all is counted, and nothing refused.
+    only then is a timer armed; where it is off, nothing is refused or
+    measured, but all is counted, so that it can be turned on.
     """
 
     def __init__(self, clock: IReactorTime, registry: CollectorRegistry) -> None:
@@ -67,13 +68,15 @@ class Gate:
         taken = self._admission.take(rank, forced=not self._is_on)
         if not taken:
             self._refused.labels(rank.name.lower()).inc()
-        self._measure()
+        if self._is_on:
+            self._measure()
         return taken
 
     def give_back(self, rank: Rank) -> None:
         """Hear that a request that was taken is answered."""
-        self._admission.give_back(rank)
-        self._measure()
+        self._admission.give_back(rank, at_once=not self._is_on)
+        if self._is_on:
+            self._measure()
 
     def pace(self) -> "Deferred[None]":
         """Return what fires when the next refusal may leave."""
