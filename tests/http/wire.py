@@ -140,7 +140,7 @@ class World:
             reactor=self.clock,
             further_routes=further_routes,
             fresh_id=lambda: "fresh",
-            **bounds,
+            **bounds,  # type: ignore[arg-type]
         )
         self.site.gate.use(admission)
 

@@ -333,6 +333,7 @@ class Node(Service):
                 *self._graphs.routes(router),
                 *configured(self._graphs.grounds, self._live, self._is_live),
             ),
+            chatty=lambda: config.log_level == "debug",
         )
         self._live.subscribe(lambda now: self._site.gate.use(now.resilience.admission))
         self._watchdog = Watchdog(reactor, self._registry)
