@@ -110,7 +110,12 @@ class Nodes:
         return self.primaries[ONE if shard % 2 == 0 else TWO].copies[shard]
 
     def put(self, key: bytes, value: bytes) -> Entry:
-        """Put a key where it belongs."""
+        """Put a key where it belongs.
+
+        Args:
+            key: which.
+            value: its.
+        """
         entry = Entry(key, 3, len(value), "text/x", value, 99)
         self.copy_of(key).entries[key] = entry
         return entry

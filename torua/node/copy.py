@@ -24,6 +24,7 @@ from torua.core.replication.batch import Answer
 from torua.core.replication.copy import ShardCopy
 from torua.core.replication.messages import Identity, Input, NeedSnapshot, Output
 from torua.core.replication.wire import Ask, Message
+from torua.core.resilience.cache import ReadCache
 from torua.core.state import Shard
 from torua.errors import (
     DiskFullError,
@@ -122,6 +123,7 @@ class OpenCopy:
             means.world.barrier_turn,
             lambda request: self._tell(messages.Confirm(request)),
         )
+        self._cache = ReadCache(means.caching)
         holding = Holding(means.disk, me.shard, me.alloc_id, found, self._trouble)
         self.holding = holding
         self.machine = ShardCopy(
@@ -275,7 +277,13 @@ class OpenCopy:
 
     def peek(self, key: bytes) -> Entry | None:
         """Read a key as of what is applied."""
-        return self._guarded(lambda: self.holding.view.get(key))
+        view, cache = self.holding.view, self._cache
+        known = cache.look(key, view.applied_seq) if self.readable else None
+        if known is not None:
+            return known[0]
+        entry = self._guarded(lambda: view.get(key))
+        cache.keep(key, entry, view.applied_seq)
+        return entry
 
     def peek_page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
         """List keys as of what is applied.
@@ -337,6 +345,7 @@ class OpenCopy:
             self._driver.stop()
             self._commit.detach(self.alloc_id)
         self.state = state
+        self._cache.clear()
         self._requests.end(detail)
 
     def _check(self) -> None:
@@ -462,6 +471,7 @@ class OpenCopy:
         except ToruaError as error:
             self._trouble(error)
             return
+        self._cache.applied(apply.records)
         self.applied.advance(self.position)
 
     def _page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:

@@ -6,6 +6,7 @@ request concerns, and puts their answers together.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import lru_cache
 from random import Random
 from typing import TypeVar
 
@@ -378,7 +379,7 @@ class Router:
     def _served(self, shard: ShardId, node: NodeId, at: Position | None) -> Served:
         """Tell where a shard was served, and what to pass back."""
         entry = self._states.state.nodes.get(node)
-        token = spell_tokens([Token(shard, at)]) if at else ""
+        token = _spelled(shard, at) if at else ""
         return Served(shard, entry.name if entry else node, token)
 
     async def _portion(
@@ -393,6 +394,12 @@ class Router:
         """Do operations at the primary of one shard."""
         errand = Apply(shard, 0, operations, call.idempotency)
         return await self._dispatch.run(errand, call, Done)
+
+
+@lru_cache(maxsize=1024)
+def _spelled(shard: ShardId, at: Position) -> str:
+    """Spell a token; reads of one shard show the same place until it is written."""
+    return spell_tokens([Token(shard, at)])
 
 
 def _is_plain(call: Call) -> bool:

@@ -29,6 +29,7 @@ from torua.core.replication.wire import (
     Message,
     SnapshotWanted,
 )
+from torua.core.resilience.cache import Caching
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
 from torua.errors import UnavailableError
@@ -130,13 +131,14 @@ class Shards:
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
         disk = Disk(clock, shelf, commit, worker, graphs)
-        means = Means(disk, self, wall_ns, random)
+        self._caching = Caching()
+        means = Means(disk, self, wall_ns, random, self._caching)
         self._copies = Copies(
             Life(*me),
             means,
             self._reports,
             lambda: self._reach.lost,
-            CopyMeters(registry),
+            CopyMeters(registry, self._caching),
         )
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
@@ -144,7 +146,8 @@ class Shards:
         self._declare(registry)
 
     def use(self, now: Configuration) -> None:
-        """Send copies to other nodes as fast as is configured."""
+        """Send copies as fast, and keep what is read, as is configured."""
+        self._caching.is_on = now.resilience.cache
         self._transfers.throttle.rate = now.allocation.recovery_bytes_per_s
 
     def _declare(self, registry: CollectorRegistry) -> None:

@@ -349,19 +349,12 @@ class Node(Service):
         targets = Targets(kept.node_id, reactor, self._registry, is_live=self._is_live)
         self._live.subscribe(lambda now: targets.use(now.resilience))
         self._peers.watch(targets.connected, lambda *_: None)
-        fetches = Fetches(
-            kept.node_id,
-            self._coordinator,
-            self._shards,
-            self._peers,
-            reactor,
-            targets=targets,
-        )
+        near, peers = (kept.node_id, self._coordinator), self._peers
+        fetches = Fetches(*near, self._shards, peers, reactor, targets=targets)
         return Router(
-            kept.node_id,
-            self._coordinator,
+            *near,
             (self._shards, looks),
-            self._peers,
+            peers,
             reactor,
             is_live=self._is_live,
             random=SystemRandom(),
