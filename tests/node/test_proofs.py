@@ -85,3 +85,20 @@ def test_a_deposed_primary_that_cannot_know_proves_nothing(several: Several) -> 
     assert told == [False]
     assert several.nodes[0].shards.proving(SHARD) is copy
     several.close()
+
+
+def test_what_is_read_again_comes_from_memory(several: Several) -> None:
+    """Until it is written; absent keys too; not where that is switched off."""
+    copy, caching = several.copy(0), several.nodes[0].shards._caching
+    entries = [copy.peek(key) for key in (b"a", b"none") * 3]
+    assert entries[0] is not None
+    assert entries[1] is None
+    assert (caching.hits, caching.misses) == (4, 2)
+    several.write(0, b"a", b"none", value=b"new")
+    assert several.get(0, b"a") == several.get(0, b"none") == b"new"
+    assert several.get(0, b"a") == b"new"
+    caching.is_on = False
+    before = caching.hits
+    assert several.get(0, b"a") == b"new"
+    assert caching.hits == before
+    several.close()

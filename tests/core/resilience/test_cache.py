@@ -53,7 +53,14 @@ class Copy:
         self.cache.keep(key, self.map.get(key), self.seq)
 
     def change(self, writes: list[list[tuple[bytes, bytes | None]]]) -> list[Record]:
-        """Change the map, a record for each list of writes."""
+        """Change the map, a record for each list of writes.
+
+        Args:
+            writes: keys and values; None deletes.
+
+        Returns:
+            The records.
+        """
         records = []
         for part in writes:
             self.seq += 1
