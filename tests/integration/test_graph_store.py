@@ -67,6 +67,7 @@ class GraphStoreTest(TestCase):
         (piece,) = await self.store.read_all(graph, (read,), 20.0)
         if isinstance(piece, ToruaError):
             raise piece
+        assert isinstance(piece, Piece)
         return piece
 
     async def names(self, **more: Any) -> list[str]:

@@ -15,18 +15,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from torua.codec import views
 from torua.codec.messages import MessageReader
-from torua.codec.views import Reply
 from torua.core.graph.fragments import CopyRead, Piece
 from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId
@@ -34,6 +32,7 @@ from torua.errors import OverloadedError, ToruaError, UnavailableError
 from torua.storage.graphview import Counts, GraphView, Place
 from torua.storage.kuzu import EngineError, Limits
 from torua.storage.openings import Openings
+from torua.storage.replies import Answer, Gathering, Replies, Sink, nobody
 
 REST_S = 5.0
 """A view that is asked nothing for so long follows its map by itself."""
@@ -69,77 +68,6 @@ class Settings(Struct, frozen=True):
 
 class ClosingError(Exception):
     """The view is to be closed; what it was doing is left as it is."""
-
-
-class Replies:
-    """Where answers go.
-
-    Invariants: messages are written whole, one after the other.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        """Write to ``stream``."""
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def send(self, number: int, reply: Reply) -> None:
-        """Send a reply.
-
-        Args:
-            number: of what was asked; 0 for a report.
-            reply: what came of it.
-        """
-        with self._lock:
-            for piece in views.spell_reply(number, reply):
-                self._stream.write(piece)
-            self._stream.flush()
-
-
-Answer = Piece | views.Measured | views.Verified | views.Done | views.Failed
-"""What comes of one ask of one view."""
-
-Sink = Callable[[Answer], None]
-"""Takes it, in whatever thread."""
-
-_LOST = views.Failed("unavailable", "", {})
-
-
-class Gathering:
-    """The answers of several copies to one message.
-
-    Invariants: they are sent once, together, when the last is there.
-
-    Threading: any.
-    """
-
-    def __init__(self, replies: Replies, number: int, count: int) -> None:
-        """Wait for so many.
-
-        Args:
-            replies: where they go.
-            number: of what was asked.
-            count: how many there will be.
-        """
-        self._replies = replies
-        self._number = number
-        self._lock = threading.Lock()
-        self._missing = count
-        self._parts: list[Piece | views.Failed] = [_LOST] * count
-
-    def put(self, place: int, part: Answer) -> None:
-        """Take one.
-
-        Args:
-            place: which.
-            part: what the copy answered.
-        """
-        assert isinstance(part, Piece | views.Failed), "fragments give pieces"
-        with self._lock:
-            self._parts[place] = part
-            self._missing -= 1
-            last = not self._missing
-        if last:
-            self._replies.send(self._number, views.Pieces(tuple(self._parts)))
 
 
 class OneRead(NamedTuple):
@@ -427,7 +355,7 @@ class Worker:
                     self._of_view(partial(found.put, place), one, at)
             case views.Release(graph_id=graph_id, sessions=sessions):
                 for alloc, session in sessions:
-                    self._of_view(_nobody, Over(session), (alloc, graph_id))
+                    self._of_view(nobody, Over(session), (alloc, graph_id))
             case views.More(graph_id=graph_id):
                 one_piece = Gathering(self._replies, number, 1)
                 at = (ask.alloc, graph_id)
@@ -482,10 +410,6 @@ def main() -> None:
         for header, _ in reader.feed(data):
             worker.ask(*views.read_ask(header))
     os._exit(0)
-
-
-def _nobody(_: Answer) -> None:
-    """Take what nobody waits for."""
 
 
 def _follow(parent: int) -> None:
