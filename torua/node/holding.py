@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torua.codec.records import read_record
+from torua.codec.records import read_records
 from torua.core.ids import AllocId, ShardId
 from torua.core.records import Record
 from torua.core.replication.messages import CopyFacts, Install, ReadLog, Truncate
@@ -230,7 +230,7 @@ class Holding:
             if wanted.after < store.first(alloc) - 1:
                 return ()
             found = store.read(alloc, wanted.after, wanted.bytes)[: wanted.records]
-            return tuple(read_record(entry.payload) for entry in found)
+            return tuple(read_records([entry.payload for entry in found]))
 
         return self._disk.commit.run(job)
 
@@ -392,4 +392,6 @@ def _catch_up(
     """Replay what is committed, on the log's thread; return terms and the rest."""
     replay(store, alloc, view, through)
     rest = store.read(alloc, view.applied_seq, 1 << 62)
-    return store.terms(alloc), tuple(read_record(entry.payload) for entry in rest)
+    return store.terms(alloc), tuple(
+        read_records([entry.payload for entry in rest])
+    )
