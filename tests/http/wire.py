@@ -141,7 +141,7 @@ class World:
             graph_routes=graph_routes,
             fresh_id=lambda: "fresh",
             admission=admission,
-            **bounds,
+            **bounds,  # type: ignore[arg-type]
         )
 
     def connect(self) -> Wire:
