@@ -29,9 +29,7 @@ effects = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(
-        st.tuples(effects, st.booleans(), st.booleans()), min_size=1, max_size=8
-    )
+    st.lists(st.tuples(effects, st.booleans(), st.booleans()), min_size=1, max_size=8)
 )
 def test_the_map_and_its_fake_answer_alike(
     changes: list[tuple[list[Effect], bool, bool]],

@@ -48,7 +48,11 @@ _Messages = Annotated[list[_Wired], Meta(max_length=MESSAGES_MAX)]
 
 
 def plain_message(message: Message) -> object:
-    """Make of a message what CBOR can spell."""
+    """Make of a message what CBOR can spell.
+
+    Args:
+        message: between copies; its records are spelled once, whoever they go to.
+    """
     if not isinstance(message, Append):
         return plain(message)
     return [

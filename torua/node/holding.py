@@ -392,6 +392,4 @@ def _catch_up(
     """Replay what is committed, on the log's thread; return terms and the rest."""
     replay(store, alloc, view, through)
     rest = store.read(alloc, view.applied_seq, 1 << 62)
-    return store.terms(alloc), tuple(
-        read_records([entry.payload for entry in rest])
-    )
+    return store.terms(alloc), tuple(read_records([entry.payload for entry in rest]))

@@ -94,7 +94,7 @@ class MapChange:
         self, old: dict[bytes, rows.Old], last: dict[bytes, tuple[int, Effect]]
     ) -> None:
         """Write the rows of entries, and put them into the facts."""
-        new: list[rows.Row] = []
+        new: list[tuple[object, ...]] = []
         changed: list[tuple[object, ...]] = []
         total = size = count = 0
         for key, (seq, effect) in last.items():

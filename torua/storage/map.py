@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from torua.core.graph.keys import GRAPH_BYTE, is_graph_key
+from torua.core.graph.keys import is_graph_key
 from torua.core.kv import Entry
 from torua.core.records import Answered, Record
 from torua.core.replication.tip import entry_of
@@ -233,7 +233,7 @@ class Map:
             return entry_of(staged[1], staged[0], value=False)
         with blame(self._path):
             row = self._connection.execute(rows.HEAD, (key,)).fetchone()
-        return None if row is None else _headed(row)
+        return None if row is None else rows.headed_of(row)
 
     def version(self, key: bytes) -> int | None:
         """Tell the version of a key; None where it is absent."""
@@ -264,12 +264,12 @@ class Map:
         columns = (
             f"{rows.HEAD_COLUMNS}, value, checksum" if values else (rows.HEAD_COLUMNS)
         )
-        where, bounds = _range(prefix, after)
+        where, bounds = rows.span_of(prefix, after)
         query = f"SELECT {columns} FROM entries {where} ORDER BY key LIMIT ?"  # noqa: S608
         found: list[Entry] = []
         with blame(self._path), closing(self._connection.cursor()) as cursor:
             for row in cursor.execute(query, (*bounds, limit)):
-                entry = self._entry(row) if values else _headed(row)
+                entry = self._entry(row) if values else rows.headed_of(row)
                 max_bytes -= len(entry.key) + (entry.size if values else 0)
                 if found and max_bytes < 0:
                     break
@@ -493,24 +493,3 @@ class Map:
     def _damaged(self, what: str) -> CorruptionError:
         """Make the error that names the file."""
         return CorruptionError(f"{self._path} is damaged: {what}", file=str(self._path))
-
-
-def _headed(row: tuple[bytes, int, int, str, int | None]) -> Entry:
-    """Make an entry without its value."""
-    key, version, size, content_type, expires_ns = row
-    return Entry(key, version, size, content_type, None, expires_ns)
-
-
-def _range(prefix: bytes, after: bytes) -> tuple[str, list[bytes]]:
-    """Spell which keys begin with ``prefix`` and come behind ``after``."""
-    where, bounds = ("WHERE key > ?", [after])
-    if prefix > after:
-        where, bounds = ("WHERE key >= ?", [prefix])
-    stem = prefix.rstrip(b"\xff")
-    if stem:
-        where += " AND key < ?"
-        bounds.append(stem[:-1] + bytes([stem[-1] + 1]))
-    if not is_graph_key(prefix):
-        where += " AND key < ?"
-        bounds.append(bytes((GRAPH_BYTE,)))
-    return where, bounds

@@ -12,6 +12,7 @@ import mmh3
 from google_crc32c import value as crc32c
 from msgspec import Struct
 
+from torua.core.graph.keys import GRAPH_BYTE, is_graph_key
 from torua.core.kv import Entry
 from torua.core.records import Answered
 
@@ -169,6 +170,32 @@ def entry_of(row: Row) -> Entry | None:
     if checksum != expected or size != len(value):
         return None
     return Entry(key, version, size, content_type, value, expires_ns)
+
+
+def headed_of(row: tuple[bytes, int, int, str, int | None]) -> Entry:
+    """Make an entry without its value."""
+    key, version, size, content_type, expires_ns = row
+    return Entry(key, version, size, content_type, None, expires_ns)
+
+
+def span_of(prefix: bytes, after: bytes) -> tuple[str, list[bytes]]:
+    """Spell which keys begin with ``prefix`` and come behind ``after``.
+
+    Args:
+        prefix: empty for all but those of rows of graphs.
+        after: empty for all.
+    """
+    where, bounds = ("WHERE key > ?", [after])
+    if prefix > after:
+        where, bounds = ("WHERE key >= ?", [prefix])
+    stem = prefix.rstrip(b"\xff")
+    if stem:
+        where += " AND key < ?"
+        bounds.append(stem[:-1] + bytes([stem[-1] + 1]))
+    if not is_graph_key(prefix):
+        where += " AND key < ?"
+        bounds.append(bytes((GRAPH_BYTE,)))
+    return where, bounds
 
 
 def answered_of(row: AnswerRow) -> Answered | None:

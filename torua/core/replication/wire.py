@@ -122,9 +122,7 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     boot_epoch: int
 
 
-class SnapshotWanted(
-    Struct, frozen=True, array_like=True, tag="snapshot_wanted"
-):
+class SnapshotWanted(Struct, frozen=True, array_like=True, tag="snapshot_wanted"):
     """My log no longer has what you miss: open a session for a snapshot.
 
     Attributes:
