@@ -1,5 +1,6 @@
 """One timer ends many waits, each in its time."""
 
+from functools import partial
 from random import Random
 
 from twisted.internet.task import Clock
@@ -9,12 +10,13 @@ from torua.node.deadlines import SPENT_MAX, Deadlines
 
 def test_each_wait_ends_in_its_time_unless_it_is_dropped() -> None:
     """Whatever the order in which they came."""
-    clock, dice, ended = Clock(), Random(3), []
+    clock, dice = Clock(), Random(3)
+    ended: list[float] = []
     deadlines = Deadlines(clock)
     due = {}
     for _ in range(200):
         seconds = dice.uniform(0, 9)
-        number = deadlines.add(seconds, lambda at=seconds: ended.append(at))
+        number = deadlines.add(seconds, partial(ended.append, seconds))
         due[number] = seconds
     for number in dice.sample(sorted(due), 100):
         deadlines.drop(number)
@@ -39,7 +41,8 @@ def test_nothing_is_left_in_the_reactor_once_nothing_waits() -> None:
 
 def test_what_was_dropped_is_not_remembered() -> None:
     """Under load one wait always stands, and thousands come and go beside it."""
-    clock, ended = Clock(), []
+    clock = Clock()
+    ended: list[str] = []
     deadlines = Deadlines(clock)
     deadlines.add(5, lambda: ended.append("first"))
     for _ in range(20 * SPENT_MAX):
@@ -51,7 +54,8 @@ def test_what_was_dropped_is_not_remembered() -> None:
 
 def test_ending_one_may_add_another() -> None:
     """It waits its own time."""
-    clock, ended = Clock(), []
+    clock = Clock()
+    ended: list[float] = []
     deadlines = Deadlines(clock)
     deadlines.add(1, lambda: deadlines.add(1, lambda: ended.append(clock.seconds())))
     clock.advance(1)

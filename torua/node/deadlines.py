@@ -5,7 +5,6 @@ from heapq import heapify, heappop, heappush
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-
 SPENT_MAX = 256
 """So many that were dropped, and more than wait, are swept out at once."""
 

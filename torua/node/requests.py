@@ -79,7 +79,11 @@ class Requests:
             if late is not None:
                 late.errback(out_of_time(timeout_s))
 
-        done: Waiting = Deferred(lambda _: self._take(request))
+        def forget(_: Waiting) -> None:
+            """Wait no longer."""
+            self._take(request)
+
+        done: Waiting = Deferred(forget)
         self._waiting[request] = done, self._deadlines.add(timeout_s, end)
         return request, done
 
