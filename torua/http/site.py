@@ -40,12 +40,11 @@ def make_site(  # noqa: PLR0913
     *,
     node_name: str,
     reactor: IReactorTime,
-    graph_routes: tuple[Route, ...] = (),
+    further_routes: tuple[Route, ...] = (),
     fresh_id: Callable[[], str] = ids.fresh_id,
     connections_max: int = limits.CONNECTIONS_MAX,
     held_bytes_max: int = limits.HELD_BYTES_MAX,
     unread_bytes_max: int = limits.UNREAD_BYTES_MAX,
-    admission: bool = False,
     chatty: Callable[[], bool] = lambda: True,
 ) -> "ApiSite":
     """Make what the HTTP port is listened on with.
@@ -59,26 +58,25 @@ def make_site(  # noqa: PLR0913
             those of the process, on it.
         node_name: this node's name, for ``Torua-Served-By`` of what it puts together.
         reactor: for time only.
-        graph_routes: what serves graphs.
+        further_routes: what serves graphs, and the configuration.
         fresh_id: makes request ids for requests that bring none.
         connections_max: so many connections at once; more are closed at once.
         held_bytes_max: so many bytes of request bodies at once; more get 429.
         unread_bytes_max: so many bytes of large answers that wait for their clients at
             once; requests for more get 429.
-        admission: whether requests get 429 while there is too much to do.
         chatty: tells whether a line for every request would be written.
     """
     router = Router(
         (
-            *_key_value_routes(key_value, node_name),
+            *_key_value_routes(key_value, node_name, reactor),
             Route("/changes", "GET", ChangesHandler(feeds, node_name).get),
             *_cluster_routes(ClusterHandlers(overview, registry)),
             *operation_routes(operations),
-            *graph_routes,
+            *further_routes,
         )
     )
     bounds = (connections_max, held_bytes_max, unread_bytes_max)
-    gate = Gate(reactor, registry, admission)
+    gate = Gate(reactor, registry)
     meter = Meter(registry)
     plain = {name.encode(): router.match(name, "/kv/") for name in PLAIN_METHODS}
     return ApiSite(
@@ -90,10 +88,12 @@ PLAIN_METHODS = ("GET", "HEAD", "PUT", "DELETE")
 """What can be asked of one key."""
 
 
-def _key_value_routes(key_value: KeyValue, node_name: str) -> tuple[Route, ...]:
+def _key_value_routes(
+    key_value: KeyValue, node_name: str, reactor: IReactorTime
+) -> tuple[Route, ...]:
     """List what serves keys and values."""
     kv = KeyValueHandlers(key_value, node_name)
-    bulk = BulkHandler(key_value, node_name)
+    bulk = BulkHandler(key_value, node_name, reactor)
     return (
         Route("/kv", "GET", kv.list),
         Route("/kv/<rest:key>", "GET", kv.get),
@@ -122,6 +122,9 @@ class ApiSite(Site):
     Invariants: every request that is served is answered once, with a problem where it
     fails; what serves it is never cancelled, for a client that goes leaves it to be
     finished; what is held and how many connections there are stays within bounds.
+
+    Attributes:
+        gate: says what is taken while there is too much to do.
     """
 
     # Twisted declares a proxy here that can switch to HTTP/2; we need none.
@@ -158,7 +161,7 @@ class ApiSite(Site):
         super().__init__(Resource(), reactor=reactor, timeout=limits.IDLE_S)
         self._router = router
         self._meter = meter
-        self._gate = gate
+        self.gate = gate
         self._chatty = chatty
         self.plain = Reader(plain)
         self.fresh_id = fresh_id
@@ -319,14 +322,14 @@ class ApiSite(Site):
         match = request.match
         assert match is not None
         rank = rank_of(match.route.method, match.route.rule)
-        if not self._gate.take(rank):
+        if not self.gate.take(rank):
             request.drop()
-            await self._gate.pace()
+            await self.gate.pace()
             raise OverloadedError("the node has too much to do")
         try:
             return await self._router.answer(match, request.ask())
         finally:
-            self._gate.give_back(rank)
+            self.gate.give_back(rank)
 
     def _check_takers(self, answer: Answer) -> None:
         """Raise where too many clients leave large answers unread already."""
