@@ -33,7 +33,7 @@ CHECKPOINT_BYTES = 4 << 20
 CHECKPOINT_PERIOD_S = 5.0
 """At the latest so long after a write the map is made durable, and the log cut."""
 
-FLUSH_S = 0.05
+FLUSH_S = 0.1
 """At the latest so long after it is applied, a record is written to the map."""
 
 log = Logger()
