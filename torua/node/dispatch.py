@@ -34,6 +34,7 @@ from torua.node.errands import (
     KIND,
     Apply,
     Errand,
+    Parcel,
     Peers,
     is_brief,
     is_repeatable,
@@ -213,6 +214,10 @@ class Dispatch:
             return error
         return _unavailable(errand.shard, f"is not served: {error.detail}")
 
+    def target(self, errand: Errand) -> NodeId:
+        """Choose who shall be asked first; UnavailableError where there is nobody."""
+        return self._target(errand, self._turn, 0)
+
     def _target(self, errand: Errand, turn: int, attempt: int) -> NodeId:
         """Choose who shall do an errand in one attempt of several."""
         at_any = not needs_primary(errand)
@@ -389,8 +394,9 @@ class Dispatch:
             )
             if self.version < wanted:
                 raise _unavailable(errand.shard, "is asked of a node behind the state")
-        if needs_primary(errand) and self.primary(errand.shard) != self._me:
-            raise StaleRouteError("its primary is elsewhere", version=self.version)
+        for each in errand.errands if isinstance(errand, Parcel) else (errand,):
+            if needs_primary(each) and self.primary(each.shard) != self._me:
+                raise StaleRouteError("its primary is elsewhere", version=self.version)
         call = Call(
             inbound.request_id,
             inbound.deadline - self._clock.seconds(),
