@@ -85,7 +85,6 @@ class Copies:
         self._meters = meters
         self._stopping = False
         self._slots: dict[AllocId, Slot] = {}
-        self._mine: dict[ShardId, AllocId] = {}
 
     def held(self) -> list[tuple[Shard, OpenCopy]]:
         """Return all copies that are open, with what the state says of the shard."""
@@ -95,6 +94,15 @@ class Copies:
             if slot is not None and slot.copy is not None:
                 found.append((shard, slot.copy))
         return found
+
+    def held_of(self, shard: ShardId) -> tuple[Shard, OpenCopy] | None:
+        """Return the open copy of one shard, with what the state says of the shard."""
+        known = self.state.shards.get(shard)
+        for copy in known.copies if known else ():
+            slot = self._slots.get(copy.alloc_id)
+            if known and slot is not None and slot.copy is not None:
+                return known, slot.copy
+        return None
 
     def positions(self) -> tuple[CopyPosition, ...]:
         """Tell how far each copy is that is assigned to this node."""
@@ -117,17 +125,9 @@ class Copies:
         slot = self._slots.get(alloc)
         return slot.copy if slot is not None else None
 
-    def assigned(self, shard: ShardId) -> OpenCopy | None:
-        """Return the copy that the state assigns here, if it is open."""
-        alloc = self._mine.get(shard)
-        return None if alloc is None else self.open_copy(alloc)
-
     def leader(self, shard: ShardId) -> OpenCopy | None:
         """Return the copy of a shard that leads here; None where none does."""
-        assigned = self.assigned(shard)
-        if assigned is not None and assigned.leads:
-            return assigned
-        for slot in self.slots():
+        for slot in self._slots.values():
             if slot.shard == shard and slot.copy is not None and slot.copy.leads:
                 return slot.copy
         return None
@@ -143,7 +143,6 @@ class Copies:
     def follow(self, state: ClusterState) -> None:
         """Compare every copy with the state that is applied now."""
         self.state = state
-        self._mine = {shard.shard: copy.alloc_id for shard, copy in self._assigned()}
         if self._stopping:
             return
         for shard, copy in self._assigned():

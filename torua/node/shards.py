@@ -215,10 +215,10 @@ class Shards:
 
     def readable(self, shard: ShardId) -> tuple[str, OpenCopy] | None:
         """Return a copy that can be read, and its history; None where there is none."""
-        copy = self._copies.assigned(shard)
-        if copy is None or not copy.readable:
+        held = self._copies.held_of(shard)
+        if held is None or not held[1].readable:
             return None
-        return copy.holding.facts.history, copy
+        return held[1].holding.facts.history, held[1]
 
     def position(self, shard: ShardId) -> Position | None:
         """Tell what the copy here has applied; None where none can be read."""
