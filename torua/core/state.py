@@ -11,6 +11,7 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 from torua.core.builds import BUILD, Build
+from torua.core.configuration import Configuration
 from torua.core.graph.schema import MAIN, MAIN_GRAPH, Graph
 from torua.core.ids import Address, AllocId, NodeId, ShardId
 
@@ -135,15 +136,11 @@ class Settings(Struct, frozen=True):
     """What was fixed for the whole cluster when it was formed.
 
     ``expected_nodes`` must be there before shards are shared out for the first time.
-    The copies of a node that is lost for ``rebuild_after_s`` are rebuilt on others.
     """
 
     shards: int = 4
-    replicas: int = 1
-    min_copies: int | None = None
     engine: str = "ladybug"
     expected_nodes: int = 1
-    rebuild_after_s: float = 60.0
 
 
 class ClusterState(Struct, frozen=True):
@@ -153,6 +150,7 @@ class ClusterState(Struct, frozen=True):
         cluster_uuid: given once, at bootstrap.
         cluster_name: the label that all its nodes were started with.
         settings: what was fixed at bootstrap.
+        configuration: what operators may change.
         nodes: who belongs.
         shards: every shard; empty until the first assignment.
         slots: the slot table, in order and without a gap; empty until then.
@@ -165,6 +163,7 @@ class ClusterState(Struct, frozen=True):
     cluster_uuid: str = ""
     cluster_name: str = ""
     settings: Settings = Settings()
+    configuration: Configuration = Configuration()
     nodes: dict[NodeId, NodeEntry] = {}
     shards: dict[ShardId, Shard] = {}
     slots: tuple[SlotRange, ...] = ()

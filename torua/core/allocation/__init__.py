@@ -21,13 +21,14 @@ from torua.core.allocation.commands import (
     MarkStarted,
     execute,
 )
+from torua.core.allocation.configuring import Configure
 from torua.core.allocation.delays import Delays
-from torua.core.allocation.first import min_copies
 from torua.core.allocation.operating import Forget, GiveLead, MoveCopy, SetDuty
 from torua.core.allocation.reconciling import reconcile
 
 __all__ = [
     "Command",
+    "Configure",
     "CopyLost",
     "Delays",
     "FailCopy",
@@ -41,6 +42,5 @@ __all__ = [
     "MoveCopy",
     "SetDuty",
     "execute",
-    "min_copies",
     "reconcile",
 ]

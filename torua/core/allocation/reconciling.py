@@ -5,6 +5,7 @@ from random import Random
 
 from torua.core.allocation.balancing import hand_over, move
 from torua.core.allocation.belonging import admit, note_lost, raise_level
+from torua.core.allocation.configuring import conform
 from torua.core.allocation.delays import Delays
 from torua.core.allocation.draining import drain
 from torua.core.allocation.failover import fail_over
@@ -42,9 +43,10 @@ def reconcile(  # noqa: PLR0913
     if not state.shards:
         live = sum(each.is_live and each.node_id in state.nodes for each in known)
         return assign(state, site, live, random)
-    state = fail_over(state, site)
+    state = fail_over(conform(state), site)
     traffic = Traffic(state, site)
     state = rebuild(state, site, traffic, random)
     state = drain(state, site, traffic, random)
-    state = move(state, site, traffic, random)
+    if state.configuration.allocation.rebalance:
+        state = move(state, site, traffic, random)
     return hand_over(state, site)

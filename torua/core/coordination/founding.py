@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from torua.core.builds import next_level
+from torua.core.configuration import Configuration
 from torua.core.coordination.messages import Event, Facts, Voters
 from torua.core.coordination.voters import first_voters
 from torua.core.members import Member
@@ -19,11 +20,13 @@ class Founding(Struct, frozen=True):
         cluster_name: its label.
         settings: what is fixed for it; ``settings.expected_nodes`` is not read here.
         bootstrap_expect: how many nodes must be seen first; 0 to join only.
+        configuration: what it begins with of what may be changed.
     """
 
     cluster_name: str = ""
     settings: Settings = Settings()
     bootstrap_expect: int = 0
+    configuration: Configuration = Configuration()
 
 
 def is_blank(facts: Facts, live: list[Member]) -> bool:
@@ -74,5 +77,6 @@ def blank_state(founding: Founding, live: list[Member], random: Random) -> Clust
         cluster_uuid=f"{random.getrandbits(128):032x}",
         cluster_name=founding.cluster_name,
         settings=replace(founding.settings, expected_nodes=founding.bootstrap_expect),
+        configuration=founding.configuration,
         feature_level=next_level(0, (member.meta.build for member in live)),
     )
