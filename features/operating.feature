@@ -46,3 +46,11 @@ Feature: A cluster is operated while it is used
     And node-1 and node-2 come back with their old data
     Then node-1 and node-2 are refused, and stay apart
     And the new cluster has all that node-4 and node-5 had in sync
+
+  Scenario: Two nodes with data and one that only votes
+    Given 2 nodes with 2 copies of each shard, and one that only votes
+    And 100 keys
+    Then the one that only votes has no copies
+    When each of the three is killed in turn, and comes back
+    Then the others served all keys each time, within 10 seconds of the kill
+    And the one that only votes has no copies

@@ -434,3 +434,75 @@ def lines(node):
     """Return what a node says of other clusters."""
     text = node.log.read_text(errors="replace").splitlines()
     return [line for line in text if "another cluster" in line]
+
+
+@given("{count:d} nodes with 2 copies of each shard, and one that only votes")
+def form_with_tiebreaker(context, count):
+    """The last one; all wait for all."""
+    cluster = context.cluster
+    cluster.options = ["--replicas", "2", "--preset", "local"]
+    context.voter = f"node-{count + 1}"
+    words = ["--bootstrap-expect", str(count + 1), *cluster.options]
+    first = cluster.node("node-1")
+    first.spawn(*words)
+    first.wait_until_listening()
+    words += ["--join", first.about["cluster"]]
+    for number in range(2, count + 2):
+        node = cluster.node(f"node-{number}")
+        role = ["--role", "voter"] if node.name == context.voter else []
+        node.spawn(*words, *role)
+        node.wait_until_listening()
+    cluster.wait_until_ready()
+
+
+@then("the one that only votes has no copies")
+def no_copies(context):
+    """And is listed with its role."""
+    listed = {each["name"]: each for each in context.cluster.any().json("/nodes")}
+    voter = listed[context.voter]
+    assert (voter["roles"], voter["shard_count"]) == (["voter"], 0), voter
+    data = [each for each in listed.values() if each is not voter]
+    assert all(each["shard_count"] == 4 for each in data), listed
+
+
+@when("each of the three is killed in turn, and comes back")
+def kill_in_turn(context):
+    """Remember how long the others took to serve all keys for writing."""
+    cluster = context.cluster
+    context.took = {}
+    for name in list(cluster.nodes):
+        node = cluster.nodes[name]
+        node.kill()
+        other = cluster.any()
+
+        def writes(other=other):
+            return all(
+                other.ask("PUT", key_path(key), value, timeout_s=2.0).status == 204
+                for key, value in cluster.written.items()
+            )
+
+        context.took[name] = eventually(patiently(writes), 30, f"all without {name}")
+        role = ["--role", "voter"] if name == context.voter else []
+        node.spawn(*cluster.options, *role)
+        node.wait_until_listening()
+        cluster.wait_until_ready()
+
+
+def patiently(condition):
+    """Take a broken or late answer for a no."""
+
+    def asked():
+        try:
+            return condition()
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    return asked
+
+
+@then("the others served all keys each time, within {seconds:d} seconds of the kill")
+def served_each_time(context, seconds):
+    """Print how long it took."""
+    print({name: f"{took:.1f} s" for name, took in context.took.items()})
+    assert max(context.took.values()) < seconds, context.took
+    check_all(context.cluster)
