@@ -107,7 +107,10 @@ def force_allocate(
 @click.option("--watch", is_flag=True, help="Go on telling until all is even.")
 @click.pass_obj
 def rebalance(client: Client, watch: bool) -> None:
-    """Tell what balance has still to move; it never rests, and needs no asking."""
+    """Tell what balance has still to move; it never rests, and needs no asking.
+
+    --watch tells so until nothing is left to be moved, and what moves has arrived.
+    """
     told = _balance(client)
     with Display() as display:
         most = _left(told)
@@ -121,7 +124,8 @@ def rebalance(client: Client, watch: bool) -> None:
 
 def _balance(client: Client) -> Mapping[str, Any]:
     """Ask what is to be moved."""
-    return _post(client, "/cluster/rebalance", {})
+    told: Mapping[str, Any] = _post(client, "/cluster/rebalance", {})
+    return told
 
 
 def _is_done(told: Mapping[str, Any]) -> bool:
