@@ -1,18 +1,12 @@
 """``torua shard``: why copies are where they are, and how to have them elsewhere."""
 
 import json
-import time
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from torua.cli.display import Display
 from torua.cli.http import Client, with_query
 from torua.cli.output import format_option, print_json, print_table
-
-POLL_S = 0.5
-"""How often balance is asked how far it is."""
 
 
 @click.group()
@@ -104,43 +98,14 @@ def force_allocate(
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Go on telling until all is even.")
 @click.pass_obj
-def rebalance(client: Client, watch: bool) -> None:
-    """Tell what balance has still to move; it never rests, and needs no asking.
-
-    --watch tells so until nothing is left to be moved, and what moves has arrived.
-    """
-    told = _balance(client)
-    with Display() as display:
-        most = _left(told)
-        while watch and not _is_done(told):
-            most = max(most, _left(told))
-            display.show("balance", _unevenness(told), (most - _left(told), most))
-            time.sleep(POLL_S)
-            told = _balance(client)
-    click.echo("even: nothing is to be moved" if _is_done(told) else _unevenness(told))
-
-
-def _balance(client: Client) -> Mapping[str, Any]:
-    """Ask what is to be moved."""
-    told: Mapping[str, Any] = _post(client, "/cluster/rebalance", {})
-    return told
-
-
-def _is_done(told: Mapping[str, Any]) -> bool:
-    """Tell whether nothing is to be moved, nor on its way."""
-    return bool(told["even"] and not told["under_way"])
-
-
-def _left(told: Mapping[str, Any]) -> int:
-    """Count what is to be moved, or on its way."""
-    return int(told["copies_to_move"] + told["primaries_to_move"] + told["under_way"])
-
-
-def _unevenness(told: Mapping[str, Any]) -> str:
-    """Say what is to be moved."""
-    return (
+def rebalance(client: Client) -> None:
+    """Tell what balance has still to move; it never rests, and needs no asking."""
+    told = _post(client, "/cluster/rebalance", {})
+    if told["even"]:
+        click.echo("even: nothing is to be moved")
+        return
+    click.echo(
         f"to be moved, at least: {told['copies_to_move']} copies, "
         f"{told['primaries_to_move']} primaries; under way: {told['under_way']}"
     )
