@@ -163,6 +163,15 @@ class Targets:
             return None
         return Rest(breaker.waits_s(now), breaker.patience_s(now))
 
+    def is_well(self, node: NodeId) -> bool:
+        """Tell whether there is nothing at all against asking a node."""
+        breaker = self._heard(node)
+        return breaker is None or breaker.circuit is Circuit.CLOSED
+
+    def is_answered(self, node: NodeId) -> None:
+        """Take note of an answer to what was asked without `asking`."""
+        self._answered(node)
+
     def first(self, node: NodeId, at_any: bool) -> None:
         """Take note of an errand that is sent for the first time.
 

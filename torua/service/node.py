@@ -37,6 +37,7 @@ from torua.net.peers import Identity, Peers
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
+from torua.node.fetching import Fetches
 from torua.node.graph.store import GraphStore
 from torua.node.live import LiveConfiguration
 from torua.node.logs import make_observer
@@ -348,16 +349,18 @@ class Node(Service):
         targets = Targets(kept.node_id, reactor, self._registry, is_live=self._is_live)
         self._live.subscribe(lambda now: targets.use(now.resilience))
         self._peers.watch(targets.connected, lambda *_: None)
+        near, peers = (kept.node_id, self._coordinator), self._peers
+        fetches = Fetches(*near, self._shards, peers, reactor, targets=targets)
         return Router(
-            kept.node_id,
-            self._coordinator,
+            *near,
             (self._shards, looks),
-            self._peers,
+            peers,
             reactor,
             is_live=self._is_live,
             random=SystemRandom(),
             targets=targets,
             graphs=self._graphs.reads,
+            fetches=fetches,
         )
 
     def _is_live(self, node_id: NodeId) -> bool:
@@ -418,8 +421,8 @@ class Node(Service):
 
     def _belong(self, state: ClusterState) -> None:
         """Tell peers and members to which cluster this node belongs."""
-        uuid_now = state.cluster_uuid
-        self._peers.feature_level = state.feature_level if uuid_now else 0
+        uuid_now = self._coordinator.cluster_uuid
+        self._peers.feature_level = state.feature_level if state.cluster_uuid else 0
         if uuid_now and uuid_now != self._peers.cluster_uuid:
             self._peers.cluster_uuid = uuid_now
             self._membership.update_meta(cluster_uuid=uuid_now)
