@@ -286,6 +286,7 @@ class Targets:
     def _opened(self, node: NodeId, why: str) -> None:
         """Say that a node is left alone from now on."""
         self._meter.openings.inc()
+        why = why.replace(f"node {node}", "it")
         log.warn("node {node} is left alone: {why}", node=node, why=why)
 
     def _breaker(self, node: NodeId) -> Breaker | None:
