@@ -20,11 +20,20 @@ def done_without_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def versions_fall(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child's log begins where every log begins."""
+    """The child's log begins where every log begins.
+
+    Args:
+        monkeypatch: puts it right again.
+    """
     begin = commands._begin
 
     def low(state: Any, command: Any) -> Any:
-        """Begin at the bottom."""
+        """Begin at the bottom.
+
+        Args:
+            state: where.
+            command: what was asked for.
+        """
         return begin(state, replace(command, base=0))
 
     monkeypatch.setattr(commands, "_begin", low)

@@ -45,7 +45,11 @@ class Truth(Struct):
         return self.base + len(self.records)
 
     def add(self, record: Record) -> None:
-        """Take in the next record (R11: an idempotency key stands in it once)."""
+        """Take in the next record (R11: an idempotency key stands in it once).
+
+        Args:
+            record: right after the last one.
+        """
         if record.answered is not None:
             known = self.answers.setdefault(record.answered.key, record.seq)
             demand(known == record.seq, "R11", record.answered.key, known, record.seq)

@@ -300,7 +300,12 @@ class Works:
             and (split.child_history, split.round) == (asked.history, asked.round)
         )
         leading = copy.machine.leading if copy is not None else None
-        if not meant or copy is None or leading is None or not leading.is_leaving:
+        if (
+            not meant
+            or copy is None
+            or leading is None
+            or not leading.group.shard.leaving
+        ):
             reply(s.Missed(asked.number))
             return
         self._until(copy, s.EndsAt(asked.number, leading.tip), 90, reply)

@@ -141,10 +141,29 @@ class IdempotencyKey(Struct, frozen=True):
     Attributes:
         key: scope and caller's key together.
         fingerprint: a digest of the request's body and conditions.
+        tags: where each of the operations stands in the request; none where there is
+            one, or where their keys tell.
     """
 
     key: str
     fingerprint: bytes
+    tags: tuple[int, ...] = ()
+
+
+def portion_key(key: str, number: int) -> str:
+    """Name what is remembered of one portion of a long request.
+
+    Args:
+        key: of the whole request; it has no line feed.
+        number: of the portion, from 0.
+    """
+    return f"{key}\n{number}" if number else key
+
+
+def portion_of(key: str) -> tuple[str, int]:
+    """Read a name that `portion_key` made."""
+    whole, _, number = key.partition("\n")
+    return whole, int(number or 0)
 
 
 class Page(Struct, frozen=True):

@@ -75,8 +75,11 @@ NOTE_KEY = b"\xffm\0\0\0\0\0"
 """Where a shard keeps how far a split of it is: an entry of its own, as of graphs."""
 
 
-class Record(Struct, frozen=True, array_like=True):
+class Record(Struct, frozen=True, array_like=True, dict=True):
     """One atomic entry of a shard's log.
+
+    What is computed of it once (its cost, its spelling) is kept in its ``__dict__``,
+    which is no part of its value.
 
     Attributes:
         shard: whose log.

@@ -91,6 +91,11 @@ class Shard(Struct, frozen=True):
     leaving: Spans = ()
 
     @property
+    def is_parted(self) -> bool:
+        """Whether it is of a split, as the old or as the new shard."""
+        return self.begins > 0 or bool(self.leaving)
+
+    @property
     def is_damaged(self) -> bool:
         """Whether the only copy that could lead is no good in this life."""
         led = self.primary

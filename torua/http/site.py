@@ -12,6 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from torua.core.kv import BULK_BYTES_MAX, VALUE_BYTES_MAX
+from torua.core.resilience.lines import Lines
 from torua.errors import OverloadedError, ToruaError
 from torua.http import ids, limits
 from torua.http.bulk import BulkHandler
@@ -40,12 +41,11 @@ def make_site(  # noqa: PLR0913
     *,
     node_name: str,
     reactor: IReactorTime,
-    graph_routes: tuple[Route, ...] = (),
+    further_routes: tuple[Route, ...] = (),
     fresh_id: Callable[[], str] = ids.fresh_id,
     connections_max: int = limits.CONNECTIONS_MAX,
     held_bytes_max: int = limits.HELD_BYTES_MAX,
     unread_bytes_max: int = limits.UNREAD_BYTES_MAX,
-    admission: bool = False,
     chatty: Callable[[], bool] = lambda: True,
 ) -> "ApiSite":
     """Make what the HTTP port is listened on with.
@@ -59,26 +59,25 @@ def make_site(  # noqa: PLR0913
             those of the process, on it.
         node_name: this node's name, for ``Torua-Served-By`` of what it puts together.
         reactor: for time only.
-        graph_routes: what serves graphs.
+        further_routes: what serves graphs, and the configuration.
         fresh_id: makes request ids for requests that bring none.
         connections_max: so many connections at once; more are closed at once.
         held_bytes_max: so many bytes of request bodies at once; more get 429.
         unread_bytes_max: so many bytes of large answers that wait for their clients at
             once; requests for more get 429.
-        admission: whether requests get 429 while there is too much to do.
         chatty: tells whether a line for every request would be written.
     """
     router = Router(
         (
-            *_key_value_routes(key_value, node_name),
+            *_key_value_routes(key_value, node_name, reactor),
             Route("/changes", "GET", ChangesHandler(feeds, node_name).get),
             *_cluster_routes(ClusterHandlers(overview, registry)),
             *operation_routes(operations),
-            *graph_routes,
+            *further_routes,
         )
     )
     bounds = (connections_max, held_bytes_max, unread_bytes_max)
-    gate = Gate(reactor, registry, admission)
+    gate = Gate(reactor, registry)
     meter = Meter(registry)
     plain = {name.encode(): router.match(name, "/kv/") for name in PLAIN_METHODS}
     return ApiSite(
@@ -90,10 +89,12 @@ PLAIN_METHODS = ("GET", "HEAD", "PUT", "DELETE")
 """What can be asked of one key."""
 
 
-def _key_value_routes(key_value: KeyValue, node_name: str) -> tuple[Route, ...]:
+def _key_value_routes(
+    key_value: KeyValue, node_name: str, reactor: IReactorTime
+) -> tuple[Route, ...]:
     """List what serves keys and values."""
     kv = KeyValueHandlers(key_value, node_name)
-    bulk = BulkHandler(key_value, node_name)
+    bulk = BulkHandler(key_value, node_name, reactor)
     return (
         Route("/kv", "GET", kv.list),
         Route("/kv/<rest:key>", "GET", kv.get),
@@ -116,12 +117,21 @@ def _cluster_routes(cluster: ClusterHandlers) -> tuple[Route, ...]:
     )
 
 
+_LINE = "{method} {path} answered {status} in {milliseconds} ms"
+
+SAY_EVERY_S = 1.0
+"""Where one answer says that something is wrong, a thousand a second do."""
+
+
 class ApiSite(Site):
     """Listens, and has requests served.
 
     Invariants: every request that is served is answered once, with a problem where it
     fails; what serves it is never cancelled, for a client that goes leaves it to be
     finished; what is held and how many connections there are stays within bounds.
+
+    Attributes:
+        gate: says what is taken while there is too much to do.
     """
 
     # Twisted declares a proxy here that can switch to HTTP/2; we need none.
@@ -158,7 +168,8 @@ class ApiSite(Site):
         super().__init__(Resource(), reactor=reactor, timeout=limits.IDLE_S)
         self._router = router
         self._meter = meter
-        self._gate = gate
+        self.gate = gate
+        self._lines = Lines(SAY_EVERY_S)
         self._chatty = chatty
         self.plain = Reader(plain)
         self.fresh_id = fresh_id
@@ -272,6 +283,16 @@ class ApiSite(Site):
         """
         return self._router.match(method, path)
 
+    def wants(self, match: Match, length: int) -> bool:
+        """Tell whether a request would be served now; if not, it is refused by that.
+
+        Args:
+            match: what would serve it.
+            length: of its body.
+        """
+        rank = rank_of(match.route.method, match.route.rule)
+        return self.gate.has_room(rank, length)
+
     def rejection(self, error: ToruaError, request_id: str) -> Answer:
         """Answer what is not a request, and count it.
 
@@ -300,6 +321,8 @@ class ApiSite(Site):
     async def _answer(self, request: Asked) -> Answer:
         """Find the answer to a request, whatever happens."""
         try:
+            if isinstance(request.refusal, OverloadedError):
+                await self._late(request)
             if request.refusal is not None:
                 raise request.refusal
             answer = await self._admitted(request)
@@ -310,7 +333,7 @@ class ApiSite(Site):
             return problem(error, request.request_id)
         except Exception:
             # The edge: a mistake of ours must not take the connection down with it.
-            self._log.failure("{method} {path} failed", **_fields(request))
+            self._log.failure("{method} {path} failed", **_which(request))
             detail = "the node made a mistake; its log says which"
             return problem(ToruaError(detail), request.request_id)
 
@@ -318,15 +341,20 @@ class ApiSite(Site):
         """Have what serves a request answer it, unless there is too much to do."""
         match = request.match
         assert match is not None
-        rank = rank_of(match.route.method, match.route.rule)
-        if not self._gate.take(rank):
-            request.drop()
-            await self._gate.pace()
-            raise OverloadedError("the node has too much to do")
+        rank, size = rank_of(match.route.method, match.route.rule), request.size
+        if not self.gate.take(rank, size):
+            await self._late(request)
+            raise OverloadedError(limits.TOO_MUCH)
         try:
             return await self._router.answer(match, request.ask())
         finally:
-            self._gate.give_back(rank)
+            stayed_s = self.reactor.seconds() - request.started_s
+            self.gate.give_back(rank, size, stayed_s)
+
+    async def _late(self, request: Asked) -> None:
+        """Wait until a refusal may leave, and hold nothing meanwhile."""
+        request.drop()
+        await self.gate.pace()
 
     def _check_takers(self, answer: Answer) -> None:
         """Raise where too many clients leave large answers unread already."""
@@ -345,18 +373,26 @@ class ApiSite(Site):
         if answer.trouble is not None:
             self._meter.trouble(answer.trouble)
         serious = answer.status > 500 and route != "/ready"
-        if not serious and not self._chatty():
-            return
-        note = self._log.warn if serious else self._log.debug
-        note(
-            "{method} {path} answered {status} in {milliseconds} ms",
-            status=answer.status,
-            milliseconds=round(took_s * 1000, 1),
-            **_fields(request),
-        )
+        unsaid = self._lines.take(self.reactor.seconds()) if serious else None
+        if unsaid is not None:
+            self._log.warn(
+                f"{_LINE}; {{unsaid}} more such answers since the last line",
+                unsaid=unsaid,
+                **_fields(request, answer, took_s),
+            )
+        elif self._chatty():
+            self._log.debug(_LINE, **_fields(request, answer, took_s))
 
 
-def _fields(request: Asked) -> dict[str, Any]:
+def _fields(request: Asked, answer: Answer, took_s: float) -> dict[str, Any]:
+    """Say in a log line what became of which request."""
+    return _which(request) | {
+        "status": answer.status,
+        "milliseconds": round(took_s * 1000, 1),
+    }
+
+
+def _which(request: Asked) -> dict[str, Any]:
     """Say in a log line which request it is about."""
     return {
         "method": request.method.decode(),

@@ -18,12 +18,12 @@ from twisted.python.failure import Failure
 
 from torua.core.ids import NodeId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
-from torua.core.records import NOTE_KEY, Moved
+from torua.core.records import Moved
 from torua.core.replication import messages
 from torua.core.replication.copy import ShardCopy
 from torua.core.replication.messages import Identity, Input, NeedSnapshot, Output
 from torua.core.replication.wire import Ask, Message
-from torua.core.splitting.notes import Trimmed, read_note
+from torua.core.resilience.cache import ReadCache
 from torua.core.state import Shard
 from torua.errors import (
     DiskFullError,
@@ -36,6 +36,7 @@ from torua.node.driver import Driver
 from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
+from torua.node.proofs import Proofs
 from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests
 
 T = TypeVar("T")
@@ -72,8 +73,6 @@ class OpenCopy:
         state: what it is.
         holding: what it keeps.
         applied: who waits for a record to be applied.
-        trimmed: since which version of the slot table something is not here any more
-            that was here; 0 for none.
         failure: why it failed; empty where it did not.
         retry: whether opening it again may help; if not, its data are lost.
     """
@@ -103,6 +102,12 @@ class OpenCopy:
         self._means = means
         self._on_change = on_change
         self._requests = Requests(self._clock, me.shard)
+        self._proofs = Proofs(
+            self._requests,
+            means.world.barrier_turn,
+            lambda request: self._tell(messages.Confirm(request)),
+        )
+        self._cache = ReadCache(means.caching)
         holding = Holding(means.disk, me.shard, me.alloc_id, found, self._trouble)
         self.holding = holding
         self.machine = ShardCopy(
@@ -118,7 +123,6 @@ class OpenCopy:
         self._driver: Driver[Input, Output] = Driver(
             self.machine, self._clock, self._perform
         )
-        self.trimmed = self._trimmed()
         self._commit.attach(self.alloc_id, self)
 
     @property
@@ -251,6 +255,13 @@ class OpenCopy:
         await self._confirm(call.timeout_s)
         return entry
 
+    def prove(self, tell: Callable[[bool], None]) -> None:
+        """Tell, once, whether this was the primary after the call; see `Proofs.ask`."""
+        if self.state is State.OPEN:
+            self._proofs.ask(tell)
+        else:
+            tell(False)
+
     async def scan(self, span: tuple[bytes, bytes], limit: int, values: bool) -> Page:
         """List keys in byte order, linearizable, as many as one page may hold.
 
@@ -268,7 +279,13 @@ class OpenCopy:
 
     def peek(self, key: bytes) -> Entry | None:
         """Read a key as of what is applied."""
-        return self._guarded(lambda: self.holding.view.get(key))
+        view, cache = self.holding.view, self._cache
+        known = cache.look(key, view.applied_seq) if self.readable else None
+        if known is not None:
+            return known[0]
+        entry = self._guarded(lambda: view.get(key))
+        cache.keep(key, entry, view.applied_seq)
+        return entry
 
     def peek_page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
         """List keys as of what is applied.
@@ -306,7 +323,7 @@ class OpenCopy:
             detail: why.
             retry: whether it is worth opening it again; if not, its data are lost.
         """
-        if self.state is not State.OPEN:
+        if self.state is not State.OPEN or self.failure:
             return
         self.failure, self.retry = detail, retry
         self._tell(messages.StorageFailed(detail))
@@ -330,6 +347,7 @@ class OpenCopy:
             self._driver.stop()
             self._commit.detach(self.alloc_id)
         self.state = state
+        self._cache.clear()
         self._requests.end(detail)
 
     def _check(self) -> None:
@@ -455,15 +473,8 @@ class OpenCopy:
         except ToruaError as error:
             self._trouble(error)
             return
-        if any(record.moved is not None for record in apply.records):
-            self.trimmed = self._trimmed()
+        self._cache.applied(apply.records)
         self.applied.advance(self.position)
-
-    def _trimmed(self) -> int:
-        """Tell since which slot table something is not here any more."""
-        entry = self.holding.view.get(NOTE_KEY)
-        note = read_note(entry.value) if entry and entry.value else None
-        return note.slots_version if isinstance(note, Trimmed) else 0
 
     def _page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
         """Read one page, and find out whether it is the last."""

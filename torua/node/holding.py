@@ -4,7 +4,6 @@ The map is made durable by checkpoints now and then; only what they covered may 
 the log.  The worker does what may take long: checkpoints, snapshots, openings.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -14,11 +13,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torua.codec.records import read_record
+from torua.codec.records import read_records
 from torua.core.ids import AllocId, ShardId
-from torua.core.records import Record
+from torua.core.records import NOTE_KEY, Record
 from torua.core.replication.messages import CopyFacts, Install, ReadLog, Truncate
 from torua.core.replication.tip import Position, cost_of
+from torua.core.splitting.notes import Trimmed, read_note
 from torua.errors import CorruptionError, DiskFullError, ToruaError
 from torua.node.commit import GroupCommit
 from torua.node.threads import Worker
@@ -34,8 +34,8 @@ CHECKPOINT_BYTES = 4 << 20
 CHECKPOINT_PERIOD_S = 5.0
 """At the latest so long after a write the map is made durable, and the log cut."""
 
-DIGESTS_MAX = 256
-"""Digests of the last states that are remembered, to be compared with other copies."""
+FLUSH_S = 0.1
+"""At the latest so long after it is applied, a record is written to the map."""
 
 log = Logger()
 
@@ -105,7 +105,8 @@ class Holding:
     Attributes:
         view: the copy's map.
         facts: what was last asked to be kept.
-        digests: of the map after the last batches, by seq.
+        trimmed: since which version of the slot table something is not here any more
+            that was here; 0 for none.
     """
 
     def __init__(
@@ -127,7 +128,6 @@ class Holding:
         """
         self.view = found.view
         self.facts = found.facts
-        self.digests: deque[tuple[int, bytes]] = deque(maxlen=DIGESTS_MAX)
         self._disk = disk
         self._shard = shard
         self._alloc = alloc
@@ -136,9 +136,11 @@ class Holding:
         self._on_trouble = on_trouble
         self._dirty = 0
         self._timer: IDelayedCall | None = None
+        self._flushing: IDelayedCall | None = None
         self._checkpoint: Deferred[None] | None = None
         self._installing = False
         self._closed = False
+        self.trimmed = self._trimmed()
         self._show()
 
     @property
@@ -182,15 +184,45 @@ class Holding:
         Raises:
             ToruaError: the map cannot go on.
         """
-        self.view.apply(records)
-        self.digests.append((self.view.applied_seq, self.view.digest()))
+        self.view.stage(records)
+        if any(record.moved is not None for record in records):
+            self.trimmed = self._trimmed()
         self._dirty += sum(cost_of(record) for record in records)
+        if self.view.crowded:
+            self.flush()
+        elif self._flushing is None:
+            self._flushing = self._disk.clock.callLater(FLUSH_S, self._flush_late)
         if self._dirty >= CHECKPOINT_BYTES:
             self._begin_checkpoint()
         elif self._timer is None:
             self._timer = self._disk.clock.callLater(
                 CHECKPOINT_PERIOD_S, self._begin_checkpoint
             )
+
+    def _trimmed(self) -> int:
+        """Tell since which slot table something is not here any more."""
+        entry = self.view.get(NOTE_KEY)
+        note = read_note(entry.value) if entry and entry.value else None
+        return note.slots_version if isinstance(note, Trimmed) else 0
+
+    def flush(self) -> None:
+        """Write to the map what was applied, for whoever reads it on their own.
+
+        Raises:
+            ToruaError: the map cannot go on.
+        """
+        if self._flushing is not None:
+            if self._flushing.active():
+                self._flushing.cancel()
+            self._flushing = None
+        self.view.flush()
+
+    def _flush_late(self) -> None:
+        """Write what was applied a while ago."""
+        try:
+            self.flush()
+        except ToruaError as error:
+            self._on_trouble(error)
 
     def keep(self, facts: CopyFacts) -> "Deferred[None]":
         """Keep facts durably; the last that was asked for is what stays.
@@ -210,7 +242,7 @@ class Holding:
             if wanted.after < store.first(alloc) - 1:
                 return ()
             found = store.read(alloc, wanted.after, wanted.bytes)[: wanted.records]
-            return tuple(read_record(entry.payload) for entry in found)
+            return tuple(read_records([entry.payload for entry in found]))
 
         return self._disk.commit.run(job)
 
@@ -222,6 +254,7 @@ class Holding:
         """
         self._installing = True
         self._disarm()
+        self.flush()
         shelf, shard, alloc = self._disk.shelf, self._shard, self._alloc
         facts = CopyFacts(self.facts.history, self.facts.term, install.seq)
         await self._hide()
@@ -233,8 +266,8 @@ class Holding:
         self.facts = facts
         self._terms = Terms(install.seq, install.seq_term)
         self._stored = install.seq
-        self.digests.clear()
         self._installing = False
+        self.trimmed = self._trimmed()
         self._show()
 
     @property
@@ -257,6 +290,10 @@ class Holding:
         self._closed = True
         self._disarm()
         self.view.stop_scrub()
+        try:
+            self.flush()
+        except ToruaError as error:
+            self._warn(Failure(error), "its map is behind its log")
         done = Deferred.fromCoroutine(self._hide())
         done.addCallback(lambda _: self._disk.worker.run(self.view.close))
         done.addErrback(self._warn, "its map did not close")
@@ -285,6 +322,9 @@ class Holding:
         if self._checkpoint is not None or not self.readable:
             return
         self._dirty = 0
+        self._flush_late()
+        if self._closed:
+            return
         self._checkpoint = self._disk.worker.run(self.view.checkpoint).addCallback(
             self._cut
         )
@@ -377,4 +417,4 @@ def _catch_up(
         store.set_start(alloc, view.applied_seq, 0)
     replay(store, alloc, view, through)
     rest = store.read(alloc, view.applied_seq, 1 << 62)
-    return store.terms(alloc), tuple(read_record(entry.payload) for entry in rest)
+    return store.terms(alloc), tuple(read_records([entry.payload for entry in rest]))

@@ -15,6 +15,7 @@ from torua.node.errands import (
     Errand,
     GraphErrand,
     Listed,
+    Parcel,
     QueryRelease,
     is_write,
     keys_asked,
@@ -31,6 +32,8 @@ def is_held_up(state: ClusterState, errand: Errand) -> bool:
     What is read at any copy was committed when it was its shard's; but rows of graphs
     are read as they stand, so they must be away from where they moved from.
     """
+    if isinstance(errand, Parcel):
+        return any(is_held_up(state, each) for each in errand.errands)
     shard = errand.shard
     if isinstance(errand, GraphErrand) and trimming(state, shard) is not None:
         return not isinstance(errand, QueryRelease)
@@ -53,7 +56,12 @@ def owned(state: ClusterState, shard: ShardId, listed: Listed) -> Listed:
 
 
 def final(error: ToruaError, unknown: ToruaError | None) -> ToruaError:
-    """Choose what the caller is told, where an outcome was unknown on the way."""
+    """Choose what the caller is told, where an outcome was unknown on the way.
+
+    Args:
+        error: how the last attempt ended.
+        unknown: that of an earlier one, if nobody knew.
+    """
     if unknown is None or isinstance(error, UnprocessableError):
         return error
     return unknown
@@ -73,7 +81,12 @@ def no_answer(errand: Errand, why: str = "no answer in time") -> ToruaError:
 
 
 def unavailable(shard: ShardId, why: str) -> UnavailableError:
-    """Make the error of a shard that nobody can serve now."""
+    """Make the error of a shard that nobody can serve now.
+
+    Args:
+        shard: which.
+        why: what it lacks.
+    """
     return UnavailableError(
         f"shard {shard} {why}", shard=shard, retry_after=RETRY_AFTER_S
     )

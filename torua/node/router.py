@@ -6,6 +6,7 @@ request concerns, and puts their answers together.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import lru_cache
 from random import Random
 from typing import TypeVar
 
@@ -35,9 +36,9 @@ from torua.core.reading import (
     spell_tokens,
 )
 from torua.core.routing import shard_of
-from torua.core.splitting.moving import born, is_born
-from torua.core.state import SlotRange
-from torua.errors import MovedError, ToruaError, UnavailableError, from_wire
+from torua.core.splitting.moving import born
+from torua.errors import ToruaError, from_wire
+from torua.node.bulk import Bulks
 from torua.node.dispatch import Dispatch, States
 from torua.node.errands import (
     Apply,
@@ -51,17 +52,21 @@ from torua.node.errands import (
     Measured,
     Peers,
     Queried,
-    Query,
     QueryMore,
     QueryRelease,
     Released,
     Scan,
 )
-from torua.node.refusals import RETRY_AFTER_S
+from torua.node.fetching import Fetches
+from torua.node.parcels import Asked, Parcels, Visited
+from torua.node.routes import Routes
 from torua.node.serving import GraphReads, Looks, Serving, Shards
 from torua.node.targets import Targets
 
 T = TypeVar("T")
+
+PLAIN_S = 2.0
+"""Who waits for less has no time for two ways: the short one takes a second at most."""
 
 
 class _Fresh(Struct, frozen=True):
@@ -93,6 +98,7 @@ class Router:
         random: Random,
         targets: Targets,
         graphs: GraphReads | None = None,
+        fetches: Fetches | None = None,
     ) -> None:
         """Begin to answer the errands of other routers.
 
@@ -106,7 +112,9 @@ class Router:
             random: draws the pauses between attempts.
             targets: says whom to leave alone, where to read, and what to repeat.
             graphs: the copies here as graphs.
+            fetches: the short way for reads of single keys.
         """
+        self._fetches = fetches
         self._states = states
         self._clock = clock
         serving = Serving(*copies, graphs)
@@ -120,6 +128,10 @@ class Router:
             random=random,
             targets=targets,
         )
+        self._parcels = Parcels(self._dispatch)
+        self._routes = Routes(states, self._dispatch, clock)
+        bulks = (self._portion, self._dispatch.primary, self._routes.owns)
+        self._bulks = Bulks(clock, *bulks)
         self._fresh: dict[ShardId, _Fresh] = {}
 
     async def get(self, key: bytes, call: Call) -> tuple[Entry | None, Served]:
@@ -132,17 +144,24 @@ class Router:
         Returns:
             The entry, None where it is absent; and where it was served.
         """
+        if self._fetches is not None and _is_plain(call):
+            began = self._clock.seconds()
+            shard = self.shard_of_key(key)
+            given = await self._fetches.get(shard, key)
+            if given is not None:
+                return given[0].entry, self._served(shard, given[1], given[0].at)
+            left_s = call.timeout_s - (self._clock.seconds() - began)
+            call = structs.replace(call, timeout_s=left_s)
+        return await self._routes.routed(lambda left: self._fetch(key, left), call)
 
-        async def fetch(call: Call) -> tuple[Entry | None, Served]:
-            """Read it where it is by the slot table of now."""
-            await self._caught_up(call)
-            shard, version = self._owner(key)
-            reading = await self._reading(shard, call)
-            errand = Fetch(shard, 0, key, reading, version)
-            found, node = await self._dispatch.run(errand, call, Found)
-            return found.entry, self._served(shard, node, found.at)
-
-        return await self._routed(fetch, call)
+    async def _fetch(self, key: bytes, call: Call) -> tuple[Entry | None, Served]:
+        """Read a key where it is by the slot table of now."""
+        await self._routes.caught_up(call)
+        shard, version = self._routes.owner(key)
+        reading = await self._reading(shard, call)
+        errand = Fetch(shard, 0, key, reading, version)
+        found, node = await self._dispatch.run(errand, call, Found)
+        return found.entry, self._served(shard, node, found.at)
 
     async def write(
         self, operation: Put | Delete, call: Call
@@ -153,25 +172,30 @@ class Router:
             operation: what to do.
             call: who asks, and how long it waits.
         """
+        done, shard, node = await self._routes.routed(
+            lambda left: self._write(operation, left), call
+        )
+        (outcome,) = done.outcomes
+        if outcome.error is not None:
+            raise from_wire(outcome.error, outcome.detail, {"shard": shard})
+        return outcome, self._served(shard, node, done.at)
 
-        async def apply(call: Call) -> tuple[Outcome, Served]:
-            """Do it where the key is by the slot table of now."""
-            shard, version = self._owner(operation.key)
-            errand = Apply(shard, 0, (operation,), call.idempotency, version)
-            done, node = await self._dispatch.run(errand, call, Done)
-            (outcome,) = done.outcomes
-            if outcome.error is not None:
-                raise from_wire(outcome.error, outcome.detail, {"shard": shard})
-            return outcome, self._served(shard, node, done.at)
-
-        return await self._routed(apply, call)
+    async def _write(
+        self, operation: Put | Delete, call: Call
+    ) -> tuple[Done, ShardId, NodeId]:
+        """Do a write where its key is by the slot table of now."""
+        shard, version = self._routes.owner(operation.key)
+        errand = Apply(shard, 0, (operation,), call.idempotency, slots_version=version)
+        done, node = await self._dispatch.run(errand, call, Done)
+        return done, shard, node
 
     async def bulk(
         self, operations: Sequence[Single], call: Call
     ) -> tuple[tuple[Outcome, ...], str]:
         """Do many operations, each shard's part at its primary, all parts at once.
 
-        A part that fails leaves the others alone: its operations have its error.
+        A part is done in portions (`torua.node.bulk`); one that fails leaves the other
+        shards alone: its operations, and those behind it, have its error.
 
         Args:
             operations: what to do; those on one key keep their order.
@@ -182,41 +206,42 @@ class Router:
         """
         outcomes: list[Outcome] = [Outcome()] * len(operations)
         tokens: dict[ShardId, Token] = {}
+        until_s = self._clock.seconds() + call.timeout_s
 
-        async def do(indexes: list[int], call: Call) -> None:
-            """Do the operations that stand there, by the slot table of now.
+        async def do(indexes: Sequence[int]) -> None:
+            """Do some of the operations, by the slot table of now.
 
             Args:
                 indexes: where they stand in the request.
-                call: who asks, and how long it still waits.
             """
-            version = self._states.state.slots_version
+            version = self._routes.version
+            left_s = until_s - self._clock.seconds()
+            asked = structs.replace(call, timeout_s=left_s, slots_version=version)
             parts: dict[ShardId, list[int]] = {}
             for index in indexes:
                 shard = self.shard_of_key(operations[index].key)
                 parts.setdefault(shard, []).append(index)
-            await _all(part(each, parts[each], version, call) for each in parts)
+            await _all(part(each, parts[each], asked) for each in parts)
 
-        async def part(
-            shard: ShardId, indexes: list[int], version: int, call: Call
-        ) -> None:
-            """Do one shard's part, and put its outcomes where they belong."""
-            began = self._clock.seconds()
-            mine = tuple(operations[index] for index in indexes)
-            try:
-                done = await self._part((shard, version), mine, call)
-            except MovedError as error:
-                left_s = began + call.timeout_s - self._clock.seconds()
-                if left_s > 0:
-                    await do(indexes, structs.replace(call, timeout_s=left_s))
-                    return
-                done = _failed(error, len(mine))
-            if done.at is not None:
-                tokens[shard] = Token(shard, done.at)
-            for index, outcome in zip(indexes, done.outcomes, strict=True):
+        async def part(shard: ShardId, indexes: list[int], asked: Call) -> None:
+            """Do one shard's part, and put its outcomes where they belong.
+
+            Args:
+                shard: whose part.
+                indexes: where its operations stand in the request.
+                asked: who asks, and by which slot table.
+            """
+            mine = [operations[index] for index in indexes]
+            found, token = await self._bulks.part(shard, mine, indexes, asked)
+            if token is not None:
+                tokens[shard] = token
+            done, moved = indexes[: len(found)], indexes[len(found) :]
+            for index, outcome in zip(done, found, strict=True):
                 outcomes[index] = outcome
+            if moved:
+                await do(moved)
 
-        await do(list(range(len(operations))), call)
+        await do(range(len(operations)))
         return tuple(outcomes), spell_tokens(tokens[shard] for shard in sorted(tokens))
 
     async def act(
@@ -233,7 +258,7 @@ class Router:
             One outcome each, in order, refusals among them; and a place in the shard's
             log behind all of it.
         """
-        self._slots()
+        self._routes.owner(b"-")
         done, _ = await self._apply(shard, tuple(operations), call)
         return done.outcomes, Token(shard, done.at) if done.at else None
 
@@ -253,23 +278,28 @@ class Router:
             call: who asks, and how long it waits.
         """
 
-        async def part(shard: ShardId, version: int, call: Call) -> Page:
-            """List one shard."""
-            reading = await self._reading(shard, call)
+        async def part(shard: ShardId, version: int, left: Call) -> Page:
+            """List one shard.
+
+            Args:
+                shard: which.
+                version: of the slot table by which it is one of those to be listed.
+                left: who asks, and how long it still waits.
+            """
+            reading = await self._reading(shard, left)
             errand = Scan(shard, 0, prefix, after, limit, values, reading, version)
-            listed, _ = await self._dispatch.run(errand, call, Listed)
+            listed, _ = await self._dispatch.run(errand, left, Listed)
             return listed.page
 
-        async def every(call: Call) -> Page:
+        async def every(left: Call) -> Page:
             """List all shards, by the slot table of now."""
-            await self._caught_up(call)
-            self._slots()
-            version = self._states.state.slots_version
-            shards = born(self._states.state)
-            pages = await _all(part(shard, version, call) for shard in shards)
+            await self._routes.caught_up(left)
+            self._routes.owner(b"-")
+            version, shards = self._routes.version, born(self._states.state)
+            pages = await _all(part(shard, version, left) for shard in shards)
             return merge(pages, limit)
 
-        return await self._routed(every, call)
+        return await self._routes.routed(every, call)
 
     def holders(self, shard: ShardId) -> list[NodeId]:
         """List the live nodes with a copy to be read, best first."""
@@ -291,19 +321,29 @@ class Router:
         listed, _ = await self._dispatch.run(errand, call, Listed)
         return listed.page
 
-    async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
-        """Read a graph at one shard, as fresh as the call asks.
+    async def query_all(
+        self, asked: Sequence[Asked], call: Call
+    ) -> list[Visited | ToruaError]:
+        """Read a graph at some shards at once, as fresh as the call asks.
 
         Args:
-            errand: what to read; its ``reading`` is made here.
+            asked: what to read; the ``reading`` of each errand is made here.
             call: who asks, and how long it waits.
 
         Returns:
-            The first piece; and the node that has the rest, and the session.
+            For each, in order, the first piece, and the node that has the rest, and
+            the session; or why there is none.  A session that is gone is an
+            `UnavailableError`: what was read in it must be read anew.
         """
-        reading = await self._reading(errand.shard, call)
-        errand = structs.replace(errand, reading=reading)
-        return await self._dispatch.run(errand, call, Queried)
+
+        async def fresh(each: Asked) -> Asked:
+            """Say how fresh; a transaction that is open is of its own moment."""
+            if each.node is not None:
+                return each
+            reading = await self._reading(each.errand.shard, call)
+            return Asked(structs.replace(each.errand, reading=reading))
+
+        return await self._parcels.run(await _all(map(fresh, asked)), call)
 
     async def measure(self, errand: Measure, call: Call) -> Measured:
         """Count a graph's rows at one shard, as fresh as the call asks.
@@ -317,9 +357,9 @@ class Router:
         return (await self._dispatch.run(errand, call, Measured))[0]
 
     async def continue_query(
-        self, node: NodeId, errand: Query | QueryMore, call: Call
+        self, node: NodeId, errand: QueryMore, call: Call
     ) -> Queried:
-        """Read on where a transaction is open.
+        """Fetch the next piece of an answer.
 
         Args:
             node: where it is.
@@ -341,6 +381,11 @@ class Router:
         """
         await self._dispatch.ask(node, errand, call, Released)
 
+    @property
+    def slots_version(self) -> int:
+        """The version of the slot table by which shards are chosen now."""
+        return self._routes.version
+
     def shards(self) -> tuple[ShardId, ...]:
         """List all shards; UnavailableError before they were given out."""
         self.shard_of_key(b"-")
@@ -348,60 +393,7 @@ class Router:
 
     def shard_of_key(self, key: bytes) -> ShardId:
         """Return the shard of a key; UnavailableError before shards were given out."""
-        return shard_of(self._slots(), key)
-
-    @property
-    def slots_version(self) -> int:
-        """The version of the slot table by which shards are chosen now."""
-        return self._states.state.slots_version
-
-    def _owner(self, key: bytes) -> tuple[ShardId, int]:
-        """Return the shard of a key, and the version of the table that says so."""
-        return self.shard_of_key(key), self._states.state.slots_version
-
-    async def _routed(
-        self, attempt: Callable[[Call], Coroutine[Deferred[T], object, T]], call: Call
-    ) -> T:
-        """Do something once more where slots moved before it was begun.
-
-        Args:
-            attempt: chooses shards by the slot table of now.
-            call: who asks, and how long it waits.
-        """
-        began, left = self._clock.seconds(), call
-        while True:
-            try:
-                return await attempt(left)
-            except MovedError:
-                left_s = began + call.timeout_s - self._clock.seconds()
-                if left_s <= 0:
-                    raise
-                left = structs.replace(call, timeout_s=left_s)
-
-    async def _caught_up(self, call: Call) -> None:
-        """Wait until this node knows where the slots went that a session saw moved.
-
-        A shard that was made by a split is in tokens only once it had its slots.
-        """
-        seen = call.reading.seen
-        if seen and call.reading.level is Level.SESSION:
-            shards = [token.shard for token in seen]
-            await self._dispatch.until(
-                lambda state: all(
-                    shard in state.shards and is_born(state, shard) for shard in shards
-                ),
-                call.timeout_s,
-            )
-
-    def _slots(self) -> tuple[SlotRange, ...]:
-        """Return the slot table; UnavailableError before there is one."""
-        slots = self._states.state.slots
-        if not slots:
-            raise UnavailableError(
-                "the cluster has not given out its shards yet",
-                retry_after=RETRY_AFTER_S,
-            )
-        return slots
+        return shard_of(self._routes.slots, key)
 
     async def _reading(self, shard: ShardId, call: Call) -> Reading:
         """Return what a call asks of one shard: the primary's word, or some tokens.
@@ -441,30 +433,14 @@ class Router:
     def _served(self, shard: ShardId, node: NodeId, at: Position | None) -> Served:
         """Tell where a shard was served, and what to pass back."""
         entry = self._states.state.nodes.get(node)
-        token = spell_tokens([Token(shard, at)]) if at else ""
+        token = _spelled(shard, at) if at else ""
         return Served(shard, entry.name if entry else node, token)
 
-    async def _part(
-        self, owner: tuple[ShardId, int], operations: tuple[Operation, ...], call: Call
+    async def _portion(
+        self, shard: ShardId, operations: tuple[Operation, ...], call: Call
     ) -> Done:
-        """Do one shard's part of a bulk request; an error becomes its outcomes.
-
-        Args:
-            owner: the shard, and the version of the table that says so.
-            operations: the part.
-            call: who asks.
-
-        Raises:
-            MovedError: nothing was done, and there is another slot table by now.
-        """
-        try:
-            errand = Apply(owner[0], 0, operations, call.idempotency, owner[1])
-            done, _ = await self._dispatch.run(errand, call, Done)
-            return done
-        except MovedError:
-            raise
-        except ToruaError as error:
-            return _failed(error, len(operations))
+        """Do a portion of a bulk request at the primary of one shard."""
+        return (await self._apply(shard, operations, call))[0]
 
     async def _apply(
         self, shard: ShardId, operations: tuple[Operation, ...], call: Call
@@ -474,9 +450,19 @@ class Router:
         return await self._dispatch.run(errand, call, Done)
 
 
-def _failed(error: ToruaError, count: int) -> Done:
-    """Make an error the outcome of so many operations."""
-    return Done((Outcome(error=error.code, detail=error.detail),) * count)
+@lru_cache(maxsize=1024)
+def _spelled(shard: ShardId, at: Position) -> str:
+    """Spell a token; reads of one shard show the same place until it is written."""
+    return spell_tokens([Token(shard, at)])
+
+
+def _is_plain(call: Call) -> bool:
+    """Tell whether a read may go the short way: it says nothing to be passed on."""
+    return (
+        call.reading.level is Level.LINEARIZABLE
+        and not call.traceparent
+        and call.timeout_s >= PLAIN_S
+    )
 
 
 async def _all(parts: Iterable[Coroutine[Deferred[T], object, T]]) -> list[T]:

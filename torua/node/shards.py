@@ -16,8 +16,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torua.core.allocation import Leave
+from torua.core.configuration import Configuration
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
+from torua.core.reading import Position
 from torua.core.replication.barrier import Done
 from torua.core.replication.messages import NeedSnapshot, SnapshotReady
 from torua.core.replication.wire import (
@@ -27,6 +29,7 @@ from torua.core.replication.wire import (
     Message,
     SnapshotWanted,
 )
+from torua.core.resilience.cache import Caching
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
 from torua.errors import UnavailableError
@@ -128,18 +131,24 @@ class Shards:
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
         disk = Disk(clock, shelf, commit, worker, graphs)
-        means = Means(disk, self, wall_ns, random)
+        self._caching = Caching()
+        means = Means(disk, self, wall_ns, random, self._caching)
         self._copies = Copies(
             Life(*me),
             means,
             self._reports,
             lambda: self._reach.lost,
-            CopyMeters(registry),
+            CopyMeters(registry, self._caching),
         )
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
         self._declare(registry)
+
+    def use(self, now: Configuration) -> None:
+        """Send copies as fast, and keep what is read, as is configured."""
+        self._caching.is_on = now.resilience.cache
+        self._transfers.throttle.rate = now.allocation.recovery_bytes_per_s
 
     def _declare(self, registry: CollectorRegistry) -> None:
         """Make the metrics that are read off the slots."""
@@ -210,12 +219,30 @@ class Shards:
         One that lacks what a split moved, for it was not yet here or is no more by a
         slot table that this node does not know, must not be read.
         """
+        held = self._copies.held_of(shard)
+        if held is None or not held[1].readable:
+            return None
+        known, copy = held
         slots_version = self._copies.state.slots_version
-        for known, copy in self.held():
-            whole = copy.position >= known.begins and copy.trimmed <= slots_version
-            if known.shard == shard and copy.readable and whole:
-                return copy.holding.facts.history, copy
-        return None
+        if copy.position < known.begins or copy.holding.trimmed > slots_version:
+            return None
+        return copy.holding.facts.history, copy
+
+    def position(self, shard: ShardId) -> Position | None:
+        """Tell what the copy here has applied; None where none can be read."""
+        held = self.readable(shard)
+        return Position(held[0], held[1].position) if held else None
+
+    def proving(self, shard: ShardId) -> OpenCopy:
+        """Return the copy of a shard that serves, for reads that share proofs.
+
+        Args:
+            shard: whose primary is here.
+
+        Raises:
+            UnavailableError: the shard is not served here, with the reason.
+        """
+        return self._serving_copy(shard)
 
     def leader(self, shard: ShardId) -> OpenCopy | None:
         """Return the copy of a shard that serves it here; None where none does."""
@@ -329,6 +356,10 @@ class Shards:
             request: of its copy's.
         """
         self._barriers.want(shard, request)
+
+    def barrier_turn(self) -> int:
+        """See `torua.node.means.World.barrier_turn`."""
+        return self._barriers.turn
 
     def snapshot(
         self, need: NeedSnapshot, shard: ShardId, alloc: AllocId, view: Map

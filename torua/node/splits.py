@@ -353,7 +353,12 @@ class Splits:
             and (split.child_history, split.round) == (asked.history, asked.round)
         )
         leading = copy.machine.leading if copy is not None else None
-        if not meant or copy is None or leading is None or not leading.is_leaving:
+        if (
+            not meant
+            or copy is None
+            or leading is None
+            or not leading.group.shard.leaving
+        ):
             raise UnavailableError("this node does not know the end")
         seq = leading.tip
         if copy.position < seq:

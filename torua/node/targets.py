@@ -97,26 +97,31 @@ class Targets:
         registry: CollectorRegistry,
         *,
         is_live: Callable[[NodeId], bool],
-        policies: Policies,
     ) -> None:
-        """Know nothing of anybody.
+        """Know nothing of anybody, and make all decisions until `use` says otherwise.
 
         Args:
             me: this node.
             clock: the reactor.
             registry: for the metrics.
             is_live: tells whether membership believes a node alive.
-            policies: which decisions are made.
         """
         self._me = me
         self._clock = clock
         self._is_live = is_live
-        self._policies = policies
+        self._policies = Policies()
         self._breakers: dict[NodeId, Breaker] = {}
         self._budgets: dict[NodeId, RetryBudget] = {}
         self._selection = Selection(me)
         self._meter = _Meter(registry, self._open_now)
         self._callbacks: list[Callable[[], None]] = []
+
+    def use(self, policies: Policies) -> None:
+        """Make these decisions from now on; without breakers, nobody is left alone."""
+        self._policies = policies
+        if not policies.breakers and self._breakers:
+            self._breakers.clear()
+            self._tell()
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call back whenever a node may be asked again that was left alone."""
@@ -157,6 +162,15 @@ class Targets:
         if breaker is None or breaker.lets(now):
             return None
         return Rest(breaker.waits_s(now), breaker.patience_s(now))
+
+    def is_well(self, node: NodeId) -> bool:
+        """Tell whether there is nothing at all against asking a node."""
+        breaker = self._heard(node)
+        return breaker is None or breaker.circuit is Circuit.CLOSED
+
+    def is_answered(self, node: NodeId) -> None:
+        """Take note of an answer to what was asked without `asking`."""
+        self._answered(node)
 
     def first(self, node: NodeId, at_any: bool) -> None:
         """Take note of an errand that is sent for the first time.
@@ -272,6 +286,7 @@ class Targets:
     def _opened(self, node: NodeId, why: str) -> None:
         """Say that a node is left alone from now on."""
         self._meter.openings.inc()
+        why = why.replace(f"node {node}", "it")
         log.warn("node {node} is left alone: {why}", node=node, why=why)
 
     def _breaker(self, node: NodeId) -> Breaker | None:

@@ -8,20 +8,19 @@ from torua.node.looks import Looks
 from torua.node.operations import Operations
 from torua.node.shards import Shards
 from torua.node.splits import Splits
-from torua.node.tasks import Tasks
 from torua.node.threads import Worker
-from torua.service.graphs import Grounds
+from torua.service.graphs import GraphParts
 
 
-def operated(grounds: Grounds, shards: Shards, tasks: Tasks) -> Operations:
+def operated(graphs: GraphParts, shards: Shards) -> Operations:
     """Make it.
 
     Args:
-        grounds: what the node has.
+        graphs: what the node has, and the tasks that tell of an evacuation of it.
         shards: its copies.
-        tasks: where an evacuation of this node is told of.
     """
-    Evacuation(grounds.me, grounds.coordinator, shards, tasks)
+    grounds = graphs.grounds
+    Evacuation(grounds.me, grounds.coordinator, shards, graphs.tasks)
     return Operations(
         grounds.coordinator,
         grounds.membership,
@@ -32,17 +31,17 @@ def operated(grounds: Grounds, shards: Shards, tasks: Tasks) -> Operations:
 
 
 def split_up(
-    grounds: Grounds, shards: Shards, looks: Looks, worker: Worker, tasks: Tasks
+    graphs: GraphParts, shards: Shards, looks: Looks, worker: Worker
 ) -> Splits:
     """Make what splits shards that are led here.
 
     Args:
-        grounds: what the node has.
+        graphs: what the node has, and the tasks that tell of splits.
         shards: its copies.
         looks: reads at any of them.
         worker: reads their maps.
-        tasks: where splits are told of.
     """
+    grounds = graphs.grounds
     return Splits(
         grounds.me,
         grounds.reactor,
@@ -51,5 +50,5 @@ def split_up(
         looks,
         peers=grounds.peers,
         worker=worker,
-        tasks=tasks,
+        tasks=graphs.tasks,
     )

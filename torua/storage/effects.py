@@ -1,9 +1,22 @@
-"""One transaction's changes to a map's rows, its facts, and its journal."""
+"""One transaction's changes to a map's rows, its facts, and its journal.
+
+Only the last state of each key is written, however many records changed it.
+"""
 
 import sqlite3
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from torua.core.graph.keys import is_graph_key
-from torua.core.records import NOTE_KEY, Answered, Effect, KvPut, Moved, Record
+from torua.core.records import (
+    NOTE_KEY,
+    Answered,
+    Effect,
+    KvDelete,
+    KvPut,
+    Moved,
+    Record,
+)
 from torua.storage import journal, rows
 from torua.storage.rows import Facts
 
@@ -12,6 +25,9 @@ class MapChange:
     """One transaction's changes to rows, and what they do to the facts.
 
     Invariants: counts and sum are those of the rows as they stand.
+
+    Performance: what stood before is found by hundreds of keys in one query, and each
+    kind of change is one statement run over all of its rows.
     """
 
     def __init__(
@@ -24,81 +40,145 @@ class MapChange:
             facts: true of its rows.
             noted: where it is noted which keys change.
         """
-        self._note = noted.note
+        self._journal = noted
+        self._connection = connection
         self._execute = connection.execute
         self._keys = facts.keys
         self._bytes = facts.bytes
         self._sum = facts.sum
 
-    def effect(self, effect: Effect, seq: int) -> None:
-        """Do one effect.
+    def records(self, records: Sequence[Record]) -> None:
+        """Do all that some records say, in order.
 
         Args:
-            effect: what to do.
-            seq: of the record that it is in.
+            records: in order.
         """
-        put = effect if isinstance(effect, KvPut) else None
-        self._change(effect.key, put, seq, seq)
+        for seq, part in groupby(records, _seq_of_moved):
+            some = list(part)
+            if seq is None:
+                self._effects(some)
+            for record in some:
+                if record.moved is not None:
+                    self._move(record.moved, record.seq)
+                if record.answered is not None:
+                    self.answer(record.answered, record.time_ns)
 
-    def _change(
-        self, key: bytes, put: KvPut | None, version: int, noted: int | None
-    ) -> None:
-        """Change a key's row.
+    def _effects(self, records: Sequence[Record]) -> None:
+        """Do all effects of some records, in order."""
+        last: dict[bytes, tuple[int, Effect]] = {
+            effect.key: (record.seq, effect)
+            for record in records
+            for effect in record.effects
+        }
+        old = self._find(list(last))
+        if self._journal.begun.rows_from is not None:
+            self._note(records, old)
+        self._replace(old, last)
 
-        Args:
-            key: which.
-            put: what it has from then on; None where it is absent.
-            version: that it then has.
-            noted: the record that is noted to have changed it; None for none.
-        """
-        old = self._execute(rows.FIND, (key,)).fetchone()
-        if old is not None:
-            self._keys -= not is_graph_key(key)
-            self._bytes -= len(key) + old[0]
-            self._sum = rows.add(self._sum, -old[1])
-        if put is not None:
-            self._put(put, version)
-        elif old is not None:
-            self._execute(rows.DELETE, (key,))
-        else:
-            return
-        if noted is not None:
-            self._note(key, noted, put is not None and old is None)
-
-    def move(self, moved: Moved, seq: int) -> None:
-        """Do what a split moves; what is of a later version stays.
-
-        Args:
-            moved: what to do.
-            seq: of the record that it is in.
-        """
-        for key, version in moved.removed:
-            if self._version(key) <= version:
-                self._change(key, None, version, seq)
+    def _move(self, moved: Moved, seq: int) -> None:
+        """Do what a split moves; what is of a later version stays."""
+        wanted: dict[bytes, tuple[int, Effect]] = {
+            key: (version, KvDelete(key)) for key, version in moved.removed
+        }
         for each in moved.entries:
-            if self._version(each.key) < each.version:
-                kept = KvPut(each.key, each.value, each.content_type, each.expires_ns)
-                self._change(each.key, kept, each.version, seq)
-        for answer in moved.answers:
-            known = self._execute(rows.ANSWERED, (answer.answered.key,)).fetchone()
-            if known is None:
-                self.answer(answer.answered, answer.time_ns)
+            put = KvPut(each.key, each.value, each.content_type, each.expires_ns)
+            wanted[each.key] = (each.version, put)
+        last = {key: new for key, new in wanted.items() if self._is_newer(key, new)}
         if moved.note:
-            self._change(NOTE_KEY, KvPut(NOTE_KEY, moved.note, ""), seq, None)
+            last[NOTE_KEY] = (seq, KvPut(NOTE_KEY, moved.note, ""))
+        old = self._find(list(last))
+        for key, (_, effect) in last.items():
+            sets = isinstance(effect, KvPut)
+            if key != NOTE_KEY and (sets or key in old):
+                self._journal.note(key, seq, sets and key not in old)
+        self._replace(old, last)
+        for answer in moved.answers:
+            if self._execute(rows.ANSWERED, (answer.answered.key,)).fetchone() is None:
+                self.answer(answer.answered, answer.time_ns)
 
-    def _version(self, key: bytes) -> int:
-        """Return the version of a key; less than any where it is absent."""
+    def _is_newer(self, key: bytes, new: tuple[int, Effect]) -> bool:
+        """Tell whether what is to be is newer than what is."""
         found = self._execute(rows.HEAD, (key,)).fetchone()
-        return -1 if found is None else int(found[1])
+        version, effect = new
+        if found is None:
+            return isinstance(effect, KvPut)
+        known = int(found[1])
+        return known < version or (known == version and not isinstance(effect, KvPut))
 
-    def _put(self, put: KvPut, seq: int) -> None:
-        """Write an entry's row."""
-        key, value, kind, expires = put.key, put.value, put.content_type, put.expires_ns
-        checksum = rows.entry_checksum(key, seq, expires, kind, value)
-        self._execute(rows.PUT, (key, seq, expires, kind, len(value), checksum, value))
-        self._keys += not is_graph_key(key)
-        self._bytes += len(key) + len(value)
-        self._sum = rows.add(self._sum, checksum)
+    def _replace(
+        self, old: dict[bytes, rows.Old], last: dict[bytes, tuple[int, Effect]]
+    ) -> None:
+        """Bring rows, and the facts, from what is there to what is to be.
+
+        Args:
+            old: what is there.
+            last: the version that each key gets, and how.
+        """
+        self._remove(old)
+        gone = [
+            old[key][0]
+            for key, (_, effect) in last.items()
+            if key in old and not isinstance(effect, KvPut)
+        ]
+        if gone:
+            self._connection.executemany(rows.DELETE, zip(gone, strict=True))
+        self._put(old, last)
+
+    def _find(self, keys: Sequence[bytes]) -> dict[bytes, rows.Old]:
+        """Find what stands of some keys before the change."""
+        found: dict[bytes, rows.Old] = {}
+        for start in range(0, len(keys), rows.FIND_MAX):
+            some = keys[start : start + rows.FIND_MAX]
+            for key, *old in self._execute(rows.find(len(some)), some):
+                found[key] = tuple(old)
+        return found
+
+    def _note(self, records: Sequence[Record], old: Iterable[bytes]) -> None:
+        """Note in the journal what changes, effect by effect."""
+        there = set(old)
+        for record in records:
+            for effect in record.effects:
+                key, put = effect.key, isinstance(effect, KvPut)
+                if put or key in there:
+                    self._journal.note(key, record.seq, key not in there)
+                (there.add if put else there.discard)(key)
+
+    def _remove(self, old: dict[bytes, rows.Old]) -> None:
+        """Take rows that are replaced out of the facts."""
+        total = 0
+        for key, (_, size, checksum) in old.items():
+            self._keys -= not is_graph_key(key)
+            self._bytes -= len(key) + size
+            total += checksum
+        self._sum = rows.add(self._sum, -total)
+
+    def _put(
+        self, old: dict[bytes, rows.Old], last: dict[bytes, tuple[int, Effect]]
+    ) -> None:
+        """Write the rows of entries, and put them into the facts."""
+        new: list[tuple[object, ...]] = []
+        changed: list[tuple[object, ...]] = []
+        total = size = count = 0
+        for key, (seq, effect) in last.items():
+            if not isinstance(effect, KvPut):
+                continue
+            value, kind, expires = effect.value, effect.content_type, effect.expires_ns
+            checksum = rows.entry_checksum(key, seq, expires, kind, value)
+            row = (seq, expires, kind, len(value), checksum, value)
+            if key in old:
+                changed.append((*row, old[key][0]))
+            else:
+                new.append((key, *row))
+            count += not is_graph_key(key)
+            size += len(key) + len(value)
+            total += checksum
+        if new:
+            self._connection.executemany(rows.INSERT, new)
+        if changed:
+            self._connection.executemany(rows.UPDATE, changed)
+        self._keys += count
+        self._bytes += size
+        self._sum = rows.add(self._sum, total)
 
     def answer(self, answered: Answered, time_ns: int) -> None:
         """Write the row of an answered idempotency key, in place of an older one.
@@ -125,3 +205,8 @@ class MapChange:
         return Facts(
             last.seq, last.term, last.time_ns, self._keys, self._bytes, self._sum
         )
+
+
+def _seq_of_moved(record: Record) -> int | None:
+    """Tell apart the records of splits, each of which is done by itself."""
+    return None if record.moved is None else record.seq

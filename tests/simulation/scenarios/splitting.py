@@ -12,7 +12,13 @@ SHARDS_MAX = 6
 
 
 def split(cluster: DataCluster) -> None:
-    """Have some shard split."""
+    """Have some shard split.
+
+    Its child begins where the parent is led, or on any node.
+
+    Args:
+        cluster: where.
+    """
     node, dice = faults.some(cluster), cluster.world.random
     if node is None or not node.state.shards:
         return

@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from torua.core.kv import IdempotencyKey, Operation
-from torua.core.records import Answered
+from torua.core.kv import (
+    IdempotencyKey,
+    Operation,
+    Outcome,
+    portion_key,
+    portion_of,
+)
+from torua.core.records import Answered, Record
 from torua.core.replication.batch import (
     READ_BYTES_MAX,
     Answer,
@@ -14,7 +20,7 @@ from torua.core.replication.batch import (
     split,
     tags_of,
 )
-from torua.core.replication.messages import Reign, Write
+from torua.core.replication.messages import Move, Reign, Write
 from torua.core.replication.requests import Waiting
 from torua.core.replication.tip import RECORD_COST, Tip, View
 from torua.errors import ToruaError, UnavailableError, UnprocessableError
@@ -51,17 +57,20 @@ class Judge:
         self._view = view
         self._answers = answers
 
-    def judge(self, write: Write, parts: Sequence[tuple[Operation, ...]]) -> Waiting:
+    def judge(
+        self, write: Write, parts: Sequence[tuple[Operation, ...]], parted: bool = False
+    ) -> Waiting:
         """Judge a batch part by part, each by the tip that the last one left.
 
         Args:
             write: the batch.
             parts: the same, split.
+            parted: whether the shard was split, so that it may be a part of a batch.
         """
         tip, key = self._tip, write.idempotency
         cost = RECORD_COST * (1 + len(write.operations))
         waiting = Waiting([write.request], tip.seq + 1, 0, cost, key)
-        known = self._recalled(key)
+        known = self._recalled(key, parted)
         if known:
             self._go_on(waiting, write, known)
         else:
@@ -71,6 +80,20 @@ class Judge:
                 self._part(waiting, (number, tuple(mine)), part, write.now_ns)
         waiting.seq = tip.seq
         waiting.cost += waiting.read_bytes
+        return waiting
+
+    def move(self, move: Move) -> Waiting:
+        """Put a record of a split on the tip; its outcome tells its place.
+
+        Args:
+            move: what it is to do.
+        """
+        reign, tip = self._reign, self._tip
+        seq, time_ns = tip.seq + 1, tip.rise(move.now_ns)
+        record = Record(reign.shard, seq, reign.term, time_ns, moved=move.moved)
+        tip.append(record)
+        waiting = Waiting([move.request], seq, seq, RECORD_COST, None)
+        waiting.extend((Outcome(version=seq),))
         return waiting
 
     def misused(self, write: Write, same: Waiting | None) -> ToruaError | None:
@@ -100,10 +123,28 @@ class Judge:
         """Return what a part of a batch was answered before, if it was."""
         return None if key is None else self._view.answered(part_key(key.key, part))
 
-    def _recalled(self, key: IdempotencyKey | None) -> list[Answer]:
-        """Return what the parts of a batch were answered before, from the first on."""
+    def _recalled(self, key: IdempotencyKey | None, parted: bool) -> list[Answer]:
+        """Return what the parts of a batch were answered before, from the first on.
+
+        Where the shard was split, what was once in other portions of the request may be
+        in this one.
+        """
+        if key is None:
+            return []
+        found = self._answered(key.key)
+        if parted and key.tags:
+            whole, mine = portion_of(key.key)
+            number, more = 0, found
+            while number <= mine or more:
+                more = self._answered(portion_key(whole, number))
+                found += more if number != mine else []
+                number += 1
+        return found
+
+    def _answered(self, key: str) -> list[Answer]:
+        """Return what was answered under one key, part by part."""
         found: list[Answer] = []
-        while (known := self._known(key, len(found))) is not None:
+        while (known := self._view.answered(part_key(key, len(found)))) is not None:
             found.append(self._answers.read(known.answer))
         return found
 
@@ -115,7 +156,7 @@ class Judge:
         if not known[0].tags:
             waiting.extend(known[0].outcomes)
             return
-        tags = tags_of(write.operations)
+        tags = _tags(write, always=True)
         told = {
             tag: outcome
             for answer in known
@@ -129,7 +170,9 @@ class Judge:
         waiting.extend([told[tag] for tag in tags if tag in told])
         waiting.outcomes.clear()
         undone, place = split([operation for _, operation in left], True), 0
-        for number, part in enumerate(undone, len(known)):
+        assert write.idempotency is not None, "nothing would be known"
+        first = len(self._answered(write.idempotency.key))
+        for number, part in enumerate(undone, first):
             mine = tuple(tag for tag, _ in left[place : place + len(part)])
             self._part(waiting, (number, mine), part, write.now_ns)
             place += len(part)
@@ -163,6 +206,15 @@ class Judge:
             self._tip.append(record)
 
 
-def _tags(write: Write) -> list[int]:
-    """Name the operations of a batch; a lone one needs no name."""
-    return tags_of(write.operations) if len(write.operations) > 1 else []
+def _tags(write: Write, *, always: bool = False) -> list[int]:
+    """Name the operations of a batch; a lone one needs no name, unless it had one.
+
+    Args:
+        write: the batch.
+        always: whether it was one of many.
+    """
+    key = write.idempotency
+    if key is not None and key.tags:
+        return list(key.tags)
+    several = always or len(write.operations) > 1
+    return tags_of(write.operations) if several else []

@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from enum import Enum
 
 from torua.core.ids import AllocId
-from torua.core.kv import Outcome
 from torua.core.records import KvDelete, Record
 from torua.core.replication.batch import (
     expires,
@@ -167,11 +166,6 @@ class Primary:
         return self._tip.seq
 
     @property
-    def is_leaving(self) -> bool:
-        """Whether it knows of slots that it is to do nothing about."""
-        return bool(self.group.shard.leaving)
-
-    @property
     def idle(self) -> bool:
         """Whether nothing is in flight."""
         return not self._requests and not self._tip
@@ -287,7 +281,8 @@ class Primary:
         if same is not None:
             self._requests.attach(same, write.request)
             return
-        yield from self._admit(self._judge.judge(write, parts), now)
+        parted = self.group.shard.is_parted
+        yield from self._admit(self._judge.judge(write, parts, parted), now)
         if any(map(expires, write.operations)):
             self._sweeps.arm(now)
 
@@ -314,13 +309,7 @@ class Primary:
         if refusal is not None:
             yield _refuse(move.request, refusal)
             return
-        reign, tip = self._reign, self._tip
-        seq, time_ns = tip.seq + 1, tip.rise(move.now_ns)
-        record = Record(reign.shard, seq, reign.term, time_ns, moved=move.moved)
-        tip.append(record)
-        waiting = Waiting([move.request], seq, seq, RECORD_COST, None)
-        waiting.extend((Outcome(version=seq),))
-        yield from self._admit(waiting, now)
+        yield from self._admit(self._judge.move(move), now)
         self._sweeps.arm(now)
 
     def _confirm(self, request: int, now: float) -> Iterator[Output]:

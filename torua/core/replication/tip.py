@@ -88,10 +88,13 @@ def entry_of(effect: Effect, seq: int, value: bool) -> Entry | None:
 
 def cost_of(record: Record) -> int:
     """Estimate what a record takes in memory and in the log, in bytes."""
-    answer = len(record.answered.answer) if record.answered else 0
-    moved = moved_cost(record.moved) if record.moved else 0
-    effects = sum(effect_cost(each) for each in record.effects)
-    return RECORD_COST + answer + moved + effects
+    cost: int | None = record.__dict__.get("cost")
+    if cost is None:
+        answer = len(record.answered.answer) if record.answered else 0
+        moved = moved_cost(record.moved) if record.moved else 0
+        cost = RECORD_COST + answer + moved + sum(map(effect_cost, record.effects))
+        record.__dict__["cost"] = cost
+    return cost
 
 
 def moved_cost(moved: Moved) -> int:

@@ -9,7 +9,8 @@ at once is bounded as well.
 
 Lanes have shares of the limit: what must be seen of a node in trouble goes before what
 is read, that before what is written, that before what takes many at once.  Each lane
-has a few places that no other takes.
+has a few places that no other takes.  Bulk requests, whose turns are always short, are
+bounded besides by how long they stay (`torua.core.resilience.stays`).
 
 Refusals are spread: whoever is refused comes back at once, if he does not heed
 ``Retry-After``, and a storm of refusals costs as much as answers.  So refusals leave at
@@ -67,10 +68,11 @@ class Rank(Enum):
     CONTROL = 0
     READ = 1
     WRITE = 2
-    BULK = 3
+    QUERY = 3
+    BULK = 4
 
 
-SHARES = {Rank.READ: 1.0, Rank.WRITE: 0.85, Rank.BULK: 0.5}
+SHARES = {Rank.READ: 1.0, Rank.WRITE: 0.85, Rank.QUERY: 0.5, Rank.BULK: 0.5}
 """How full all lanes together may be for one more of a kind; control is not bounded."""
 
 
@@ -94,21 +96,31 @@ class Admission:
         """Tell how much counts against the limit."""
         return sum(self.at_work.values()) - self.at_work[Rank.CONTROL]
 
-    def take(self, rank: Rank) -> bool:
-        """Take a request, if there is room for it in its lane."""
+    def has_room(self, rank: Rank) -> bool:
+        """Tell whether a request would be taken, and learn that it was wanted."""
         room = (
             rank is Rank.CONTROL
             or self.at_work[rank] < LANE_MIN
             or self.total < self.limit * SHARES[rank]
         )
-        if room:
-            self.at_work[rank] += 1
-        self._most = max(self._most, self.total + (not room))
+        self._most = max(self._most, self.total + 1)
         return room
 
-    def give_back(self, rank: Rank) -> None:
-        """Hear that a request was answered; it counts until the turn ends."""
-        self._ended.append(rank)
+    def take(self, rank: Rank) -> None:
+        """Count a request; whoever takes one has asked for room, or needs none."""
+        self.at_work[rank] += 1
+
+    def give_back(self, rank: Rank, *, at_once: bool = False) -> None:
+        """Hear that a request was answered; it counts until the turn ends.
+
+        Args:
+            rank: its lane.
+            at_once: whether it counts no more from now on: no end of a turn is told.
+        """
+        if at_once:
+            self._leave(rank)
+        else:
+            self._ended.append(rank)
 
     def turned(self, length_s: float) -> None:
         """Hear that a turn of the reactor ended in which there were requests.
@@ -122,10 +134,14 @@ class Admission:
         elif length_s <= TURN_S and self._most > self.limit * PRESSED:
             self.limit = min(float(LIMIT_MAX), self.limit + INCREASE)
         for rank in self._ended:
-            self.at_work[rank] -= 1
-            assert self.at_work[rank] >= 0
+            self._leave(rank)
         self._ended.clear()
         self._most = self.total
+
+    def _leave(self, rank: Rank) -> None:
+        """Count one request no more."""
+        self.at_work[rank] -= 1
+        assert self.at_work[rank] >= 0
 
     def refusal_s(self, now: float) -> float:
         """Tell how much later a refusal shall leave, and reckon with it.

@@ -25,6 +25,9 @@ class Policies(Struct, frozen=True):
     watchdog: Annotated[bool, Meta(description="stalls of the reactor are noted")] = (
         True
     )
+    cache: Annotated[
+        bool, Meta(description="keys that were read of late are kept in memory")
+    ] = True
 
     def without(self, names: Iterable[str]) -> "Policies":
         """Return these with some parts off.
@@ -34,6 +37,14 @@ class Policies(Struct, frozen=True):
         """
         changes = {name.replace("-", "_"): False for name in names}
         return structs.replace(self, **changes)
+
+    def both(self, other: "Policies") -> "Policies":
+        """Return these with those parts off that are off in ``other``.
+
+        Args:
+            other: what may be used at all.
+        """
+        return self.without(other.off)
 
     @property
     def off(self) -> tuple[str, ...]:
