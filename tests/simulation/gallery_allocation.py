@@ -10,6 +10,7 @@ from torua.core.allocation import (
     Delays,
     commands,
     failover,
+    rebuilding,
     reconcile,
     reconciling,
 )
@@ -116,6 +117,32 @@ def evacuate_by_removing(patch: Patch) -> None:
         return with_shards(state, after)
 
     patch.setattr(reconciling, "drain", hasty)
+
+
+def drop_at_once(patch: Patch) -> None:
+    """Where fewer copies are wanted, drop the first ones, in sync or not.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+
+    def hasty(
+        shard: Shard, site: Site, traffic: Traffic, staying: list[Copy]
+    ) -> list[Copy]:
+        """Look at nothing but how many there are.
+
+        Args:
+            shard: whose.
+            site: ignored.
+            traffic: ignored.
+            staying: those to count on.
+        """
+        lead = shard.primary.alloc_id if shard.primary else None
+        others = [copy for copy in staying if copy.alloc_id != lead]
+        others.sort(key=lambda copy: copy.alloc_id not in shard.in_sync)
+        return others[: len(staying) - shard.rf]
+
+    patch.setattr(rebuilding, "_surplus", hasty)
 
 
 def promote_out_of_sync(patch: Patch) -> None:
