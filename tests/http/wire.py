@@ -165,10 +165,19 @@ class World:
         """
         wire = self.connect()
         wire.send(request(method, target, body, **headers))
+        self.turn()
         (response,) = wire.responses(method)
         wire.hang_up()
         assert self.clock.getDelayedCalls() == []
         return response
+
+    def turn(self) -> None:
+        """Let all be done that waits for nothing but its turn."""
+        while any(
+            call.getTime() <= self.clock.seconds()
+            for call in self.clock.getDelayedCalls()
+        ):
+            self.clock.advance(0)
 
     def metric(self, name: str, **labels: str) -> float:
         """Read a metric."""

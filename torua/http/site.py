@@ -68,7 +68,7 @@ def make_site(  # noqa: PLR0913
     """
     router = Router(
         (
-            *_key_value_routes(key_value, node_name),
+            *_key_value_routes(key_value, node_name, reactor),
             Route("/changes", "GET", ChangesHandler(feeds, node_name).get),
             *_cluster_routes(ClusterHandlers(overview, registry)),
             *operation_routes(operations),
@@ -88,10 +88,12 @@ PLAIN_METHODS = ("GET", "HEAD", "PUT", "DELETE")
 """What can be asked of one key."""
 
 
-def _key_value_routes(key_value: KeyValue, node_name: str) -> tuple[Route, ...]:
+def _key_value_routes(
+    key_value: KeyValue, node_name: str, reactor: IReactorTime
+) -> tuple[Route, ...]:
     """List what serves keys and values."""
     kv = KeyValueHandlers(key_value, node_name)
-    bulk = BulkHandler(key_value, node_name)
+    bulk = BulkHandler(key_value, node_name, reactor)
     return (
         Route("/kv", "GET", kv.list),
         Route("/kv/<rest:key>", "GET", kv.get),
