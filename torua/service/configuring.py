@@ -3,26 +3,25 @@
 import uuid
 from collections.abc import Callable
 
+from torua.core.ids import NodeId
 from torua.http import configuration
 from torua.http.routes import Route
 from torua.node.configuring import Configurator
-from torua.node.live import LiveConfiguration
 from torua.service.graphs import Grounds
 
 
 def configured(
-    grounds: Grounds, live: LiveConfiguration, is_live: Callable[..., bool]
+    grounds: Grounds, is_live: Callable[[NodeId], bool]
 ) -> tuple[Route, ...]:
     """Make what reads and changes it, and list what serves that.
 
     Args:
         grounds: what the node has.
-        live: what is in effect here.
         is_live: tells whether membership believes a node alive.
     """
     configurator = Configurator(
         grounds.me,
-        live,
+        grounds.live,
         grounds.coordinator,
         grounds.peers,
         grounds.reactor,

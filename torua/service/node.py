@@ -291,6 +291,7 @@ class Node(Service):
             self._membership,
             self._peers,
             self._registry,
+            self._live,
         )
         self._graphs = GraphParts(grounds, self._shards, looks, self._store)
         self._assemble_edge(looks)
@@ -331,7 +332,7 @@ class Node(Service):
             reactor=reactor,
             further_routes=(
                 *self._graphs.routes(router),
-                *configured(self._graphs.grounds, self._live, self._is_live),
+                *configured(self._graphs.grounds, self._is_live),
             ),
             chatty=lambda: config.log_level == "debug",
         )
@@ -402,7 +403,7 @@ class Node(Service):
         self._membership.update_meta(http=str(self.http))
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
-        self._live.subscribe(lambda now: self._watchdog.use(now.resilience.watchdog))
+        self._live.subscribe(self._watchdog.use)
         self._reactor.callWhenRunning(self._take_signals)
         write_node_file(config, kept, self.http, self.cluster)
         log.info(

@@ -28,6 +28,9 @@ class StallJudge:
 
     Invariants: a stall is reported once, however long it lasts; lines are
     `SAY_EVERY_S` apart.
+
+    Attributes:
+        stall_s: how late a beat must be.
     """
 
     def __init__(self, stall_s: float = STALL_S) -> None:
@@ -36,7 +39,7 @@ class StallJudge:
         Args:
             stall_s: how late a beat must be.
         """
-        self._stall_s = stall_s
+        self.stall_s = stall_s
         self._reported = -1.0
         self._said_at: float | None = None
         self._unsaid = 0
@@ -49,7 +52,7 @@ class StallJudge:
             now: the time.
         """
         late_s = now - due
-        if late_s <= self._stall_s or due == self._reported:
+        if late_s <= self.stall_s or due == self._reported:
             return None
         self._reported = due
         aloud = self._said_at is None or now - self._said_at >= SAY_EVERY_S
