@@ -21,6 +21,7 @@ from torua.core.graph.statement import (
     TIMEOUT_S,
     TIMEOUT_S_MAX,
 )
+from torua.core.resilience.admission import LIMIT_MAX, LIMIT_MIN, TURN_S
 from torua.core.resilience.policies import Policies
 from torua.core.resilience.stalls import STALL_S
 from torua.errors import InvalidError
@@ -127,6 +128,18 @@ class Limits(Struct, frozen=True):
         Annotated[int, Meta(ge=1, le=ROWS_LIMIT)],
         Meta(description="of an answer at most, where a statement says no other bound"),
     ] = ROWS_MAX
+    requests: Annotated[
+        Annotated[int, Meta(ge=LIMIT_MIN, le=LIMIT_MAX)],
+        Meta(description="that are at work on a node at once, at most (admission)"),
+    ] = LIMIT_MAX
+    turn_s: Annotated[
+        Annotated[float, Meta(ge=0.01, le=10.0)],
+        Meta(description="longer turns of the reactor: fewer requests are taken"),
+    ] = TURN_S
+    slow_request_s: Annotated[
+        Annotated[float, Meta(ge=0.001, le=3600.0)],
+        Meta(description="a request that takes longer is worth a line in the log"),
+    ] = 10.0
     stall_s: Annotated[
         Annotated[float, Meta(ge=0.01, le=10.0)],
         Meta(description="the reactor of a node stands still for longer: a stall"),

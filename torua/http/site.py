@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from torua.core.configuration import Configuration, Limits
 from torua.core.kv import BULK_BYTES_MAX, VALUE_BYTES_MAX
 from torua.errors import OverloadedError, ToruaError
 from torua.http import ids, limits
@@ -122,9 +123,6 @@ class ApiSite(Site):
     Invariants: every request that is served is answered once, with a problem where it
     fails; what serves it is never cancelled, for a client that goes leaves it to be
     finished; what is held and how many connections there are stays within bounds.
-
-    Attributes:
-        gate: says what is taken while there is too much to do.
     """
 
     # Twisted declares a proxy here that can switch to HTTP/2; we need none.
@@ -161,7 +159,8 @@ class ApiSite(Site):
         super().__init__(Resource(), reactor=reactor, timeout=limits.IDLE_S)
         self._router = router
         self._meter = meter
-        self.gate = gate
+        self._gate = gate
+        self._slow_request_s = Limits().slow_request_s
         self._chatty = chatty
         self.plain = Reader(plain)
         self.fresh_id = fresh_id
@@ -181,6 +180,11 @@ class ApiSite(Site):
     def acceptableProtocols(self) -> list[bytes]:
         """Speak HTTP/1.1 only."""
         return [b"http/1.1"]
+
+    def use(self, now: Configuration) -> None:
+        """Take requests, and note slow ones, as is configured from now on."""
+        self._gate.use(now)
+        self._slow_request_s = now.limits.slow_request_s
 
     def log(self, request: object) -> None:
         """Note nothing here: `_done` does."""
@@ -322,14 +326,14 @@ class ApiSite(Site):
         match = request.match
         assert match is not None
         rank = rank_of(match.route.method, match.route.rule)
-        if not self.gate.take(rank):
+        if not self._gate.take(rank):
             request.drop()
-            await self.gate.pace()
+            await self._gate.pace()
             raise OverloadedError("the node has too much to do")
         try:
             return await self._router.answer(match, request.ask())
         finally:
-            self.gate.give_back(rank)
+            self._gate.give_back(rank)
 
     def _check_takers(self, answer: Answer) -> None:
         """Raise where too many clients leave large answers unread already."""
@@ -348,6 +352,7 @@ class ApiSite(Site):
         if answer.trouble is not None:
             self._meter.trouble(answer.trouble)
         serious = answer.status > 500 and route != "/ready"
+        serious = serious or took_s > self._slow_request_s
         if not serious and not self._chatty():
             return
         note = self._log.warn if serious else self._log.debug

@@ -336,7 +336,7 @@ class Node(Service):
             ),
             chatty=lambda: config.log_level == "debug",
         )
-        self._live.subscribe(lambda now: self._site.gate.use(now.resilience.admission))
+        self._live.subscribe(self._site.use)
         self._watchdog = Watchdog(reactor, self._registry)
 
     def _router(self, looks: Looks) -> Router:
