@@ -213,6 +213,11 @@ class HotRequest:
             self.traceparent,
         )
 
+    @property
+    def size(self) -> int:
+        """Tell how many bytes of its body are held."""
+        return self._held
+
     def drop(self) -> None:
         """Keep nothing of the body."""
         self._plain = replace(self._plain, body=b"")

@@ -279,6 +279,16 @@ class ApiSite(Site):
         """
         return self._router.match(method, path)
 
+    def wants(self, match: Match, length: int) -> bool:
+        """Tell whether a request would be served now; if not, it is refused by that.
+
+        Args:
+            match: what would serve it.
+            length: of its body.
+        """
+        rank = rank_of(match.route.method, match.route.rule)
+        return self._gate.has_room(rank, length)
+
     def rejection(self, error: ToruaError, request_id: str) -> Answer:
         """Answer what is not a request, and count it.
 
@@ -307,6 +317,8 @@ class ApiSite(Site):
     async def _answer(self, request: Asked) -> Answer:
         """Find the answer to a request, whatever happens."""
         try:
+            if isinstance(request.refusal, OverloadedError):
+                await self._late(request)
             if request.refusal is not None:
                 raise request.refusal
             answer = await self._admitted(request)
@@ -325,15 +337,20 @@ class ApiSite(Site):
         """Have what serves a request answer it, unless there is too much to do."""
         match = request.match
         assert match is not None
-        rank = rank_of(match.route.method, match.route.rule)
-        if not self._gate.take(rank):
-            request.drop()
-            await self._gate.pace()
-            raise OverloadedError("the node has too much to do")
+        rank, size = rank_of(match.route.method, match.route.rule), request.size
+        if not self._gate.take(rank, size):
+            await self._late(request)
+            raise OverloadedError(limits.TOO_MUCH)
         try:
             return await self._router.answer(match, request.ask())
         finally:
-            self._gate.give_back(rank)
+            stayed_s = self.reactor.seconds() - request.started_s
+            self._gate.give_back(rank, size, stayed_s)
+
+    async def _late(self, request: Asked) -> None:
+        """Wait until a refusal may leave, and hold nothing meanwhile."""
+        request.drop()
+        await self._gate.pace()
 
     def _check_takers(self, answer: Answer) -> None:
         """Raise where too many clients leave large answers unread already."""

@@ -300,7 +300,7 @@ class OpenCopy:
             detail: why.
             retry: whether it is worth opening it again; if not, its data are lost.
         """
-        if self.state is not State.OPEN:
+        if self.state is not State.OPEN or self.failure:
             return
         self.failure, self.retry = detail, retry
         self._tell(messages.StorageFailed(detail))

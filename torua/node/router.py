@@ -36,7 +36,7 @@ from torua.core.reading import (
 )
 from torua.core.routing import shard_of
 from torua.core.state import SlotRange
-from torua.errors import UnavailableError, from_wire
+from torua.errors import ToruaError, UnavailableError, from_wire
 from torua.node.bulk import Bulks
 from torua.node.dispatch import RETRY_AFTER_S, Dispatch, States
 from torua.node.errands import (
@@ -51,12 +51,12 @@ from torua.node.errands import (
     Measured,
     Peers,
     Queried,
-    Query,
     QueryMore,
     QueryRelease,
     Released,
     Scan,
 )
+from torua.node.parcels import Asked, Parcels, Visited
 from torua.node.serving import GraphReads, Looks, Serving, Shards
 from torua.node.targets import Targets
 
@@ -119,6 +119,7 @@ class Router:
             random=random,
             targets=targets,
         )
+        self._parcels = Parcels(self._dispatch)
         self._bulks = Bulks(clock, self._portion, self._dispatch.primary)
         self._fresh: dict[ShardId, _Fresh] = {}
 
@@ -257,19 +258,29 @@ class Router:
         listed, _ = await self._dispatch.run(errand, call, Listed)
         return listed.page
 
-    async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
-        """Read a graph at one shard, as fresh as the call asks.
+    async def query_all(
+        self, asked: Sequence[Asked], call: Call
+    ) -> list[Visited | ToruaError]:
+        """Read a graph at some shards at once, as fresh as the call asks.
 
         Args:
-            errand: what to read; its ``reading`` is made here.
+            asked: what to read; the ``reading`` of each errand is made here.
             call: who asks, and how long it waits.
 
         Returns:
-            The first piece; and the node that has the rest, and the session.
+            For each, in order, the first piece, and the node that has the rest, and
+            the session; or why there is none.  A session that is gone is an
+            `UnavailableError`: what was read in it must be read anew.
         """
-        reading = await self._reading(errand.shard, call)
-        errand = structs.replace(errand, reading=reading)
-        return await self._dispatch.run(errand, call, Queried)
+
+        async def fresh(each: Asked) -> Asked:
+            """Say how fresh; a transaction that is open is of its own moment."""
+            if each.node is not None:
+                return each
+            reading = await self._reading(each.errand.shard, call)
+            return Asked(structs.replace(each.errand, reading=reading))
+
+        return await self._parcels.run(await _all(map(fresh, asked)), call)
 
     async def measure(self, errand: Measure, call: Call) -> Measured:
         """Count a graph's rows at one shard, as fresh as the call asks.
@@ -283,9 +294,9 @@ class Router:
         return (await self._dispatch.run(errand, call, Measured))[0]
 
     async def continue_query(
-        self, node: NodeId, errand: Query | QueryMore, call: Call
+        self, node: NodeId, errand: QueryMore, call: Call
     ) -> Queried:
-        """Read on where a transaction is open.
+        """Fetch the next piece of an answer.
 
         Args:
             node: where it is.

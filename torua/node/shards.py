@@ -211,10 +211,10 @@ class Shards:
 
     def readable(self, shard: ShardId) -> tuple[str, OpenCopy] | None:
         """Return a copy that can be read, and its history; None where there is none."""
-        for known, copy in self.held():
-            if known.shard == shard and copy.readable:
-                return copy.holding.facts.history, copy
-        return None
+        held = self._copies.held_of(shard)
+        if held is None or not held[1].readable:
+            return None
+        return held[1].holding.facts.history, held[1]
 
     def held(self) -> list[tuple[Shard, OpenCopy]]:
         """Return all copies that are open, with what the state says of the shard."""

@@ -419,8 +419,8 @@ class Node(Service):
 
     def _belong(self, state: ClusterState) -> None:
         """Tell peers and members to which cluster this node belongs."""
-        uuid_now = state.cluster_uuid
-        self._peers.feature_level = state.feature_level if uuid_now else 0
+        uuid_now = self._coordinator.cluster_uuid
+        self._peers.feature_level = state.feature_level if state.cluster_uuid else 0
         if uuid_now and uuid_now != self._peers.cluster_uuid:
             self._peers.cluster_uuid = uuid_now
             self._membership.update_meta(cluster_uuid=uuid_now)

@@ -9,7 +9,8 @@ at once is bounded as well.
 
 Lanes have shares of the limit: what must be seen of a node in trouble goes before what
 is read, that before what is written, that before what takes many at once.  Each lane
-has a few places that no other takes.
+has a few places that no other takes.  Bulk requests, whose turns are always short, are
+bounded besides by how long they stay (`torua.core.resilience.stays`).
 
 Refusals are spread: whoever is refused comes back at once, if he does not heed
 ``Retry-After``, and a storm of refusals costs as much as answers.  So refusals leave at
@@ -67,10 +68,11 @@ class Rank(Enum):
     CONTROL = 0
     READ = 1
     WRITE = 2
-    BULK = 3
+    QUERY = 3
+    BULK = 4
 
 
-SHARES = {Rank.READ: 1.0, Rank.WRITE: 0.85, Rank.BULK: 0.5}
+SHARES = {Rank.READ: 1.0, Rank.WRITE: 0.85, Rank.QUERY: 0.5, Rank.BULK: 0.5}
 """How full all lanes together may be for one more of a kind; control is not bounded."""
 
 
@@ -100,24 +102,19 @@ class Admission:
         """Tell how much counts against the limit."""
         return sum(self.at_work.values()) - self.at_work[Rank.CONTROL]
 
-    def take(self, rank: Rank, *, forced: bool = False) -> bool:
-        """Take a request, if there is room for it in its lane.
-
-        Args:
-            rank: its lane.
-            forced: whether it is taken though there be no room.
-        """
+    def has_room(self, rank: Rank) -> bool:
+        """Tell whether a request would be taken, and learn that it was wanted."""
         room = (
-            forced
-            or rank is Rank.CONTROL
+            rank is Rank.CONTROL
             or self.at_work[rank] < LANE_MIN
             or self.total < self.limit * SHARES[rank]
         )
-        if room:
-            self.at_work[rank] += 1
-        if not forced:
-            self._most = max(self._most, self.total + (not room))
+        self._most = max(self._most, self.total + 1)
         return room
+
+    def take(self, rank: Rank) -> None:
+        """Count a request; whoever takes one has asked for room, or needs none."""
+        self.at_work[rank] += 1
 
     def give_back(self, rank: Rank, *, at_once: bool = False) -> None:
         """Hear that a request was answered; it counts until the turn ends.
