@@ -271,6 +271,20 @@ def test_a_slow_request_is_worth_a_line() -> None:
     assert (line["log_level"].name, line["milliseconds"]) == ("warn", 2000)
 
 
+def test_a_flood_of_trouble_has_a_line_a_second() -> None:
+    """It tells how many more there were; each has its line at debug level."""
+    world = World()
+    world.key_value.failure = UnavailableError("no primary")
+    with logged() as events:
+        for _ in range(5):
+            world.ask("GET", "/kv/k")
+        world.clock.advance(1)
+        world.ask("GET", "/kv/k")
+    loud = [each for each in events if each["log_level"] is LogLevel.warn]
+    assert [each["unsaid"] for each in loud] == [0, 4]
+    assert len(events) == 6
+
+
 def test_a_client_that_goes_cancels_nothing() -> None:
     """What it asked for is done, and nobody writes to the dead connection."""
     world = World()

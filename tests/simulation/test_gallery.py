@@ -52,7 +52,7 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
     ("a deaf coordinator publishes", allocation.deaf_coordinator, "deaf-primary", 5),
     ("promote out of sync", allocation.promote_out_of_sync, "stale-copy", 20),
     ("swallow fsync EIO", storage.swallow_eio, "disks", 10),
-    ("expiry by local clock", storage.expiry_by_local_clock, "calm", 10),
+    ("expiry by local clock", storage.expiry_by_local_clock, "calm", 40),
 )
 
 

@@ -4,6 +4,8 @@ What is decided by `torua.core.resilience.admission` is done here: turns of the 
 are measured while there are requests, and refusals leave at their pace.
 """
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -138,12 +140,13 @@ class Gate:
         self._admission.turned(length_s)
 
 
+@cache
 def rank_of(method: str, path: str) -> Rank:
     """Tell how urgent a request is.
 
     Args:
         method: of the request.
-        path: of its route.
+        path: of its route; there are as many as there are routes.
     """
     if path.startswith(_QUERY):
         return Rank.QUERY

@@ -13,6 +13,7 @@ from twisted.web.server import Site
 
 from torua.core.configuration import Configuration, Limits
 from torua.core.kv import BULK_BYTES_MAX, VALUE_BYTES_MAX
+from torua.core.resilience.lines import Lines
 from torua.errors import OverloadedError, ToruaError
 from torua.http import ids, limits
 from torua.http.bulk import BulkHandler
@@ -117,6 +118,12 @@ def _cluster_routes(cluster: ClusterHandlers) -> tuple[Route, ...]:
     )
 
 
+_LINE = "{method} {path} answered {status} in {milliseconds} ms"
+
+SAY_EVERY_S = 1.0
+"""Where one answer says that something is wrong, a thousand a second do."""
+
+
 class ApiSite(Site):
     """Listens, and has requests served.
 
@@ -161,6 +168,7 @@ class ApiSite(Site):
         self._meter = meter
         self._gate = gate
         self._slow_request_s = Limits().slow_request_s
+        self._lines = Lines(SAY_EVERY_S)
         self._chatty = chatty
         self.plain = Reader(plain)
         self.fresh_id = fresh_id
@@ -329,7 +337,7 @@ class ApiSite(Site):
             return problem(error, request.request_id)
         except Exception:
             # The edge: a mistake of ours must not take the connection down with it.
-            self._log.failure("{method} {path} failed", **_fields(request))
+            self._log.failure("{method} {path} failed", **_which(request))
             detail = "the node made a mistake; its log says which"
             return problem(ToruaError(detail), request.request_id)
 
@@ -370,18 +378,26 @@ class ApiSite(Site):
             self._meter.trouble(answer.trouble)
         serious = answer.status > 500 and route != "/ready"
         serious = serious or took_s > self._slow_request_s
-        if not serious and not self._chatty():
-            return
-        note = self._log.warn if serious else self._log.debug
-        note(
-            "{method} {path} answered {status} in {milliseconds} ms",
-            status=answer.status,
-            milliseconds=round(took_s * 1000, 1),
-            **_fields(request),
-        )
+        unsaid = self._lines.take(self.reactor.seconds()) if serious else None
+        if unsaid is not None:
+            self._log.warn(
+                f"{_LINE}; {{unsaid}} more such answers since the last line",
+                unsaid=unsaid,
+                **_fields(request, answer, took_s),
+            )
+        elif self._chatty():
+            self._log.debug(_LINE, **_fields(request, answer, took_s))
 
 
-def _fields(request: Asked) -> dict[str, Any]:
+def _fields(request: Asked, answer: Answer, took_s: float) -> dict[str, Any]:
+    """Say in a log line what became of which request."""
+    return _which(request) | {
+        "status": answer.status,
+        "milliseconds": round(took_s * 1000, 1),
+    }
+
+
+def _which(request: Asked) -> dict[str, Any]:
     """Say in a log line which request it is about."""
     return {
         "method": request.method.decode(),

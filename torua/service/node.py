@@ -37,6 +37,7 @@ from torua.net.peers import Identity, Peers
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
+from torua.node.fetching import Fetches
 from torua.node.graph.store import GraphStore
 from torua.node.live import LiveConfiguration
 from torua.node.logs import make_observer
@@ -349,16 +350,18 @@ class Node(Service):
         targets = Targets(kept.node_id, reactor, self._registry, is_live=self._is_live)
         self._live.subscribe(lambda now: targets.use(now.resilience))
         self._peers.watch(targets.connected, lambda *_: None)
+        near, peers = (kept.node_id, self._coordinator), self._peers
+        fetches = Fetches(*near, self._shards, peers, reactor, targets=targets)
         return Router(
-            kept.node_id,
-            self._coordinator,
+            *near,
             (self._shards, looks),
-            self._peers,
+            peers,
             reactor,
             is_live=self._is_live,
             random=SystemRandom(),
             targets=targets,
             graphs=self._graphs.reads,
+            fetches=fetches,
         )
 
     def _is_live(self, node_id: NodeId) -> bool:
