@@ -50,6 +50,7 @@ from torua.node.targets import Targets
 from torua.node.threads import WorkerThread
 from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
+from torua.service import memory
 from torua.service.configuring import configured
 from torua.service.graphs import GraphParts, Grounds
 from torua.service.operating import operated
@@ -408,6 +409,7 @@ class Node(Service):
         self._coordinator.start()
         self._live.subscribe(self._watchdog.use)
         self._reactor.callWhenRunning(self._take_signals)
+        self._reactor.callWhenRunning(memory.tune)
         write_node_file(config, kept, self.http, self.cluster)
         log.info(
             "node {name} serves http://{http}, meets peers at {cluster}; node id "

@@ -86,6 +86,8 @@ class Admission:
         limit: how much may be at work now.
         most: how much may ever be.
         turn_s: a longer turn is too long.
+        at_work: how much is, by lane.
+        total: how much of it counts against the limit: all but control.
     """
 
     def __init__(self) -> None:
@@ -93,14 +95,10 @@ class Admission:
         self.limit = float(LIMIT_FIRST)
         self.most, self.turn_s = LIMIT_MAX, TURN_S
         self.at_work = dict.fromkeys(Rank, 0)
+        self.total = 0
         self._ended: list[Rank] = []
         self._most = 0
         self._refusal_due = 0.0
-
-    @property
-    def total(self) -> int:
-        """Tell how much counts against the limit."""
-        return sum(self.at_work.values()) - self.at_work[Rank.CONTROL]
 
     def has_room(self, rank: Rank) -> bool:
         """Tell whether a request would be taken, and learn that it was wanted."""
@@ -115,6 +113,7 @@ class Admission:
     def take(self, rank: Rank) -> None:
         """Count a request; whoever takes one has asked for room, or needs none."""
         self.at_work[rank] += 1
+        self.total += rank is not Rank.CONTROL
 
     def give_back(self, rank: Rank, *, at_once: bool = False) -> None:
         """Hear that a request was answered; it counts until the turn ends.
@@ -157,6 +156,7 @@ class Admission:
     def _leave(self, rank: Rank) -> None:
         """Count one request no more."""
         self.at_work[rank] -= 1
+        self.total -= rank is not Rank.CONTROL
         assert self.at_work[rank] >= 0
 
     def refusal_s(self, now: float) -> float:
