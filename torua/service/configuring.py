@@ -3,11 +3,14 @@
 import uuid
 from collections.abc import Callable
 
+from torua.core.configuration import Configuration
 from torua.core.ids import NodeId
 from torua.http import configuration
 from torua.http.routes import Route
 from torua.node.configuring import Configurator
+from torua.node.live import Use
 from torua.service.graphs import Grounds
+from torua.storage.log import Log
 
 
 def configured(
@@ -29,3 +32,17 @@ def configured(
         fresh_id=lambda: uuid.uuid4().hex,
     )
     return configuration.routes(configurator)
+
+
+def retaining(log: Log) -> Use:
+    """Return what has a log kept as long as is configured.
+
+    Args:
+        log: its own thread reads the number when it next makes room.
+    """
+
+    def use(now: Configuration) -> None:
+        """Tell it the number."""
+        log.retention_bytes = now.replication.log_retention_bytes
+
+    return use

@@ -51,7 +51,7 @@ from torua.node.threads import WorkerThread
 from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
 from torua.service import memory
-from torua.service.configuring import configured
+from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
 from torua.service.operating import operated
 from torua.service.options import Options, refuse
@@ -282,7 +282,7 @@ class Node(Service):
             graphs=self._store,
         )
         self._live.subscribe(self._shards.use)
-        self._live.subscribe(self._retain)
+        self._live.subscribe(retaining(self._log))
         looks = Looks(reactor, self._shards, commit)
         grounds = Grounds(
             reactor,
@@ -429,10 +429,6 @@ class Node(Service):
         if uuid_now and uuid_now != self._peers.cluster_uuid:
             self._peers.cluster_uuid = uuid_now
             self._membership.update_meta(cluster_uuid=uuid_now)
-
-    def _retain(self, now: Configuration) -> None:
-        """Keep as much of the log as is configured; a number is read by its thread."""
-        self._log.retention_bytes = now.replication.log_retention_bytes
 
     def _use_engine(self, state: ClusterState) -> None:
         """Take the graph engine that the cluster was formed with, if it is another."""
