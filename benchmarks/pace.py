@@ -95,8 +95,9 @@ def kill(effort: Effort) -> str:
             rows.append(("a node" if victim else "nobody", *times, late, found.errors))
     said = (
         f"Three nodes, two copies, half puts, half gets at half of the most"
-        f" ({most / 2:,.0f} a second) for {minute:.0f} s (less where nobody is killed); a node is killed (-9) after a"
-        " sixth of that, and started again after a third. A request whose connection"
+        f" ({most / 2:,.0f} a second) for {minute:.0f} s, less where nobody is killed;"
+        " a node is killed (-9) after a sixth of that, and started again after a"
+        " third. A request whose connection"
         " is lost goes to another node at once, and its time counts from when it was"
         " due. What takes long is what the killed node led: it waits for the"
         " failover.\n\n"
