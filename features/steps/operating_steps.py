@@ -152,23 +152,33 @@ def counts(context):
     return {each["name"]: (each["shard_count"], each["primaries"]) for each in nodes}
 
 
+def rebalance(context, enabled):
+    """Have balance sought, or not."""
+    words = ("config", "set", f"allocation.rebalance={enabled}")
+    done = run_torua("--endpoint", context.cluster.any().url, *words)
+    assert done.returncode == 0, done
+
+
 @when("{count:d} nodes join")
 def join(context, count):
-    """Start them at once, and wait until balance rests."""
+    """Begin to balance when all are there, and wait until that rests."""
     cluster = context.cluster
     context.known = dict(context.watch.seen)
     seed = cluster.any().about["cluster"]
     number = len(cluster.nodes)
     new = [cluster.node(f"node-{number + each}") for each in range(1, count + 1)]
+    rebalance(context, "false")
     for each in new:
         each.spawn("--join", seed, *cluster.options)
     for each in new:
         each.wait_until_listening()
+    eventually(
+        lambda: len(counts(context)) == number + count, START_S, "all know the new"
+    )
+    rebalance(context, "true")
     took = eventually(
         lambda: (
-            min(len(counts(context)), *(c for c, _ in counts(context).values())) > 1
-            and len(counts(context)) == number + count
-            and at_rest(context)
+            min(each for each, _ in counts(context).values()) > 1 and at_rest(context)
         ),
         REST_S,
         "balance rests",
