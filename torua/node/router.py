@@ -64,8 +64,8 @@ from torua.node.targets import Targets
 
 T = TypeVar("T")
 
-PLAIN_S = 2.0
-"""Who waits for less has no time for two ways: the short one takes a second at most."""
+PLAIN_S = 5.0
+"""Who waits for less has no time for two ways: the short one may take three seconds."""
 
 
 class _Fresh(Struct, frozen=True):
