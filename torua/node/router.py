@@ -185,9 +185,7 @@ class Router:
         Returns:
             One outcome each, in order; and the tokens of all shards, with commas.
         """
-        parts: dict[ShardId, list[int]] = {}
-        for index, operation in enumerate(operations):
-            parts.setdefault(self.shard_of_key(operation.key), []).append(index)
+        parts = await self._bulks.parts(self._slots(), operations)
         outcomes: list[Outcome] = [Outcome()] * len(operations)
         tokens: dict[ShardId, Token] = {}
 
