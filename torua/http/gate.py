@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from torua.core.configuration import Configuration
 from torua.core.resilience.admission import Admission, Rank
 from torua.core.resilience.stays import Stays
 
@@ -64,9 +65,10 @@ class Gate:
             registry=registry,
         )
 
-    def use(self, is_on: bool) -> None:
-        """Refuse from now on what is too much; or nothing."""
-        self._is_on = is_on
+    def use(self, now: Configuration) -> None:
+        """Refuse what is too much, as is configured from now on; or nothing."""
+        self._is_on = now.resilience.admission
+        self._admission.bound(now.limits.requests, now.limits.turn_s)
 
     def has_room(self, rank: Rank, size: int) -> bool:
         """Tell whether a request would be taken; if not, it is refused by that.

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from torua.core.configuration import Configuration, Limits
 from torua.core.kv import BULK_BYTES_MAX, VALUE_BYTES_MAX
 from torua.core.resilience.lines import Lines
 from torua.errors import OverloadedError, ToruaError
@@ -129,9 +130,6 @@ class ApiSite(Site):
     Invariants: every request that is served is answered once, with a problem where it
     fails; what serves it is never cancelled, for a client that goes leaves it to be
     finished; what is held and how many connections there are stays within bounds.
-
-    Attributes:
-        gate: says what is taken while there is too much to do.
     """
 
     # Twisted declares a proxy here that can switch to HTTP/2; we need none.
@@ -168,7 +166,8 @@ class ApiSite(Site):
         super().__init__(Resource(), reactor=reactor, timeout=limits.IDLE_S)
         self._router = router
         self._meter = meter
-        self.gate = gate
+        self._gate = gate
+        self._slow_request_s = Limits().slow_request_s
         self._lines = Lines(SAY_EVERY_S)
         self._chatty = chatty
         self.plain = Reader(plain)
@@ -189,6 +188,11 @@ class ApiSite(Site):
     def acceptableProtocols(self) -> list[bytes]:
         """Speak HTTP/1.1 only."""
         return [b"http/1.1"]
+
+    def use(self, now: Configuration) -> None:
+        """Take requests, and note slow ones, as is configured from now on."""
+        self._gate.use(now)
+        self._slow_request_s = now.limits.slow_request_s
 
     def log(self, request: object) -> None:
         """Note nothing here: `_done` does."""
@@ -291,7 +295,7 @@ class ApiSite(Site):
             length: of its body.
         """
         rank = rank_of(match.route.method, match.route.rule)
-        return self.gate.has_room(rank, length)
+        return self._gate.has_room(rank, length)
 
     def rejection(self, error: ToruaError, request_id: str) -> Answer:
         """Answer what is not a request, and count it.
@@ -342,19 +346,19 @@ class ApiSite(Site):
         match = request.match
         assert match is not None
         rank, size = rank_of(match.route.method, match.route.rule), request.size
-        if not self.gate.take(rank, size):
+        if not self._gate.take(rank, size):
             await self._late(request)
             raise OverloadedError(limits.TOO_MUCH)
         try:
             return await self._router.answer(match, request.ask())
         finally:
             stayed_s = self.reactor.seconds() - request.started_s
-            self.gate.give_back(rank, size, stayed_s)
+            self._gate.give_back(rank, size, stayed_s)
 
     async def _late(self, request: Asked) -> None:
         """Wait until a refusal may leave, and hold nothing meanwhile."""
         request.drop()
-        await self.gate.pace()
+        await self._gate.pace()
 
     def _check_takers(self, answer: Answer) -> None:
         """Raise where too many clients leave large answers unread already."""
@@ -373,6 +377,7 @@ class ApiSite(Site):
         if answer.trouble is not None:
             self._meter.trouble(answer.trouble)
         serious = answer.status > 500 and route != "/ready"
+        serious = serious or took_s > self._slow_request_s
         unsaid = self._lines.take(self.reactor.seconds()) if serious else None
         if unsaid is not None:
             self._log.warn(

@@ -65,8 +65,8 @@ from torua.node.targets import Targets
 
 T = TypeVar("T")
 
-PLAIN_S = 2.0
-"""Who waits for less has no time for two ways: the short one takes a second at most."""
+PLAIN_S = 5.0
+"""Who waits for less has no time for two ways: the short one may take three seconds."""
 
 
 class _Fresh(Struct, frozen=True):
@@ -214,14 +214,15 @@ class Router:
             Args:
                 indexes: where they stand in the request.
             """
-            version = self._routes.version
+            slots, version = self._routes.slots, self._routes.version
+            some = [operations[index] for index in indexes]
+            parts = await self._bulks.parts(slots, some)
             left_s = until_s - self._clock.seconds()
             asked = structs.replace(call, timeout_s=left_s, slots_version=version)
-            parts: dict[ShardId, list[int]] = {}
-            for index in indexes:
-                shard = self.shard_of_key(operations[index].key)
-                parts.setdefault(shard, []).append(index)
-            await _all(part(each, parts[each], asked) for each in parts)
+            await _all(
+                part(shard, [indexes[place] for place in places], asked)
+                for shard, places in parts.items()
+            )
 
         async def part(shard: ShardId, indexes: list[int], asked: Call) -> None:
             """Do one shard's part, and put its outcomes where they belong.

@@ -50,7 +50,8 @@ from torua.node.targets import Targets
 from torua.node.threads import WorkerThread
 from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
-from torua.service.configuring import configured
+from torua.service import memory
+from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
 from torua.service.operating import operated, split_up
 from torua.service.options import Options, refuse
@@ -248,7 +249,9 @@ class Node(Service):
             worker=self._votes_thread,
         )
         self._coordinator.subscribe(self._belong)
-        self._live = LiveConfiguration(self._coordinator, reactor, config.policies)
+        self._live = LiveConfiguration(
+            self._coordinator, reactor, config.policies, self._registry
+        )
 
     def _assemble_data(self) -> None:
         """Make what keeps and serves keys and values."""
@@ -281,7 +284,7 @@ class Node(Service):
             graphs=self._store,
         )
         self._live.subscribe(self._shards.use)
-        self._live.subscribe(self._retain)
+        self._live.subscribe(retaining(self._log))
         looks = Looks(reactor, self._shards, commit)
         grounds = Grounds(
             reactor,
@@ -292,6 +295,7 @@ class Node(Service):
             self._membership,
             self._peers,
             self._registry,
+            self._live,
         )
         self._graphs = GraphParts(grounds, self._shards, looks, self._store)
         self._assemble_edge(looks)
@@ -333,11 +337,11 @@ class Node(Service):
             reactor=reactor,
             further_routes=(
                 *self._graphs.routes(router),
-                *configured(self._graphs.grounds, self._live, self._is_live),
+                *configured(self._graphs.grounds, self._is_live),
             ),
             chatty=lambda: config.log_level == "debug",
         )
-        self._live.subscribe(lambda now: self._site.gate.use(now.resilience.admission))
+        self._live.subscribe(self._site.use)
         self._watchdog = Watchdog(reactor, self._registry)
 
     def _router(self, looks: Looks) -> Router:
@@ -406,8 +410,9 @@ class Node(Service):
         self._membership.update_meta(http=str(self.http))
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
-        self._live.subscribe(lambda now: self._watchdog.use(now.resilience.watchdog))
+        self._live.subscribe(self._watchdog.use)
         self._reactor.callWhenRunning(self._take_signals)
+        self._reactor.callWhenRunning(memory.tune)
         write_node_file(config, kept, self.http, self.cluster)
         log.info(
             "node {name} serves http://{http}, meets peers at {cluster}; node id "
@@ -427,10 +432,6 @@ class Node(Service):
         if uuid_now and uuid_now != self._peers.cluster_uuid:
             self._peers.cluster_uuid = uuid_now
             self._membership.update_meta(cluster_uuid=uuid_now)
-
-    def _retain(self, now: Configuration) -> None:
-        """Keep as much of the log as is configured; a number is read by its thread."""
-        self._log.retention_bytes = now.replication.log_retention_bytes
 
     def _use_engine(self, state: ClusterState) -> None:
         """Take the graph engine that the cluster was formed with, if it is another."""

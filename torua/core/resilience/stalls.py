@@ -30,6 +30,9 @@ class StallJudge:
 
     Invariants: a stall is reported once, however long it lasts; lines are
     `SAY_EVERY_S` apart.
+
+    Attributes:
+        stall_s: how late a beat must be.
     """
 
     def __init__(self, stall_s: float = STALL_S) -> None:
@@ -38,7 +41,7 @@ class StallJudge:
         Args:
             stall_s: how late a beat must be.
         """
-        self._stall_s = stall_s
+        self.stall_s = stall_s
         self._reported = -1.0
         self._lines = Lines(SAY_EVERY_S)
 
@@ -50,7 +53,7 @@ class StallJudge:
             now: the time.
         """
         late_s = now - due
-        if late_s <= self._stall_s or due == self._reported:
+        if late_s <= self.stall_s or due == self._reported:
             return None
         self._reported = due
         unsaid = self._lines.take(now)
