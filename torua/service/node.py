@@ -53,7 +53,7 @@ from torua.node.watchdog import Watchdog
 from torua.service import memory
 from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
-from torua.service.operating import operated, split_up
+from torua.service.operating import operated
 from torua.service.options import Options, refuse
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
@@ -328,11 +328,10 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        self._splits = split_up(self._graphs, self._shards, looks, self._maps_thread)
-        operations = operated(self._graphs, self._shards)
-        parts = (router, overview, feeds, operations, self._registry)
+        worker = self._maps_thread
+        operations, self._splits = operated(self._graphs, self._shards, looks, worker)
         self._site = make_site(
-            *parts,
+            *(router, overview, feeds, operations, self._registry),
             node_name=kept.name,
             reactor=reactor,
             further_routes=(

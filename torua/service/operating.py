@@ -12,37 +12,27 @@ from torua.node.threads import Worker
 from torua.service.graphs import GraphParts
 
 
-def operated(graphs: GraphParts, shards: Shards) -> Operations:
-    """Make it.
+def operated(
+    graphs: GraphParts, shards: Shards, looks: Looks, worker: Worker
+) -> tuple[Operations, Splits]:
+    """Make what does as operators ask, and what splits shards.
 
     Args:
-        graphs: what the node has, and the tasks that tell of an evacuation of it.
+        graphs: what the node has, and the tasks that tell of what is done here.
         shards: its copies.
+        looks: reads at any of them.
+        worker: reads their maps.
     """
     grounds = graphs.grounds
     Evacuation(grounds.me, grounds.coordinator, shards, graphs.tasks)
-    return Operations(
+    operations = Operations(
         grounds.coordinator,
         grounds.membership,
         grounds.reactor,
         fresh_id=lambda: uuid.uuid4().hex,
         wall_us=lambda: time.time_ns() // 1000,
     )
-
-
-def split_up(
-    graphs: GraphParts, shards: Shards, looks: Looks, worker: Worker
-) -> Splits:
-    """Make what splits shards that are led here.
-
-    Args:
-        graphs: what the node has, and the tasks that tell of splits.
-        shards: its copies.
-        looks: reads at any of them.
-        worker: reads their maps.
-    """
-    grounds = graphs.grounds
-    return Splits(
+    splits = Splits(
         grounds.me,
         grounds.reactor,
         grounds.coordinator,
@@ -52,3 +42,4 @@ def split_up(
         worker=worker,
         tasks=graphs.tasks,
     )
+    return operations, splits
