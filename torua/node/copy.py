@@ -24,6 +24,7 @@ from torua.core.replication.batch import Answer
 from torua.core.replication.copy import ShardCopy
 from torua.core.replication.messages import Identity, Input, NeedSnapshot, Output
 from torua.core.replication.wire import Ask, Message
+from torua.core.resilience.cache import ReadCache
 from torua.core.state import Shard
 from torua.errors import (
     DiskFullError,
@@ -36,6 +37,7 @@ from torua.node.driver import Driver
 from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
+from torua.node.proofs import Proofs
 from torua.node.requests import RETRY_AFTER_S, Requests
 
 T = TypeVar("T")
@@ -116,6 +118,12 @@ class OpenCopy:
         self._means = means
         self._on_change = on_change
         self._requests = Requests(self._clock, me.shard)
+        self._proofs = Proofs(
+            self._requests,
+            means.world.barrier_turn,
+            lambda request: self._tell(messages.Confirm(request)),
+        )
+        self._cache = ReadCache(means.caching)
         holding = Holding(means.disk, me.shard, me.alloc_id, found, self._trouble)
         self.holding = holding
         self.machine = ShardCopy(
@@ -245,6 +253,13 @@ class OpenCopy:
         await self._confirm(call.timeout_s)
         return entry
 
+    def prove(self, tell: Callable[[bool], None]) -> None:
+        """Tell, once, whether this was the primary after the call; see `Proofs.ask`."""
+        if self.state is State.OPEN:
+            self._proofs.ask(tell)
+        else:
+            tell(False)
+
     async def scan(self, span: tuple[bytes, bytes], limit: int, values: bool) -> Page:
         """List keys in byte order, linearizable, as many as one page may hold.
 
@@ -262,7 +277,13 @@ class OpenCopy:
 
     def peek(self, key: bytes) -> Entry | None:
         """Read a key as of what is applied."""
-        return self._guarded(lambda: self.holding.view.get(key))
+        view, cache = self.holding.view, self._cache
+        known = cache.look(key, view.applied_seq) if self.readable else None
+        if known is not None:
+            return known[0]
+        entry = self._guarded(lambda: view.get(key))
+        cache.keep(key, entry, view.applied_seq)
+        return entry
 
     def peek_page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
         """List keys as of what is applied.
@@ -324,6 +345,7 @@ class OpenCopy:
             self._driver.stop()
             self._commit.detach(self.alloc_id)
         self.state = state
+        self._cache.clear()
         self._requests.end(detail)
 
     def _check(self) -> None:
@@ -449,6 +471,7 @@ class OpenCopy:
         except ToruaError as error:
             self._trouble(error)
             return
+        self._cache.applied(apply.records)
         self.applied.advance(self.position)
 
     def _page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
