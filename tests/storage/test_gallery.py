@@ -233,7 +233,12 @@ def test_a_map_that_does_not_check_its_rows_is_found(
     assert not lost_row_is_served(tmp_path / "real")
 
     def told(connection: Connection, path: Path) -> tuple[int, ...]:
-        """Believe the row of facts."""
+        """Believe the row of facts.
+
+        Args:
+            connection: to the map.
+            path: where that is.
+        """
         return tuple(connection.execute(FACTS).fetchone()[3:6])
 
     monkeypatch.setattr(checks, "sums", told)

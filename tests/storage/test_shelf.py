@@ -251,7 +251,12 @@ def test_a_scrub_is_stopped_for_a_stop(
     entry, seen = checks.entry, []
 
     def stop(row: Row, path: Path) -> Entry:
-        """Read a row; the stop comes at the first."""
+        """Read a row; the stop comes at the first.
+
+        Args:
+            row: as it was read.
+            path: of the map.
+        """
         seen.append(row)
         view.stop_scrub()
         return entry(row, path)
