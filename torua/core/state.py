@@ -103,6 +103,7 @@ class NodeEntry(Struct, frozen=True):
     ``leaving`` is true from when that life said that it is about to end, ``lost`` while
     the coordinator gets no answers: a primary need not wait for such a node's copies.
     ``duty_version`` rises with every change of ``duty``; it is what CAS compares.
+    ``disk_full`` is true while its disk is flooded: its shards take no writes.
     """
 
     node_id: NodeId
@@ -118,6 +119,7 @@ class NodeEntry(Struct, frozen=True):
     lost: bool = False
     duty: Duty = Duty.FULL
     duty_version: int = 0
+    disk_full: bool = False
 
 
 class SlotRange(Struct, frozen=True):

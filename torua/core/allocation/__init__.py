@@ -23,7 +23,14 @@ from torua.core.allocation.commands import (
 )
 from torua.core.allocation.delays import Delays
 from torua.core.allocation.first import min_copies
-from torua.core.allocation.operating import Forget, GiveLead, MoveCopy, SetDuty
+from torua.core.allocation.operating import (
+    Forget,
+    GiveLead,
+    MoveCopy,
+    Rebalance,
+    SetDuty,
+)
+from torua.core.allocation.outlook import Outlook
 from torua.core.allocation.reconciling import reconcile
 
 __all__ = [
@@ -39,6 +46,8 @@ __all__ = [
     "MarkInSync",
     "MarkStarted",
     "MoveCopy",
+    "Outlook",
+    "Rebalance",
     "SetDuty",
     "execute",
     "min_copies",

@@ -114,6 +114,35 @@ def level(
     }
 
 
+def swap(
+    owners: Mapping[ShardId, NodeId],
+    options: Mapping[ShardId, Sequence[NodeId]],
+    shard: ShardId,
+    node: NodeId,
+) -> list[Hop]:
+    """Tell what has a node lead a shard while counts stay as even as they were.
+
+    Args:
+        owners: who leads each shard; those that come first rather change.
+        options: who could lead, of those shards that may change.
+        shard: which.
+        node: who is to lead it; one of its options.
+
+    Returns:
+        The hand-over and, where the node then leads too many, the shortest chain by
+        which others take shards off it; nothing where there is none.
+    """
+    rest = {number: nodes for number, nodes in options.items() if number != shard}
+    board = _Board(owners, rest, None)
+    before = owners[shard]
+    first = (shard, node)
+    if board.counts[before] > board.counts[node]:
+        return [first]
+    board.play([first])
+    hops = board.chain(node)
+    return [first, *hops] if hops else []
+
+
 def _next(board: _Board) -> list[Hop]:
     """Find a chain from the busiest node that has any."""
     least = min(board.counts.values(), default=0)

@@ -78,7 +78,11 @@ class Forget(Struct, frozen=True, tag="forget"):
     boot_epoch: int
 
 
-OfOperators = SetDuty | MoveCopy | GiveLead | Forget
+class Rebalance(Struct, frozen=True, tag="rebalance"):
+    """Balance is to be reached now; the state itself says nothing of that."""
+
+
+OfOperators = SetDuty | MoveCopy | GiveLead | Forget | Rebalance
 """What operators ask for, besides `ForceAllocate`."""
 
 
@@ -94,6 +98,8 @@ def operate(state: ClusterState, command: OfOperators) -> ClusterState:
             return _set_duty(state, command)
         case Forget():
             return _forget(state, command)
+        case Rebalance():
+            return state
     shard = state.shards.get(command.shard)
     if shard is None or shard.shard_version != command.expect:
         return state
