@@ -18,8 +18,8 @@ def test_no_option_at_all_is_a_single_node_on_loopback() -> None:
     assert config.data_dir == Path("torua-data/node")
     assert config.bootstrap_expect == 1
     assert config.settings.shards == 4
-    assert config.settings.replicas == 2
-    assert config.settings.min_copies is None
+    assert config.replication.replicas == 2
+    assert config.replication.min_copies is None
 
 
 def test_option_goes_before_environment_before_file_before_default(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from torua.core.configuration import REPLICAS_MAX, Replication
 from torua.core.ids import Address
 from torua.core.resilience.policies import NAMES as POLICIES
 from torua.core.resilience.policies import Policies
@@ -26,9 +27,7 @@ PRESETS = ("local", "lan", "wan")
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
 SECRET_BYTES_MIN = 16
 """A shorter secret could be guessed by whoever records a datagram."""
-REPLICAS_MAX = 7
-"""A write waits for the slowest copy; more of them cost more than they save."""
-FIXED = ("shards", "replicas", "min_copies", "engine")
+FIXED = ("shards", "engine")
 """Fields of `Settings` that are options; the rest is known when a cluster forms."""
 WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -45,6 +44,7 @@ class Config(Struct, frozen=True):
         join: gossip seeds.
         bootstrap_expect: how many nodes form a new cluster; None never forms one.
         settings: what is fixed for the cluster when it is formed.
+        replication: how often shards are kept when it is formed.
         roles: among ``data`` and ``voter``.
         zone: failure domain, empty where none was given.
         max_shards: how many shard copies it takes; None without a limit.
@@ -67,6 +67,7 @@ class Config(Struct, frozen=True):
     join: tuple[Address, ...]
     bootstrap_expect: int | None
     settings: Settings
+    replication: Replication
     roles: tuple[str, ...]
     zone: str
     max_shards: int | None
@@ -196,13 +197,13 @@ OPTIONS = (
         "replicas",
         "2",
         _whole(1, REPLICAS_MAX),
-        "first start only: copies of each shard, the primary included",
+        "copies of each shard when the cluster is formed, the primary included",
     ),
     Option(
         "min-copies",
         None,
         _whole(1, REPLICAS_MAX),
-        "first start only: copies that must hold a write; 1 of 2, else a majority",
+        "copies that must hold a write when it is formed; 1 of 2, else a majority",
     ),
     Option("role", "data,voter", _roles, "data, voter or both"),
     Option("zone", "", lambda text: text and _word(text), "failure domain"),
@@ -324,13 +325,18 @@ def _whole_config(values: dict[str, object]) -> Config:
     assert isinstance(bound, Address)
     made = {name.replace("-", "_"): value for name, value in values.items()}
     settings = {key: made.pop(key) for key in FIXED}
+    copies = {key: made.pop(key) for key in ("replicas", "min_copies")}
     made["name"] = made["name"] or _host_name()
     made["roles"] = made.pop("role")
     made["policies"] = made.pop("without")
     made["secret"] = made.pop("cluster_secret")
     made["advertise"] = made["advertise"] or Address(bound.host, 0)
     made["bootstrap_expect"] = expect or (None if join else 1)
-    return Config(**made, settings=Settings(**settings))  # type: ignore[arg-type]
+    return Config(
+        **made,  # type: ignore[arg-type]
+        settings=Settings(**settings),  # type: ignore[arg-type]
+        replication=Replication(**copies),  # type: ignore[arg-type]
+    )
 
 
 def _host_name() -> str:

@@ -66,6 +66,32 @@ class UnprocessableError(ToruaError):
     code = "unprocessable"
 
 
+class InvalidError(UnprocessableError):
+    """Some of what was given together is wrong, and so nothing was done.
+
+    Invariants: ``faults`` names all that is wrong, each with why, and is not empty but
+    where another node reported it.
+    """
+
+    code = "invalid"
+
+    def __init__(
+        self,
+        detail: str = "",
+        faults: tuple[tuple[str, str], ...] = (),
+        **members: int | float | str | None,
+    ) -> None:
+        """Say what is wrong.
+
+        Args:
+            detail: one sentence for the person who reads it.
+            faults: what is wrong, and why.
+            members: further facts for the program that reads it.
+        """
+        super().__init__(detail, **members)
+        self.faults = faults
+
+
 class QueryTooLargeError(UnprocessableError):
     """A query would read more than is allowed; the caller must ask for less."""
 

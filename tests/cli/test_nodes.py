@@ -1,4 +1,4 @@
-"""What ``torua nodes``, ``tasks`` and ``rebalance`` show and have done."""
+"""What ``torua nodes`` and ``rebalance`` show and have done."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.fakes import FakeClient, answering, run
-from torua.cli import nodes
+from torua.cli import tasks
 from torua.cli.http import Answer
 
 TASK = {
@@ -55,7 +55,7 @@ def cluster(*tasks: dict[str, Any] | None, status: str = "healthy") -> FakeClien
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not sleep."""
-    monkeypatch.setattr(nodes, "POLL_S", 0.0)
+    monkeypatch.setattr(tasks, "POLL_S", 0.0)
 
 
 def test_nodes_without_a_command_are_listed_or_described() -> None:
@@ -118,7 +118,7 @@ def test_an_evacuation_that_is_called_off_is_a_no() -> None:
 
 def test_an_evacuation_that_nobody_tells_of_ends_some_time() -> None:
     """Its node died, perhaps."""
-    result = run(cluster(*[None] * nodes.SILENCE_MAX), "nodes", "evacuate", "node-2")
+    result = run(cluster(*[None] * tasks.SILENCE_MAX), "nodes", "evacuate", "node-2")
     assert result.exit_code == 3
 
 
@@ -137,15 +137,6 @@ def test_who_leaves_is_emptied_or_removed() -> None:
     client = cluster(status="dead")
     assert run(client, "nodes", "leave", "node-2").stdout == "node-2 is removed\n"
     assert client.asked[-1][:2] == ("DELETE", "/nodes/node-2")
-
-
-def test_tasks_are_listed() -> None:
-    """One a line, with a guess where there is one."""
-    told = [TASK, TASK | {"eta": 7.4}]
-    result = run(answering(Answer(200, {}, json.dumps(told).encode())), "tasks")
-    first, second = result.stdout.splitlines()
-    assert first.endswith("running: 0 of 4 copies, primaries left 2, 1.5 s")
-    assert second.endswith("about 7 s more")
 
 
 def test_rebalance_tells_what_is_left() -> None:

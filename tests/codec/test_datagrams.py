@@ -18,6 +18,7 @@ from torua.codec.datagrams import (
 )
 from torua.codec.plain import encode
 from torua.codec.seal import Seal
+from torua.core.builds import Build
 from torua.core.ids import Address, NodeId
 from torua.core.members import Member, Meta, Status
 from torua.core.membership import messages as m
@@ -31,13 +32,14 @@ ids = st.binary(min_size=16, max_size=16).filter(any).map(lambda b: NodeId(b.hex
 hosts = st.text("abcdefghij.:", min_size=1, max_size=253)
 addresses = st.builds(Address, hosts, st.integers(0, 65535))
 words = st.text("abc xyz-", max_size=64)
+ranges = st.tuples(st.integers(0, 65535), st.integers(0, 65535))
 metas = st.builds(
     Meta,
     http=hosts,
     roles=st.lists(words, max_size=8).map(tuple),
     zone=words,
     version=words,
-    protocol=st.tuples(st.integers(0, 65535), st.integers(0, 65535)),
+    build=st.builds(Build, protocol=ranges, features=ranges),
     health_score=st.integers(0, 8),
     max_shards=st.none() | number,
     cluster_uuid=words,

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from torua.core.allocation import MarkStarted, execute, min_copies, reconcile
+from torua.core.allocation import MarkStarted, execute, reconcile
+from torua.core.configuration import Configuration, Replication
 from torua.core.ids import Address, NodeId, ShardId
 from torua.core.members import Member, Meta, Status
 from torua.core.routing import shard_of
@@ -34,8 +35,9 @@ def formed(members: list[Member], shards: int, expected: int = 1) -> ClusterStat
         shards: how many there shall be.
         expected: how many nodes must be there first.
     """
-    settings = Settings(shards=shards, replicas=1, expected_nodes=expected)
-    state = ClusterState(cluster_uuid="u", settings=settings)
+    settings = Settings(shards=shards, expected_nodes=expected)
+    alone = Configuration(Replication(replicas=1))
+    state = ClusterState(cluster_uuid="u", settings=settings, configuration=alone)
     return reconcile(state, members, Random(1))
 
 
@@ -136,10 +138,3 @@ def test_nodes_come_move_and_go() -> None:
     assert reconcile(there, [member(0), old], Random(1)) is there
     left = replace(moved, status=Status.LEFT)
     assert reconcile(there, [member(0), left], Random(1)).nodes == state.nodes
-
-
-def test_the_copies_that_a_write_needs() -> None:
-    """As set; else one of two, and a majority of more."""
-    needed = [min_copies(Settings(replicas=count)) for count in (1, 2, 3, 5)]
-    assert needed == [1, 1, 2, 3]
-    assert min_copies(Settings(replicas=3, min_copies=3)) == 3

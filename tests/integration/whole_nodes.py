@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from torua.config import read_config
+from torua.core.builds import BUILD, Build
 from torua.service import Node
 
 NAMES = ("n1", "n2", "n3")
@@ -46,10 +47,14 @@ class ClusterCase(TestCase):
         for name in NAMES:
             await self.until(partial(self.says, name, "/ready", 200))
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, build: Build = BUILD) -> None:
         """Start a node, on free ports, or again in its data dir.
 
         Whoever was started before it is its seed.
+
+        Args:
+            name: which.
+            build: of which release it is.
         """
         seeds = ",".join(str(node.cluster) for node in self.nodes.values())
         given = {
@@ -62,7 +67,7 @@ class ClusterCase(TestCase):
             "join": seeds,
             **self.options,
         }
-        node = Node(read_config(given, {}), self.reactor)
+        node = Node(read_config(given, {}), self.reactor, build)
         self.nodes[name] = node
         node.startService()
         self.addCleanup(self.stop, node)

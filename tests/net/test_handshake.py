@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torua.codec.plain import encode
+from torua.core.builds import Build
 from torua.core.ids import NodeId
 from torua.errors import ProtocolError
 from torua.net.handshake import (
@@ -87,6 +88,29 @@ def test_a_proof_serves_once_and_one_side_only() -> None:
     for proof in (old.proof(), acceptor.proof()):
         with pytest.raises(RefusedError):
             acceptor.receive_proof(proof)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "levels", "why"),
+    [
+        (Build(), Build((2, 2)), (0, 0), "peer protocols 1"),
+        (Build(), Build((1, 1), (2, 2)), (0, 0), "feature levels 1"),
+        (Build((1, 1), (1, 2)), Build(), (2, 0), "the cluster is at 2"),
+        (Build(), Build((1, 1), (1, 2)), (0, 2), "the cluster is at 2"),
+    ],
+)
+def test_another_build_is_refused_where_it_does_not_fit(
+    mine: Build, theirs: Build, levels: tuple[int, int], why: str
+) -> None:
+    """No range in common, or a cluster's level that one side does not know."""
+    one = Terms(Identity(ONE, "one", 1), "town", "", None, mine, levels[0])
+    two = Terms(Identity(TWO, "two", 1), "town", "", None, theirs, levels[1])
+    nonce = bytes(NONCE_BYTES)
+    dialler, acceptor = Handshake(one, TWO, nonce), Handshake(two, None, nonce)
+    with pytest.raises(RefusedError) as refused:
+        greet(dialler, acceptor)
+    assert refused.value.refusal.reason == "build"
+    assert why in refused.value.refusal.detail
 
 
 @given(st.binary() | PLAIN.map(encode), st.booleans())

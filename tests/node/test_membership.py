@@ -331,7 +331,7 @@ class MembershipServiceTests(SynchronousTestCase):
         self.assertEqual(score, a.health_score)
 
     def test_what_an_operator_must_look_at_is_said(self) -> None:
-        """Blocked UDP, two of one name, a node of another cluster."""
+        """Blocked UDP, two of one name, a node of another cluster or build."""
         log = self.capture_logs()
         a = self.node("a")
         other = self.node("b", "a").me
@@ -339,8 +339,10 @@ class MembershipServiceTests(SynchronousTestCase):
             m.TcpOnly(other),
             m.NameClash(other, a.me),
             m.ForeignCluster(other, "theirs"),
+            m.Misfit(other, "it knows nothing"),
         ):
             a._perform(output)
         said = [each["log_format"] for each in log if each["log_level"] != "info"]
+        self.assertTrue(any("{why}" in str(line) for line in said))
         for words in ("UDP blocked", "two nodes are called", "another cluster"):
             self.assertTrue(any(words in str(line) for line in said), words)

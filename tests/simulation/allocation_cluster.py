@@ -16,10 +16,11 @@ from torua.core.allocation import (
     MarkInSync,
     MarkStarted,
 )
+from torua.core.configuration import Configuration, Replication
 from torua.core.coordination.founding import Founding
 from torua.core.coordination.messages import Accepted
 from torua.core.ids import NodeId, ShardId
-from torua.core.state import CopyState, Primary, Settings, Shard
+from torua.core.state import CopyState, Primary, Shard
 
 
 class AllocationRules(Rules):
@@ -127,8 +128,8 @@ class Keepers(Cluster):
             replicas: copies of each of four shards.
             rough: whether the network loses and reorders.
         """
-        settings = Settings(shards=4, replicas=replicas)
-        super().__init__(seed, size, rough=rough, settings=settings)
+        configuration = Configuration(Replication(replicas))
+        super().__init__(seed, size, rough=rough, configuration=configuration)
         self.rules = self.allocation = AllocationRules()
 
     def node_of(self, name: str, roles: tuple[str, ...], founding: Founding) -> Keeper:

@@ -20,6 +20,7 @@ from tests.simulation.disk import CopyDisk, Health, View
 from tests.simulation.history import History, HistoryError
 from tests.simulation.rules import DataRules
 from tests.simulation.whole_node import WholeNode
+from torua.core.configuration import Allocation, Configuration, Replication
 from torua.core.coordination.founding import Founding
 from torua.core.coordination.machine import Coordination
 from torua.core.coordination.messages import NOWHERE
@@ -102,11 +103,17 @@ class DataCluster(Cluster):
             whole_nodes: see the attribute.
         """
         self.whole_nodes = whole_nodes
-        settings = Settings(shards=SHARDS, replicas=replicas, rebuild_after_s=6.0)
+        configuration = Configuration(
+            Replication(replicas), Allocation(rebuild_after_s=6.0)
+        )
         self.counts: Counter[str] = Counter()
         self._numbers = 0
         super().__init__(
-            seed, size, make=type(self).make_coordination, settings=settings
+            seed,
+            size,
+            make=type(self).make_coordination,
+            settings=Settings(shards=SHARDS),
+            configuration=configuration,
         )
         self.network.reordering = 0.3
         self.data = DataRules(self.disk_of)

@@ -10,6 +10,7 @@ from tests.simulation.coordination_node import Node
 from tests.simulation.coordination_rules import Rules, demand
 from tests.simulation.world import Network, World
 from torua.core.allocation import MarkStarted
+from torua.core.configuration import Configuration, Replication
 from torua.core.coordination.founding import Founding
 from torua.core.coordination.machine import Coordination, Mode
 from torua.core.coordination.messages import (
@@ -23,6 +24,8 @@ from torua.core.state import Settings
 
 GOSSIP_S = 0.3
 JOINING = Founding()
+FIXED = Settings(shards=4)
+ALONE = Configuration(Replication(replicas=1))
 Machine = Callable[..., Coordination]
 
 
@@ -50,7 +53,8 @@ class Cluster:
         rough: bool = False,
         expect: int | None = None,
         make: Machine = Coordination,
-        settings: Settings = Settings(shards=4),  # noqa: B008 it is frozen
+        settings: Settings = FIXED,
+        configuration: Configuration = ALONE,
     ) -> None:
         """Make nodes that expect each other; none is started.
 
@@ -62,6 +66,7 @@ class Cluster:
             expect: how many nodes each of them expects; None for all.
             make: the machine's class, or one that breaks a rule.
             settings: what is fixed for the cluster.
+            configuration: what it begins with of what may be changed.
         """
         self.world = World(seed)
         trouble = {"loss": 0.05, "duplication": 0.1, "reordering": 0.1, "ghosts": True}
@@ -73,7 +78,8 @@ class Cluster:
         self.make = make
         self.rules = Rules()
         self.timing = Timing()
-        founding = Founding("sim", settings, expect or size + tiebreaker)
+        everybody = expect or size + tiebreaker
+        founding = Founding("sim", settings, everybody, configuration)
         self.nodes: dict[NodeId, Node] = {}
         self.gone: set[NodeId] = set()
         self.answers = dict.fromkeys(Verdict, 0)

@@ -1,94 +1,56 @@
-"""Loading a cluster with requests, and counting what came of them.
-
-Closed loop: each of the concurrent clients sends its next request when the last is
-answered, over one connection that it keeps.  So a stall of the cluster is seen as few
-slow requests, not as the many that an open world would have sent meanwhile.  The
-clients share one thread: threads would wait for each other in the interpreter, and that
-wait would be measured too.
-"""
+"""What a load consists of: requests that are spelled once, and sent many times."""
 
 import base64
 import json
 import random
-import selectors
-import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+import cbor2
 import msgspec
 
-from torua.cli.failures import ExitCode, Failure
+from torua.cli.failures import Failure
 from torua.cli.http import Client, key_target
-from torua.cli.wire import Heard, Wire, WireState
 
-TICK_S = 0.1
-"""How often requests are looked at that took too long."""
+POOL_BYTES = 32 << 20
+"""So much is spelled beforehand; there are more different requests only if small."""
 
-DEFAULT_CONTENT_TYPE = "application/octet-stream"
+LINES = "application/x-ndjson"
+CBOR = "application/cbor"
+_VALUE_TYPE = "application/octet-stream"
 
 
 class Request(NamedTuple):
-    """What to send, and how many operations it holds."""
+    """What to send, how many operations it holds, and what says that none failed.
+
+    An answer whose body does not hold ``good`` at its begin had failures in it.
+    """
 
     kind: str
-    method: str
-    target: str
-    body: bytes
-    operations: int
+    wire: bytes
+    operations: int = 1
+    good: bytes = b""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What load to make.
+    """What to ask.
 
     Attributes:
-        workload: ``put``, ``get``, ``bulk`` or ``mixed`` (half puts, half gets).
-        concurrency: how many clients at once.
-        seconds: how long; None where `operations` says how much.
-        operations: how many in all; None where `seconds` says how long.
+        workload: ``put``, ``get``, ``mixed`` (half each), ``bulk`` (puts) or
+            ``bulk-get``.
         value_bytes: the size of each value.
         keys: how many different keys.
-        batch: how many puts a bulk request holds.
+        batch: how many operations a bulk request holds.
         seed: of the choice of keys.
+        cbor: whether bulk requests are CBOR, not lines of JSON.
     """
 
     workload: str
-    concurrency: int
-    seconds: float | None
-    operations: int | None
-    value_bytes: int
-    keys: int
-    batch: int
-    seed: int
-
-
-class Tally:
-    """What one client counted.
-
-    Invariants: `latencies` holds the seconds of each request that succeeded, by kind;
-    `errors` counts the others by what they said.
-    """
-
-    def __init__(self) -> None:
-        """Begin with nothing."""
-        self.latencies: dict[str, list[float]] = {}
-        self.errors: Counter[str] = Counter()
-        self.operations = 0
-
-    def add(self, other: "Tally") -> None:
-        """Take in what another client counted."""
-        for kind, values in other.latencies.items():
-            self.latencies.setdefault(kind, []).extend(values)
-        self.errors += other.errors
-        self.operations += other.operations
-
-
-class Result(msgspec.Struct, frozen=True):
-    """What a run measured, all clients together."""
-
-    seconds: float
-    tally: Tally
+    value_bytes: int = 100
+    keys: int = 10_000
+    batch: int = 100
+    seed: int = 1
+    cbor: bool = False
 
 
 def key_name(number: int) -> str:
@@ -101,19 +63,115 @@ def value_of(plan: Plan) -> bytes:
     return random.Random(plan.seed).randbytes(plan.value_bytes)  # noqa: S311 - no secret
 
 
-def bulk_body(numbers: Sequence[int], value: bytes) -> bytes:
-    """Spell puts of one value to many keys as NDJSON.
+def requests_of(plan: Plan) -> list[Request]:
+    """Spell requests to be sent over and over, in the order in which they stand.
+
+    There are as many as keys, fewer where they would take more than `POOL_BYTES`; for
+    bulk requests, together they name each key once or twice.
+
+    Args:
+        plan: what to ask.
+    """
+    dice = random.Random(plan.seed)  # noqa: S311 - no secret
+    value = value_of(plan)
+    if plan.workload.startswith("bulk"):
+        return _bulks(plan, value, dice)
+    many = max(1, min(plan.keys, POOL_BYTES // (plan.value_bytes + 250)))
+    reads = {"get": 1.0, "mixed": 0.5, "put": 0.0}[plan.workload]
+    return [
+        get_request(number) if dice.random() < reads else put_request(number, value)
+        for number in dice.sample(range(plan.keys), many)
+    ]
+
+
+def get_request(number: int) -> Request:
+    """Spell a read of a key."""
+    return Request("get", spelled("GET", key_target(key_name(number))))
+
+
+def put_request(number: int, value: bytes) -> Request:
+    """Spell a write of a key.
+
+    Args:
+        number: of the key.
+        value: as it is stored.
+    """
+    target = key_target(key_name(number))
+    return Request("put", spelled("PUT", target, value, _VALUE_TYPE))
+
+
+def _bulks(plan: Plan, value: bytes, dice: random.Random) -> list[Request]:
+    """Spell bulk requests."""
+    each_bytes = plan.batch * (len(value) + 60)
+    many = min(2 * plan.keys // plan.batch, POOL_BYTES // each_bytes)
+    return [bulk_request(plan, _sample(dice, plan), value) for _ in range(max(1, many))]
+
+
+def _sample(dice: random.Random, plan: Plan) -> list[int]:
+    """Choose the keys of a bulk request: different ones, while there are enough."""
+    if plan.batch <= plan.keys:
+        return dice.sample(range(plan.keys), plan.batch)
+    return dice.choices(range(plan.keys), k=plan.batch)
+
+
+def bulk_request(plan: Plan, numbers: Sequence[int], value: bytes) -> Request:
+    """Spell one bulk request.
+
+    Args:
+        plan: says whether puts or gets, and in which format.
+        numbers: of the keys.
+        value: of all of them, where they are put.
+    """
+    reads = plan.workload == "bulk-get"
+    if plan.cbor:
+        body, good = _cbor_body(numbers, None if reads else value), b"\x66errors\x00"
+    else:
+        body, good = lines_body(numbers, None if reads else value), b'"errors":0,'
+    kind = CBOR if plan.cbor else LINES
+    wire = spelled("POST", "/bulk", body, kind, accept=kind if plan.cbor else "*/*")
+    return Request(plan.workload, wire, len(numbers), good)
+
+
+def _cbor_body(numbers: Sequence[int], value: bytes | None) -> bytes:
+    """Spell operations on keys as CBOR; gets where there is no value."""
+    more = {"op": "get"} if value is None else {"op": "put", "value": value}
+    return cbor2.dumps([more | {"key": key_name(each)} for each in numbers])
+
+
+def lines_body(numbers: Sequence[int], value: bytes | None) -> bytes:
+    """Spell operations on keys as lines of JSON.
 
     Args:
         numbers: of the keys.
-        value: of all of them.
+        value: of all of them; None for gets.
     """
-    spelled = base64.b64encode(value).decode()
-    lines = (
-        json.dumps({"op": "put", "key": key_name(each), "value_base64": spelled})
-        for each in numbers
-    )
+    more = {"op": "get"}
+    if value is not None:
+        more = {"op": "put", "value_base64": base64.b64encode(value).decode()}
+    lines = (json.dumps(more | {"key": key_name(each)}) for each in numbers)
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def spelled(
+    method: str,
+    target: str,
+    body: bytes = b"",
+    kind: str = "",
+    accept: str = "*/*",
+) -> bytes:
+    """Spell a request as it goes over the wire, the same to each endpoint.
+
+    Args:
+        method: of HTTP.
+        target: path and query.
+        body: the length of which is told, unless there is none.
+        kind: its type.
+        accept: the type of the answer.
+    """
+    head = f"{method} {target} HTTP/1.1\r\nHost: torua\r\nAccept: {accept}\r\n"
+    if body or method != "GET":
+        head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}\r\n".encode() + body
 
 
 def fill(client: Client, plan: Plan) -> None:
@@ -130,207 +188,6 @@ def fill(client: Client, plan: Plan) -> None:
     batch = max(1, min(500, (1 << 20) // (plan.value_bytes + 1)))
     for first in range(0, plan.keys, batch):
         numbers = range(first, min(first + batch, plan.keys))
-        answer = client.ask("POST", "/bulk", body=bulk_body(numbers, value))
+        answer = client.ask("POST", "/bulk", body=lines_body(numbers, value))
         if errors := answer.json()["errors"]:
             raise Failure(f"{errors} of {len(numbers)} puts were refused")
-
-
-def run(plan: Plan, endpoints: Sequence[str], timeout_s: float) -> Result:
-    """Make the load and return what was measured.
-
-    Args:
-        plan: what load to make.
-        endpoints: the clients take turns in choosing one, and stay with it.
-        timeout_s: how long one request may take.
-    """
-    loaders = [
-        Loader(plan, place, endpoints[place % len(endpoints)], timeout_s)
-        for place in range(plan.concurrency)
-    ]
-    began = time.perf_counter()
-    end = began + (float("inf") if plan.seconds is None else plan.seconds)
-    with selectors.DefaultSelector() as selector:
-        for loader in loaders:
-            loader.begin(selector, end)
-        while any(loader.busy for loader in loaders):
-            for key, _ in selector.select(TICK_S):
-                key.data.turn(selector, end)
-            now = time.perf_counter()
-            for loader in loaders:
-                loader.expire(selector, now, end)
-    seconds = time.perf_counter() - began
-    total = Tally()
-    for loader in loaders:
-        total.add(loader.tally)
-    return Result(seconds, total)
-
-
-class Loader:
-    """One client: sends, waits, counts, sends the next.
-
-    Invariants: at most one request is under way; each is counted once, in `tally`.
-    """
-
-    def __init__(
-        self, plan: Plan, place: int, endpoint: str, timeout_s: float = 30.0
-    ) -> None:
-        """Prepare to send.
-
-        Args:
-            plan: what load to make.
-            place: which of the concurrent clients this is; chooses its dice.
-            endpoint: whom to ask.
-            timeout_s: how long one request may take.
-        """
-        self._plan = plan
-        self._timeout_s = timeout_s
-        self._host, port = address_of(endpoint)
-        self._wire = Wire(self._host, port)
-        self._dice = random.Random(plan.seed * 1_000_003 + place)  # noqa: S311 - no secret
-        self._value = value_of(plan)
-        each, more = divmod(plan.operations or 0, plan.concurrency)
-        self._left = float("inf") if plan.operations is None else each + (place < more)
-        self._request: Request | None = None
-        self._sent = 0.0
-        self._watched = False
-        self.tally = Tally()
-
-    @property
-    def busy(self) -> bool:
-        """Tell whether a request is under way."""
-        return self._request is not None
-
-    def begin(self, selector: selectors.BaseSelector, end: float) -> None:
-        """Send the next request, unless all is done.
-
-        Args:
-            selector: waits for the answer.
-            end: when to send none any more.
-        """
-        assert self._request is None, "a request is under way"
-        while self._left > 0 and (now := time.perf_counter()) < end:
-            request = self._request = self.next_request()
-            self._left -= request.operations
-            self._sent = now
-            try:
-                self._wire.send(spelled(request, self._host))
-            except OSError as error:
-                self._lost(selector, error.strerror or "no connection")
-            else:
-                self._watch(selector)
-                return
-        self._unwatch(selector)
-        self._wire.close()
-
-    def turn(self, selector: selectors.BaseSelector, end: float) -> None:
-        """Take what came; count an answer that is whole, and go on.
-
-        Args:
-            selector: waits for what is missing.
-            end: when to send nothing any more.
-        """
-        try:
-            heard = self._wire.turn()
-        except OSError as error:
-            self._lost(selector, error.strerror or "no connection")
-            self.begin(selector, end)
-            return
-        if heard is not None:
-            self.count(heard)
-            if self._wire.state is WireState.SPENT:
-                self._unwatch(selector)
-                self._wire.close()
-            self.begin(selector, end)
-        else:
-            self._watch(selector)
-
-    def expire(self, selector: selectors.BaseSelector, now: float, end: float) -> None:
-        """Give a request up that took too long.
-
-        Args:
-            selector: waited for it.
-            now: the time.
-            end: when to send nothing any more.
-        """
-        if self.busy and now - self._sent > self._timeout_s:
-            self._lost(selector, "no answer in time")
-            self.begin(selector, end)
-
-    def count(self, heard: Heard) -> None:
-        """Count the answer of the request that is under way.
-
-        An operation that was refused within a bulk request is an error.
-        """
-        assert self._request is not None, "an answer to nothing"
-        request, self._request = self._request, None
-        if heard.status >= 300:
-            self.tally.errors[str(heard.status)] += 1
-            return
-        latency = time.perf_counter() - self._sent
-        self.tally.latencies.setdefault(request.kind, []).append(latency)
-        refused = json.loads(heard.body)["errors"] if request.kind == "bulk" else 0
-        self.tally.operations += request.operations - refused
-        if refused:
-            self.tally.errors["refused in a bulk request"] += refused
-
-    def next_request(self) -> Request:
-        """Choose the next request."""
-        plan, dice = self._plan, self._dice
-        if plan.workload == "bulk":
-            count = int(min(plan.batch, self._left))
-            numbers = [dice.randrange(plan.keys) for _ in range(count)]
-            return Request(
-                "bulk", "POST", "/bulk", bulk_body(numbers, self._value), count
-            )
-        target = key_target(key_name(dice.randrange(plan.keys)))
-        reads = {"get": 1.0, "mixed": 0.5, "put": 0.0}[plan.workload]
-        if dice.random() < reads:
-            return Request("get", "GET", target, b"", 1)
-        return Request("put", "PUT", target, self._value, 1)
-
-    def _lost(self, selector: selectors.BaseSelector, why: str) -> None:
-        """Count a request that got no answer, and close its connection."""
-        self.tally.errors[why.lower()] += 1
-        self._request = None
-        self._unwatch(selector)
-        self._wire.close()
-
-    def _watch(self, selector: selectors.BaseSelector) -> None:
-        """Wait for what comes next on the connection."""
-        events = selectors.EVENT_WRITE if self._wire.wants_write else 0
-        events = events or selectors.EVENT_READ
-        if self._watched:
-            if selector.get_key(self._wire).events != events:
-                selector.modify(self._wire, events, self)
-        else:
-            selector.register(self._wire, events, self)
-            self._watched = True
-
-    def _unwatch(self, selector: selectors.BaseSelector) -> None:
-        """Wait for nothing any more."""
-        if self._watched:
-            selector.unregister(self._wire)
-            self._watched = False
-
-
-def spelled(request: Request, host: str) -> bytes:
-    """Spell a request as it goes over the wire.
-
-    Args:
-        request: what to ask.
-        host: whom.
-    """
-    kind = "application/x-ndjson" if request.kind == "bulk" else DEFAULT_CONTENT_TYPE
-    head = (
-        f"{request.method} {request.target} HTTP/1.1\r\nHost: {host}\r\n"
-        f"Content-Type: {kind}\r\nContent-Length: {len(request.body)}\r\n\r\n"
-    )
-    return head.encode() + request.body
-
-
-def address_of(endpoint: str) -> tuple[str, int]:
-    """Return host and port of an endpoint; a `Failure` where it is not plain HTTP."""
-    parts = urlsplit(endpoint)
-    if parts.scheme != "http" or not parts.hostname:
-        raise Failure(f"bench speaks plain HTTP only, not {endpoint}", ExitCode.USAGE)
-    return parts.hostname, parts.port or 80

@@ -12,9 +12,11 @@ from torua.cli.failures import Failure
 from torua.cli.http import DEFAULT_TIMEOUT_S, Client
 from torua.cli.kv import kv
 from torua.cli.load_files import load
-from torua.cli.nodes import nodes, tasks
+from torua.cli.nodes import nodes
 from torua.cli.overview import shards, status
+from torua.cli.rolling import rolling_restart
 from torua.cli.shard import rebalance, shard
+from torua.cli.tasks import tasks
 from torua.cli.up import up
 
 EXIT_CODES = """\b
@@ -71,7 +73,7 @@ def main(context: click.Context, endpoint: str | None, timeout: float) -> None:
 
 
 for command in (
-    *(up, status, nodes, shards, shard, rebalance, tasks),
+    *(up, status, nodes, shards, shard, rebalance, tasks, rolling_restart),
     *(kv, cypher, load, bench),
 ):
     main.add_command(command)

@@ -1,22 +1,15 @@
 """``torua nodes``: the nodes, and what an operator has done to them."""
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import click
 
-from torua.cli.failures import ExitCode, Failure, Refusal
 from torua.cli.http import Client
 from torua.cli.overview import list_nodes
-
-POLL_S = 0.5
-"""How often an evacuation is asked how far it is."""
-
-SILENCE_MAX = 60
-"""So often in a row nobody may know of it: its node may be busy, or be started anew."""
+from torua.cli.tasks import follow
 
 Fields = Mapping[str, Any]
 
@@ -114,60 +107,3 @@ def leave(client: Client, node: str) -> None:
     begun = _post(client, _path(node, "/evacuate"))
     follow(client, begun["task"])
     click.echo(f"{begun['node']} is empty: stop it now")
-
-
-def follow(client: Client, task: str) -> None:
-    """Tell how far a task is whenever that changes, until it is over.
-
-    Args:
-        client: whom to ask.
-        task: its id.
-    """
-    said, silence = "", 0
-    while silence < SILENCE_MAX:
-        told = _task(client, task)
-        silence = silence + 1 if told is None else 0
-        if told is not None:
-            line = progress_line(told)
-            if line != said:
-                click.echo(line)
-            said = line
-            if told["state"] == "failed":
-                raise Failure("; ".join(told["errors"]), ExitCode.NO)
-            if told["state"] != "running":
-                return
-        time.sleep(POLL_S)
-    raise Failure("no node tells of it any more; look again", ExitCode.UNAVAILABLE)
-
-
-def _task(client: Client, task: str) -> Fields | None:
-    """Ask for a task; None where its node does not tell of it just now."""
-    try:
-        told: Fields = client.ask("GET", f"/tasks/{quote(task, safe='')}").json()
-    except Refusal as refusal:
-        if refusal.status == 404:
-            return None
-        raise
-    return told
-
-
-def progress_line(task: Fields) -> str:
-    """Say in one line how far a task is.
-
-    Args:
-        task: as the API tells of it.
-    """
-    whole = "" if task["total"] is None else f" of {task['total']}"
-    facts = [f"{name.replace('_', ' ')} {n}" for name, n in task["facts"].items() if n]
-    words = [f"{task['done']}{whole} {task['unit']}", *facts]
-    return f"{task['state']}: {', '.join(words)}"
-
-
-@click.command()
-@click.pass_obj
-def tasks(client: Client) -> None:
-    """List long work: what is under way, and what was lately."""
-    for task in client.ask("GET", "/tasks").json():
-        left = "" if task["eta"] is None else f", about {task['eta']:.0f} s more"
-        line = f"{progress_line(task)}, {task['seconds']:.1f} s{left}"
-        click.echo(f"{task['id']}  {task['node']}  {task['detail']}: {line}")

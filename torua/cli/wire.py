@@ -3,20 +3,21 @@
     CLOSED --send--> CONNECTING --writable--> OPEN --answer--> OPEN (kept), or
                                                                SPENT (close said so)
 
-Who uses it closes it, after an error or when it is spent.
-
-It knows what Torua answers: a length, or no body; not chunks, not TLS.
+Who uses it closes it, after an error or when it is spent.  Requests come as the bytes
+that go over the wire.  Of an answer only its status and the begin of its body are kept;
+that it is whole is told by its length, or by the last of its chunks.
 """
 
 import errno
 import socket
-from contextlib import suppress
 from enum import Enum
 
-import msgspec
+_READ_BYTES = 1 << 18
+_BODILESS = frozenset({b"204", b"304"})
+_KEPT_BYTES = 1024
+"""How much of a body is kept: enough to see how many operations of many failed."""
 
-_READ_BYTES = 1 << 16
-_BODILESS = frozenset({204, 304})
+_CHUNKED = -1
 
 
 class WireState(Enum):
@@ -28,29 +29,26 @@ class WireState(Enum):
     SPENT = "spent"
 
 
-class Heard(msgspec.Struct, frozen=True):
-    """An answer: its status and its body."""
-
-    status: int
-    body: bytes
-
-
 class Wire:
     """A connection that is opened when needed, and kept.
 
-    Invariants: at most one request is under way; what is read belongs to its answer.
+    Invariants: at most one request is under way; what is read belongs to its answer;
+    `status` and `body` are of the last answer that was whole.
     """
 
     def __init__(self, host: str, port: int) -> None:
         """Name the other end; nothing is opened yet."""
         self._address = (host, port)
         self._socket: socket.socket | None = None
-        self._out = b""
+        self._out: memoryview | bytes = b""
         self._in = bytearray()
+        self._left = 0
         self.state = WireState.CLOSED
+        self.status = b""
+        self.body = b""
 
     def fileno(self) -> int:
-        """Return the descriptor, for a selector."""
+        """Return the descriptor, to wait for."""
         assert self._socket is not None, "no connection"
         return self._socket.fileno()
 
@@ -62,33 +60,44 @@ class Wire:
     def send(self, request: bytes) -> None:
         """Send a request, over a new connection if there is none; OSError if it fails.
 
-        It returns at once; what could not be sent yet goes with `turn`.
+        It returns at once; what could not be sent yet goes with `flush`.
         """
         self._out = request
-        self._in.clear()
         if self.state is WireState.CLOSED:
             self._connect()
         else:
-            self._flush()
+            self._write()
 
-    def turn(self) -> Heard | None:
-        """Do what can be done now; return the answer once it is whole.
+    def flush(self) -> None:
+        """Send on, now that the socket takes something; OSError if it fails."""
+        assert self._socket is not None, "no connection"
+        if self.state is WireState.CONNECTING:
+            trouble = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if trouble:
+                raise OSError(trouble, "cannot connect")
+            self.state = WireState.OPEN
+        self._write()
+
+    def read(self) -> bool:
+        """Read what came; tell whether the answer is whole.
 
         Raises:
             OSError: the connection failed, or was closed within an answer.
         """
         assert self._socket is not None, "no connection"
-        if self._out:
-            self._flush()
-            return None
         try:
             data = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
-            return None
+            return False
         if not data:
             raise ConnectionResetError(errno.ECONNRESET, "closed by the other end")
-        self._in += data
-        return self._parse()
+        if self._left > 0:
+            self._left -= len(data)
+            return self._left <= 0
+        if self._in:
+            self._in += data
+            data = bytes(self._in)
+        return self._begun(data)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -96,9 +105,10 @@ class Wire:
             self._socket.close()
         self._socket, self._out, self.state = None, b"", WireState.CLOSED
         self._in.clear()
+        self._left = 0
 
     def _connect(self) -> None:
-        """Begin to connect, and leave the rest to `turn`."""
+        """Begin to connect, and leave the rest to `flush`."""
         family, kind, protocol, _, address = socket.getaddrinfo(
             *self._address, type=socket.SOCK_STREAM
         )[0]
@@ -110,37 +120,48 @@ class Wire:
         if trouble not in {0, errno.EINPROGRESS}:
             raise OSError(trouble, "cannot connect")
 
-    def _flush(self) -> None:
+    def _write(self) -> None:
         """Send what the socket takes."""
         assert self._socket is not None, "no connection"
-        if self.state is WireState.CONNECTING:
-            trouble = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if trouble:
-                raise OSError(trouble, "cannot connect")
-            self.state = WireState.OPEN
-        with suppress(BlockingIOError):
-            self._out = self._out[self._socket.send(self._out) :]
+        try:
+            sent = self._socket.send(self._out)
+        except BlockingIOError:
+            return
+        whole = sent == len(self._out)
+        self._out = b"" if whole else memoryview(self._out)[sent:]
 
-    def _parse(self) -> Heard | None:
-        """Take a whole answer out of what was read; None where it is not whole."""
-        end = self._in.find(b"\r\n\r\n")
+    def _begun(self, data: bytes) -> bool:
+        """Take the begin of an answer; tell whether it is all of it."""
+        end = data.find(b"\r\n\r\n")
         if end < 0:
-            return None
-        head = bytes(self._in[:end]).lower()
-        status = int(head[9:12])
-        length = 0 if status in _BODILESS else _length(head)
-        if len(self._in) < end + 4 + length:
-            return None
-        body = bytes(self._in[end + 4 : end + 4 + length])
+            self._in[:] = data
+            return False
+        status = data[9:12]
+        length = 0 if status in _BODILESS else _length(data, end)
+        if length == _CHUNKED and not data.endswith(b"\r\n0\r\n\r\n"):
+            self._in[:] = data
+            return False
         self._in.clear()
-        if b"\r\nconnection: close" in head:
+        self.status, self.body = status, data[end + 4 : end + 4 + _KEPT_BYTES]
+        if b"close" in data[:end] and b"\r\nconnection: close" in data[:end].lower():
             self.state = WireState.SPENT
-        return Heard(status, body)
+        self._left = end + 4 + length - len(data) if length != _CHUNKED else 0
+        return self._left <= 0
 
 
-def _length(head: bytes) -> int:
-    """Return the length of a body; OSError where the answer does not say."""
+def _length(data: bytes, end: int) -> int:
+    """Return the length of a body, or `_CHUNKED`.
+
+    Raises:
+        OSError: the answer does not say.
+    """
+    place = data.find(b"Content-Length: ", 0, end)
+    if place >= 0:
+        return int(data[place + 16 : data.find(b"\r", place)])
+    head = data[:end].lower()
     _, found, rest = head.partition(b"\r\ncontent-length:")
-    if not found:
-        raise OSError(errno.EPROTO, "an answer without a length")
-    return int(rest.partition(b"\r\n")[0])
+    if found:
+        return int(rest.partition(b"\r\n")[0])
+    if b"\r\ntransfer-encoding: chunked" in head:
+        return _CHUNKED
+    raise OSError(errno.EPROTO, "an answer without a length")

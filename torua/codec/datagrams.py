@@ -21,6 +21,7 @@ from msgspec import Meta as Bound
 
 from torua.codec.plain import read, spell
 from torua.codec.seal import SEAL_BYTES, Seal
+from torua.core.builds import Build
 from torua.core.ids import Address, NodeId
 from torua.core.members import Member, Meta, Status
 from torua.core.membership.messages import (
@@ -93,8 +94,8 @@ class _Meta(msgspec.Struct, frozen=True, array_like=True):
     roles: Annotated[list[Word], Bound(max_length=8)]
     zone: Word
     version: Word
-    oldest: Count
-    newest: Count
+    protocol: tuple[Count, Count]
+    features: tuple[Count, Count]
     health_score: Annotated[int, Bound(ge=0, le=8)]
     max_shards: Number | None
     cluster_uuid: Word
@@ -353,7 +354,8 @@ def _wire_rumour(rumour: Rumour) -> _Rumour:
             list(meta.roles),
             meta.zone,
             meta.version,
-            *meta.protocol,
+            meta.build.protocol,
+            meta.build.features,
             meta.health_score,
             meta.max_shards,
             meta.cluster_uuid,
@@ -370,7 +372,7 @@ def _rumour(wire: _Rumour) -> Rumour:
         tuple(wire.meta.roles),
         wire.meta.zone,
         wire.meta.version,
-        (wire.meta.oldest, wire.meta.newest),
+        Build(wire.meta.protocol, wire.meta.features),
         wire.meta.health_score,
         wire.meta.max_shards,
         wire.meta.cluster_uuid,

@@ -4,6 +4,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from torua.core.builds import BUILD, Build
 from torua.core.ids import Address, NodeId
 
 
@@ -24,7 +25,7 @@ class Meta(Struct, frozen=True):
         roles: among ``data`` and ``voter``.
         zone: its failure domain for allocation; empty where none was given.
         version: its release of Torua.
-        protocol: the least and the greatest version of the protocols that it speaks.
+        build: what its program speaks and can store.
         health_score: its local health (Lifeguard), 0 healthy to 8 very slow.
         max_shards: how many shard copies it takes; None without a limit.
         cluster_uuid: the cluster it belongs to; empty before it belongs to one.
@@ -34,7 +35,7 @@ class Meta(Struct, frozen=True):
     roles: tuple[str, ...] = ("data", "voter")
     zone: str = ""
     version: str = ""
-    protocol: tuple[int, int] = (1, 1)
+    build: Build = BUILD
     health_score: int = 0
     max_shards: int | None = None
     cluster_uuid: str = ""

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
+from torua.core.builds import BUILD, Build
+from torua.core.configuration import Configuration
 from torua.core.graph.schema import MAIN, MAIN_GRAPH, Graph
 from torua.core.ids import Address, AllocId, NodeId, ShardId
 
@@ -104,6 +106,7 @@ class NodeEntry(Struct, frozen=True):
     the coordinator gets no answers: a primary need not wait for such a node's copies.
     ``duty_version`` rises with every change of ``duty``; it is what CAS compares.
     ``disk_full`` is true while its disk is flooded: its shards take no writes.
+    ``build`` is what its program speaks and can store.
     """
 
     node_id: NodeId
@@ -120,6 +123,7 @@ class NodeEntry(Struct, frozen=True):
     duty: Duty = Duty.FULL
     duty_version: int = 0
     disk_full: bool = False
+    build: Build = BUILD
 
 
 class SlotRange(Struct, frozen=True):
@@ -134,15 +138,11 @@ class Settings(Struct, frozen=True):
     """What was fixed for the whole cluster when it was formed.
 
     ``expected_nodes`` must be there before shards are shared out for the first time.
-    The copies of a node that is lost for ``rebuild_after_s`` are rebuilt on others.
     """
 
     shards: int = 4
-    replicas: int = 1
-    min_copies: int | None = None
     engine: str = "ladybug"
     expected_nodes: int = 1
-    rebuild_after_s: float = 60.0
 
 
 class ClusterState(Struct, frozen=True):
@@ -152,20 +152,24 @@ class ClusterState(Struct, frozen=True):
         cluster_uuid: given once, at bootstrap.
         cluster_name: the label that all its nodes were started with.
         settings: what was fixed at bootstrap.
+        configuration: what operators may change.
         nodes: who belongs.
         shards: every shard; empty until the first assignment.
         slots: the slot table, in order and without a gap; empty until then.
         routing_version: rises with every change of ``slots`` or of a primary.
         graphs: every graph's schema by name; `MAIN` is always there.
         next_graph: the id of the next graph; ids are never used twice.
+        feature_level: what all its nodes know; see `torua.core.builds`.
     """
 
     cluster_uuid: str = ""
     cluster_name: str = ""
     settings: Settings = Settings()
+    configuration: Configuration = Configuration()
     nodes: dict[NodeId, NodeEntry] = {}
     shards: dict[ShardId, Shard] = {}
     slots: tuple[SlotRange, ...] = ()
     routing_version: int = 0
     graphs: dict[str, Graph] = field(default_factory=lambda: {MAIN: MAIN_GRAPH})
     next_graph: int = 1
+    feature_level: int = BUILD.features[0]

@@ -6,6 +6,7 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from torua.core.configuration import Configuration
 from torua.core.graph.schema import Graph
 from torua.core.ids import NodeId, ShardId
 from torua.core.state import ClusterState, NodeEntry, Settings, Shard, SlotRange
@@ -16,10 +17,12 @@ Value = TypeVar("Value")
 _SCALARS = (
     "slots",
     "settings",
+    "configuration",
     "cluster_uuid",
     "cluster_name",
     "routing_version",
     "next_graph",
+    "feature_level",
 )
 
 
@@ -30,11 +33,13 @@ class StateDiff(Struct, frozen=True):
     shards: dict[ShardId, Shard | None] = {}
     slots: tuple[SlotRange, ...] | None = None
     settings: Settings | None = None
+    configuration: Configuration | None = None
     cluster_uuid: str | None = None
     cluster_name: str | None = None
     routing_version: int | None = None
     graphs: dict[str, Graph | None] = {}
     next_graph: int | None = None
+    feature_level: int | None = None
 
 
 def diff(old: ClusterState, new: ClusterState) -> StateDiff:
@@ -49,11 +54,13 @@ def diff(old: ClusterState, new: ClusterState) -> StateDiff:
         shards=_changes(old.shards, new.shards),
         slots=_changed(old.slots, new.slots),
         settings=_changed(old.settings, new.settings),
+        configuration=_changed(old.configuration, new.configuration),
         cluster_uuid=_changed(old.cluster_uuid, new.cluster_uuid),
         cluster_name=_changed(old.cluster_name, new.cluster_name),
         routing_version=_changed(old.routing_version, new.routing_version),
         graphs=_changes(old.graphs, new.graphs),
         next_graph=_changed(old.next_graph, new.next_graph),
+        feature_level=_changed(old.feature_level, new.feature_level),
     )
 
 

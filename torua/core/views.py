@@ -5,6 +5,7 @@ The names of the fields are the contract's (api.md, section 5), spelled as they 
 
 from msgspec import Struct
 
+from torua.core.builds import BUILD, Build
 from torua.core.ids import AllocId, NodeId, ShardId
 
 
@@ -29,7 +30,10 @@ class Health(Struct, frozen=True):
 
 
 class ClusterInfo(Struct, frozen=True):
-    """The answer of ``GET /cluster/info``; ``uptime`` is the node's, in seconds."""
+    """The answer of ``GET /cluster/info``.
+
+    ``uptime`` is the node's, in seconds; ``feature_level`` is what all nodes know.
+    """
 
     cluster_id: str
     cluster_name: str
@@ -43,10 +47,11 @@ class ClusterInfo(Struct, frozen=True):
     assigned_shards: int
     cluster_state: str
     uptime: float
+    feature_level: int = 0
 
 
 class NodeView(Struct, frozen=True):
-    """One line of ``GET /nodes``."""
+    """One line of ``GET /nodes``; ``build`` is what its program knows, in ranges."""
 
     node_id: NodeId
     name: str
@@ -60,6 +65,7 @@ class NodeView(Struct, frozen=True):
     zone: str
     version: str
     health_score: int
+    build: Build = BUILD
 
 
 class CopyPosition(Struct, frozen=True):

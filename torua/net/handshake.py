@@ -26,10 +26,8 @@ from msgspec import Meta, Struct
 from torua.codec.frames import Seal
 from torua.codec.plain import read, spell
 from torua.codec.seals import Sealed, derive, prove
+from torua.core.builds import BUILD, Build, gap, mismatch
 from torua.core.ids import NodeId
-
-PROTOCOL_MIN, PROTOCOL_MAX = 1, 1
-"""The versions of the protocol that this release speaks."""
 
 HELLO_BYTES_MAX = 4 << 10
 """A Hello is some 300 bytes; strangers get no more room than this."""
@@ -37,7 +35,7 @@ HELLO_BYTES_MAX = 4 << 10
 NONCE_BYTES = 32
 
 REASONS = frozenset(
-    ("protocol", "cluster", "secret", "self", "target", "epoch", "crossed")
+    ("build", "cluster", "secret", "self", "target", "epoch", "crossed")
 )
 """Every `Refusal.reason` there is."""
 
@@ -59,7 +57,8 @@ class Hello(Struct, frozen=True, tag="hello"):
     """Who I am, and whom I take you for.
 
     Attributes:
-        protocol: the least and the greatest version that I speak.
+        build: what I speak and can store.
+        feature_level: my cluster's; 0 before I belong to one.
         cluster_name: as the operator set it.
         cluster_uuid: empty before I belong to a cluster.
         target: whom I dialled; empty in the acceptor's.
@@ -67,7 +66,8 @@ class Hello(Struct, frozen=True, tag="hello"):
         nonce: fresh and random.
     """
 
-    protocol: tuple[int, int]
+    build: Build
+    feature_level: Annotated[int, Meta(ge=0)]
     cluster_name: Word
     cluster_uuid: Word
     node_id: Word
@@ -118,6 +118,8 @@ class Terms(NamedTuple):
     cluster_name: str
     cluster_uuid: str
     secret: bytes | None
+    build: Build = BUILD
+    feature_level: int = 0
 
 
 class Step(Enum):
@@ -149,7 +151,8 @@ class Handshake:
         self.other: Hello | None = None
         me = terms.me
         self._mine = Hello(
-            protocol=(PROTOCOL_MIN, PROTOCOL_MAX),
+            build=terms.build,
+            feature_level=terms.feature_level,
             cluster_name=terms.cluster_name,
             cluster_uuid=terms.cluster_uuid,
             node_id=me.node_id,
@@ -237,13 +240,15 @@ class Handshake:
     def _objection(self, other: Hello) -> Refusal | None:
         """Say why the two do not belong together, None if they may."""
         terms, mine = self._terms, self._mine
-        if other.protocol[0] > PROTOCOL_MAX or other.protocol[1] < PROTOCOL_MIN:
-            return Refusal("protocol", f"no common protocol: {other.protocol}")
+        if why := mismatch(terms.build, other.build):
+            return Refusal("build", f"{other.name!r} can't be a peer: {why}")
         if other.cluster_name != terms.cluster_name:
             return _foreign("named", other.cluster_name, terms.cluster_name)
         both_known = other.cluster_uuid and terms.cluster_uuid
         if both_known and other.cluster_uuid != terms.cluster_uuid:
             return _foreign("of uuid", other.cluster_uuid, terms.cluster_uuid)
+        if why := gap(other.build, terms.feature_level):
+            return Refusal("build", f"{other.name!r} can't be a peer: {why}")
         if other.secured is not mine.secured:
             has = "has" if other.secured else "has not"
             return Refusal("secret", f"{other.name!r} {has} a cluster secret")

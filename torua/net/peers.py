@@ -24,6 +24,7 @@ from torua.codec.envelopes import (
     spell_envelope,
 )
 from torua.codec.frames import Lane, Message
+from torua.core.builds import BUILD, Build
 from torua.core.ids import Address, NodeId
 from torua.errors import ToruaError, UnavailableError, from_wire
 from torua.net.connection import Connection
@@ -64,9 +65,12 @@ class Peers:
     to, and nothing taken from, a node of another cluster.
 
     Performance: see ``docs/protocol.md``.
+
+    Attributes:
+        feature_level: to be set: the cluster's; who does not know it is refused.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         reactor: IReactorTime,
         me: Identity,
@@ -74,6 +78,7 @@ class Peers:
         *,
         secret: bytes | None,
         registry: CollectorRegistry,
+        build: Build = BUILD,
     ) -> None:
         """Prepare; nothing is dialled before `know`.
 
@@ -83,15 +88,15 @@ class Peers:
             cluster_name: as the operator set it; others of another name are refused.
             secret: shared by the cluster; None to go without proofs and seals.
             registry: for the metrics ``torua_net_*``.
+            build: what this node's program speaks and can store.
         """
         self.clock = reactor
         self.meters = Meters(registry)
         self.dice: random.Random = random.SystemRandom()
         self.on_exchange: Callable[[bytes], bytes | None] = lambda _: None
         self._me = me
-        self._cluster_name = cluster_name
-        self._cluster_uuid = ""
-        self._secret = secret
+        self._terms = Terms(me, cluster_name, "", secret, build)
+        self.feature_level = 0
         self._peers: dict[NodeId, Peer] = {}
         self._peer_of: dict[Connection, Peer] = {}
         self._epochs: dict[NodeId, int] = {}
@@ -114,12 +119,12 @@ class Peers:
     @property
     def cluster_uuid(self) -> str:
         """Tell to which cluster this node belongs; empty before it is known."""
-        return self._cluster_uuid
+        return self._terms.cluster_uuid
 
     @cluster_uuid.setter
     def cluster_uuid(self, value: str) -> None:
         """Learn it, and tell all; whoever belongs to another is sent away."""
-        self._cluster_uuid = value
+        self._terms = self._terms._replace(cluster_uuid=value)
         notice = spell_envelope(Notice(_CLUSTER, value))
         for peer in list(self._peers.values()):
             if peer.link is not None:
@@ -128,7 +133,7 @@ class Peers:
 
     def _compare(self, connection: Connection) -> None:
         """Close a connection with another cluster."""
-        theirs, ours = connection.cluster_uuid, self._cluster_uuid
+        theirs, ours = connection.cluster_uuid, self._terms.cluster_uuid
         if theirs and ours and theirs != ours:
             detail = f"it belongs to cluster {theirs!r}, this node to {ours!r}"
             connection.close("cluster", detail)
@@ -440,7 +445,7 @@ class Peers:
 
     def _connection(self, target: NodeId | None) -> Connection:
         """Make a connection that begins as soon as it has a transport."""
-        terms = Terms(self._me, self._cluster_name, self._cluster_uuid, self._secret)
+        terms = self._terms._replace(feature_level=self.feature_level)
         handshake = Handshake(terms, target, secrets.token_bytes(NONCE_BYTES))
         dialled = target is not None
         return Connection(self.clock, self, handshake, self.meters, dialled)

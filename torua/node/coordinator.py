@@ -10,13 +10,12 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
-from torua.codec.plain import plain, read, shape, spell
+from torua.codec.plain import plain, shape, spell
 from torua.core.allocation import Command
 from torua.core.coordination.founding import Founding
 from torua.core.coordination.machine import Coordination, Mode
@@ -25,7 +24,6 @@ from torua.core.coordination.messages import (
     Apply,
     Disconnected,
     Event,
-    Facts,
     Input,
     Letter,
     Members,
@@ -43,15 +41,14 @@ from torua.core.ids import NodeId
 from torua.core.members import Member
 from torua.core.state import ClusterState
 from torua.errors import (
-    CorruptionError,
     DiskFullError,
     OutcomeUnknownError,
-    ProtocolError,
     UnavailableError,
 )
 from torua.net.peers import Inbound, Lane
 from torua.node.driver import Driver
 from torua.node.threads import Worker
+from torua.node.votes import read_facts
 from torua.storage.stable import StableStore
 
 KIND = "coord"
@@ -204,7 +201,7 @@ class CoordinatorService:
         self._peers = peers
         self._membership = membership
         self._on_fatal = on_fatal
-        facts = _load(votes, self._me, boot_epoch)
+        facts = read_facts(votes, self._me, boot_epoch)
         self._machine = Coordination(facts, founding, timing, random)
         self._driver: Driver[Input, Output] = Driver(
             self._machine, reactor, self._perform
@@ -478,20 +475,3 @@ class CoordinatorService:
         """Return what people call a node."""
         member = self._membership.members.get(node)
         return member.name if member else node
-
-
-def _load(votes: StableStore, me: NodeId, boot_epoch: int) -> Facts:
-    """Read what earlier lives kept, for this one; CorruptionError where it can't be."""
-    data = votes.load()
-    if data is None:
-        return Facts(me, boot_epoch)
-    try:
-        facts = read(data, Facts)
-    except ProtocolError as error:
-        raise CorruptionError(f"the votes are damaged: {error.detail}") from error
-    if facts.node_id != me or facts.boot_epoch >= boot_epoch:
-        raise CorruptionError(
-            f"the votes are of node {facts.node_id} in life {facts.boot_epoch}, but "
-            f"this is node {me} in life {boot_epoch}: was a data dir restored?"
-        )
-    return replace(facts, boot_epoch=boot_epoch)

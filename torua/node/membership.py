@@ -292,6 +292,7 @@ class MembershipService:
         | m.TcpOnly
         | m.NameClash
         | m.ForeignCluster
+        | m.Misfit
         | m.Superseded
         | m.Remember
         | m.Dropped
@@ -313,7 +314,8 @@ class MembershipService:
                 self._warn(output)
 
     def _warn(
-        self, output: m.TcpOnly | m.NameClash | m.ForeignCluster | m.Superseded
+        self,
+        output: m.TcpOnly | m.NameClash | m.ForeignCluster | m.Misfit | m.Superseded,
     ) -> None:
         """Say what an operator must look at."""
         match output:
@@ -342,6 +344,15 @@ class MembershipService:
                     name=member.name,
                     address=str(member.address),
                     cluster_uuid=cluster_uuid,
+                )
+            case m.Misfit(member, why):
+                _log.error(
+                    "{name} at {address} runs Torua {version} and is refused: {why}; "
+                    "the one or the other must be upgraded step by step",
+                    name=member.name,
+                    address=str(member.address),
+                    version=member.meta.version,
+                    why=why,
                 )
             case m.Superseded(epoch):
                 _log.critical(

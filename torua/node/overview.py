@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from torua.codec.plain import plain, shape
 from torua.core import views
+from torua.core.builds import BUILD
 from torua.core.health import fares
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
@@ -205,6 +206,7 @@ class Cluster:
             ),
             cluster_state=self.health().status,
             uptime=self._clock.seconds() - self._started,
+            feature_level=state.feature_level,
         )
 
     def nodes(self) -> tuple[views.NodeView, ...]:
@@ -369,6 +371,7 @@ class Cluster:
             zone=member.meta.zone if member else entry.zone if entry else "",
             version=member.meta.version if member else entry.version if entry else "",
             health_score=member.meta.health_score if member else 0,
+            build=member.meta.build if member else entry.build if entry else BUILD,
         )
 
     def _fares(self, shard: Shard) -> tuple[str, str]:

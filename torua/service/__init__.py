@@ -7,6 +7,7 @@ and no other room knows this one.
 Threading: the reactor's thread.
 """
 
-from torua.service.node import Node, Options, makeService
+from torua.service.node import Node, makeService
+from torua.service.options import Options
 
 __all__ = ("Node", "Options", "makeService")

@@ -10,18 +10,19 @@ import signal
 import time
 import uuid
 from random import SystemRandom
-from typing import Any, ClassVar, NoReturn
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger, LogLevel
-from twisted.python import usage
 
 from torua import __version__
 from torua.codec import read, spell
-from torua.config import OPTIONS, Config, environment, read_config
+from torua.config import Config, environment, read_config
+from torua.core.builds import BUILD, Build, gap
+from torua.core.configuration import Configuration
 from torua.core.coordination.founding import Founding
 from torua.core.coordination.messages import Facts
 from torua.core.coordination.timing import TIMINGS
@@ -29,7 +30,7 @@ from torua.core.ids import Address, NodeId
 from torua.core.members import Member, Meta, Status
 from torua.core.membership.timing import PRESETS
 from torua.core.state import ClusterState
-from torua.errors import ToruaError
+from torua.errors import StartupError, ToruaError
 from torua.http.site import make_site
 from torua.net.listening import listen, listen_twice, number_of, resolve, stopped
 from torua.net.peers import Identity, Peers
@@ -45,9 +46,11 @@ from torua.node.router import Router
 from torua.node.shards import Shards
 from torua.node.targets import Targets
 from torua.node.threads import WorkerThread
+from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
 from torua.service.graphs import GraphParts, Grounds
 from torua.service.operating import operated
+from torua.service.options import Options, refuse
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
 from torua.storage.identity import begin_life, begin_votes
@@ -70,35 +73,6 @@ THREADS = ("log", "maps", "votes")
 another."""
 
 log = Logger()
-
-
-class Options(usage.Options):
-    """What ``twist torua-node`` may be told."""
-
-    optParameters: ClassVar = [  # noqa: N815
-        *([option.name, None, None, option.help] for option in OPTIONS),
-        ["config", None, None, "TOML file with any of these options as keys"],
-    ]
-
-    def parseOptions(self, options: list[str] | None = None) -> None:
-        """Read the command line, or exit with one line that says what is wrong."""
-        try:
-            super().parseOptions(options)
-        except usage.UsageError as error:
-            refuse(f"{error} (see twist torua-node --help)")
-
-    def parseArgs(self) -> None:
-        """Take no arguments but options."""
-
-    def opt_version(self) -> NoReturn:
-        """Print the version and exit."""
-        print(f"Torua {__version__}")
-        raise SystemExit(0)
-
-
-def refuse(why: str) -> NoReturn:
-    """Exit with one clear line on standard error, and status 1."""
-    raise SystemExit(f"torua-node: {why}".replace("\n", " "))
 
 
 def makeService(options: Options) -> IService:
@@ -136,13 +110,15 @@ class Node(Service):
         cluster: what peers are told, once started.
     """
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, build: Build = BUILD) -> None:
         """Prepare; `startService` opens and listens.
 
         Args:
             config: what the node was told.
             reactor: the reactor, handed to every part.
+            build: what this program speaks and can store.
         """
+        self._build = build
         self._config = config
         self._reactor = reactor
         self._registry = CollectorRegistry()
@@ -194,12 +170,22 @@ class Node(Service):
             self._identity,
             spell(Facts(self._identity.node_id, 0)),
         )
+        self._refuse_gap()
         label = str(self._identity.boot_epoch)
         self._log, trouble = open_log(config.data_dir / "log", files, label)
         if trouble:
             log.critical("the log is damaged: {trouble}", trouble=trouble)
         threads = [WorkerThread(self._reactor, name) for name in THREADS]
         self._log_thread, self._maps_thread, self._votes_thread = threads
+
+    def _refuse_gap(self) -> None:
+        """Refuse to work on what a later, or a much earlier, release has kept."""
+        kept = self._identity
+        state = read_facts(self._votes, kept.node_id, kept.boot_epoch).accepted.state
+        if state.cluster_uuid and (why := gap(self._build, state.feature_level)):
+            raise StartupError(
+                f"Torua {__version__} can't go on with {self._config.data_dir}: {why}"
+            )
 
     def _listen(self) -> None:
         """Take one number for UDP gossip and TCP peers."""
@@ -210,6 +196,7 @@ class Node(Service):
             config.cluster_name,
             secret=config.secret,
             registry=self._registry,
+            build=self._build,
         )
         self._udp, number = listen_twice(
             self._reactor, config.cluster, self._peers.factory(), self._ports
@@ -246,7 +233,10 @@ class Node(Service):
             self._peers,
             self._membership,
             founding=Founding(
-                config.cluster_name, config.settings, config.bootstrap_expect or 0
+                config.cluster_name,
+                config.settings,
+                config.bootstrap_expect or 0,
+                Configuration(replication=config.replication),
             ),
             timing=TIMINGS[config.preset],
             random=SystemRandom(),
@@ -379,6 +369,7 @@ class Node(Service):
             zone=config.zone,
             version=__version__,
             max_shards=config.max_shards,
+            build=self._build,
         )
         return Member(
             node_id=kept.node_id,
@@ -425,6 +416,7 @@ class Node(Service):
     def _belong(self, state: ClusterState) -> None:
         """Tell peers and members to which cluster this node belongs."""
         uuid_now = state.cluster_uuid
+        self._peers.feature_level = state.feature_level if uuid_now else 0
         if uuid_now and uuid_now != self._peers.cluster_uuid:
             self._peers.cluster_uuid = uuid_now
             self._membership.update_meta(cluster_uuid=uuid_now)

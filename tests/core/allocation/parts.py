@@ -5,6 +5,7 @@ from random import Random
 from msgspec.structs import replace
 
 from torua.core.allocation import Delays, MarkInSync, MarkStarted, execute, reconcile
+from torua.core.configuration import Configuration, Replication
 from torua.core.ids import Address, AllocId, NodeId, ShardId
 from torua.core.members import Member, Meta, Status
 from torua.core.state import ClusterState, Settings, Shard
@@ -52,8 +53,11 @@ def blank(
         expect: nodes that must be there first.
         min_copies: how many must hold a write.
     """
-    settings = Settings(shards, replicas, min_copies, expected_nodes=expect)
-    return ClusterState(cluster_uuid="c" * 32, settings=settings)
+    return ClusterState(
+        cluster_uuid="c" * 32,
+        settings=Settings(shards, expected_nodes=expect),
+        configuration=Configuration(Replication(replicas, min_copies)),
+    )
 
 
 def formed(shards: int, replicas: int, count: int, seed: int = 1) -> ClusterState:

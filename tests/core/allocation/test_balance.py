@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tests.core.allocation.parts import formed, members, node
 from tests.core.allocation.play import Play, counts
 from torua.core.allocation import Delays, Leave, reconcile
+from torua.core.configuration import Configuration, Replication
 from torua.core.ids import ShardId
 from torua.core.state import CopyState
 
@@ -141,7 +142,8 @@ def test_too_few_copies_are_rebuilt_at_once() -> None:
     after = reconcile(state, members(4), Random(1), lost=lost, delays=Delays())
     assert len(after.shards[shard.shard].copies) == 4
     patient = replace(cut, min_copies=1)
-    state = replace(state, shards={shard.shard: patient})
+    one = Configuration(Replication(3, min_copies=1))
+    state = replace(state, shards={shard.shard: patient}, configuration=one)
     after = reconcile(state, members(4), Random(1), lost=lost, delays=Delays())
     assert after.shards == state.shards
     assert [node for node, entry in after.nodes.items() if entry.lost] == sorted(lost)

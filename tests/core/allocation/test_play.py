@@ -10,7 +10,7 @@ SEEDS = 150
 def is_even(play: Play) -> bool:
     """Tell whether copies and primaries are even within one, and all there."""
     copies, primaries = counts(play.state)
-    want = min(play.state.settings.replicas, len(play.state.nodes))
+    want = min(play.state.configuration.replication.replicas, len(play.state.nodes))
     return (
         max(copies.values()) - min(copies.values()) <= 1
         and max(primaries.values()) - min(primaries.values()) <= 1

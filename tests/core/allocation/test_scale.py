@@ -126,7 +126,7 @@ class Fleet:
 
     def is_whole(self) -> bool:
         """Tell whether all copies are there, and in sync."""
-        want = min(self.state.settings.replicas, len(self.state.nodes))
+        want = min(self.state.configuration.replication.replicas, len(self.state.nodes))
         return all(
             len(shard.copies) == len(shard.in_sync) == want
             for shard in self.state.shards.values()

@@ -14,6 +14,7 @@ from tests.core.membership.parts import (
     rumour,
     sent,
 )
+from torua.core.builds import Build
 from torua.core.ids import Address
 from torua.core.members import Meta, Status
 from torua.core.membership import messages as m
@@ -283,3 +284,18 @@ def test_news_too_big_for_gossip_goes_by_push_pull_soon() -> None:
         if isinstance(a.packet.message, m.Sync)
     ]
     assert asked and any(r.member == b for r in asked[0].packet.rumours)
+
+
+def test_a_build_without_a_common_range_is_refused_loudly_once() -> None:
+    """Whatever life it comes back in; one that shares a version is a member."""
+    lone = Lone()
+    odd = Build(features=(2, 3))
+    stranger = replace(member("a"), meta=Meta(build=odd))
+    (said,) = only(m.Misfit, lone.hear(stranger, rumour(stranger)))
+    assert said.why == "it knows feature levels 2 to 3, this node 1"
+    again = replace(stranger, boot_epoch=stranger.boot_epoch + 1)
+    assert only(m.Misfit, lone.hear(again, rumour(again))) == []
+    assert list(lone.machine.members) == [lone.machine.me.node_id]
+    joiner = replace(member("b"), meta=Meta(build=Build(features=(1, 3))))
+    lone.hear(joiner, rumour(joiner))
+    assert joiner.node_id in lone.machine.members

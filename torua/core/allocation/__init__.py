@@ -21,8 +21,8 @@ from torua.core.allocation.commands import (
     MarkStarted,
     execute,
 )
+from torua.core.allocation.configuring import Configure
 from torua.core.allocation.delays import Delays
-from torua.core.allocation.first import min_copies
 from torua.core.allocation.operating import (
     Forget,
     GiveLead,
@@ -35,6 +35,7 @@ from torua.core.allocation.reconciling import reconcile
 
 __all__ = [
     "Command",
+    "Configure",
     "CopyLost",
     "Delays",
     "FailCopy",
@@ -50,6 +51,5 @@ __all__ = [
     "Rebalance",
     "SetDuty",
     "execute",
-    "min_copies",
     "reconcile",
 ]

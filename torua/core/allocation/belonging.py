@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from msgspec.structs import replace
 
+from torua.core.builds import gap, next_level
 from torua.core.ids import NodeId
 from torua.core.members import Member, Status
 from torua.core.state import ClusterState, Duty, NodeEntry
@@ -12,7 +13,8 @@ from torua.core.state import ClusterState, Duty, NodeEntry
 def admit(state: ClusterState, members: list[Member]) -> ClusterState:
     """Take in the live as they now are; let go of those that left and hold nothing.
 
-    A node in maintenance is kept, for it is to come back with that duty.
+    A node in maintenance is kept, for it is to come back with that duty.  One whose
+    build does not know the feature level of the cluster is not taken in.
 
     Args:
         state: the committed state.
@@ -23,6 +25,8 @@ def admit(state: ClusterState, members: list[Member]) -> ClusterState:
     for member in members:
         held = nodes.get(member.node_id)
         if held is not None and held.boot_epoch > member.boot_epoch:
+            continue
+        if member.is_live and gap(member.meta.build, state.feature_level):
             continue
         if member.is_live:
             nodes[member.node_id] = _entry(member, held)
@@ -46,6 +50,14 @@ def note_lost(state: ClusterState, lost: Collection[NodeId]) -> ClusterState:
     return replace(state, nodes=state.nodes | changed) if changed else state
 
 
+def raise_level(state: ClusterState) -> ClusterState:
+    """Raise the feature level to what all nodes know that belong, lost or not."""
+    builds = [entry.build for entry in state.nodes.values()]
+    level = next_level(state.feature_level, builds)
+    same = level == state.feature_level
+    return state if same else replace(state, feature_level=level)
+
+
 def _is_gone(member: Member, held: NodeEntry | None) -> bool:
     """Tell whether a node left for good, as far as anybody said."""
     stays = held is not None and held.duty is Duty.MAINTENANCE
@@ -67,6 +79,7 @@ def _entry(member: Member, held: NodeEntry | None) -> NodeEntry:
         roles=member.meta.roles,
         zone=member.meta.zone,
         version=member.meta.version,
+        build=member.meta.build,
         max_shards=member.meta.max_shards,
         leaving=same is not None and same.leaving,
         lost=same is not None and same.lost,

@@ -16,6 +16,7 @@ from the committed state, not from its answer.
 | `Leave` | a node | on SIGTERM, before it stops |
 | `ForceAllocate` | an operator | a shard is red for good |
 | `SetDuty`, `MoveCopy`, `GiveLead`, `Forget` | an operator | see `operating` |
+| `Configure` | an operator | a key of the configuration is to change |
 | `DefineGraph`, `DropGraph` | a node | a client changes a schema |
 """
 
@@ -24,6 +25,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from torua.core.allocation.configuring import Configure, configure
 from torua.core.allocation.editing import (
     changed,
     find,
@@ -164,7 +166,7 @@ class ForceAllocate(Struct, frozen=True, tag="force_allocate"):
 OnShard = MarkStarted | MarkInSync | FailCopy | HandOver | CopyLost | ForceAllocate
 """What concerns one shard."""
 
-Command = OnShard | Leave | OfOperators | DefineGraph | DropGraph
+Command = OnShard | Leave | OfOperators | Configure | DefineGraph | DropGraph
 """What nodes may ask the coordinator to change."""
 
 
@@ -177,6 +179,8 @@ def execute(state: ClusterState, command: Command) -> ClusterState:
     """
     if isinstance(command, Leave):
         return _leave(state, command)
+    if isinstance(command, Configure):
+        return configure(state, command)
     if isinstance(command, DefineGraph | DropGraph):
         return change_graphs(state, command)
     if isinstance(command, OfOperators):

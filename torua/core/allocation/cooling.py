@@ -82,8 +82,8 @@ def step(heat: float, site: Site) -> float:
         heat: of the node now.
         site: what an operator set.
     """
-    share = site.limits.load_gain / (2 if site.outlook.is_hurried else 1)
-    return max(site.limits.load_least, share * heat)
+    found = site.limits.load.of(heat)
+    return found / 2 if site.outlook.is_hurried else found
 
 
 def _is_free(node: NodeId, site: Site) -> bool:

@@ -5,7 +5,8 @@ has no objection.  `STANDING` look at a node as such, `FITTING` at a shard and a
 the node has by now.  Whoever gives copies out asks these lists and nothing else, and so
 does whoever explains; the first objection counts.
 
-    role  lost  left  life  silent  leaving  maintenance  evacuating  max_shards
+    role  version  lost  left  life  silent  leaving  maintenance  evacuating
+    max_shards
     same_node  zone  host  max_shards  disk  back_off  throttle
 
 What is not here is what a shard or the balance wants: that copies are enough, and who
@@ -19,6 +20,7 @@ from msgspec import Struct
 
 from torua.core.allocation.domains import Crowd
 from torua.core.allocation.limits import Limits
+from torua.core.builds import gap
 from torua.core.members import Member, Status
 from torua.core.state import Duty, NodeEntry
 
@@ -38,10 +40,12 @@ class Standing(Struct, frozen=True):
     Attributes:
         entry: as the cluster state has it.
         member: as membership has it; None where it knows nothing of it.
+        level: the feature level that the cluster is at.
     """
 
     entry: NodeEntry
     member: Member | None
+    level: int = 0
 
 
 class Disk(Struct, frozen=True):
@@ -61,7 +65,7 @@ class Fit(Struct, frozen=True):
         holds: whether it has a copy of the shard.
         copies: how many copies it has, or is about to get.
         recovering: how many of them are being filled.
-        crowd: how it stands with the shard's other copies; None where it can't matter.
+        crowd: how it stands with the shard's other copies.
         zones: those that are forced; empty where none are.
         hosts_forced: whether one host may have but one copy.
         disk: as the node told last.
@@ -110,6 +114,11 @@ def is_other_life(entry: NodeEntry, member: Member | None) -> bool:
 def role(standing: Standing) -> str:
     """Object to a node that only votes."""
     return "" if "data" in standing.entry.roles else "it only votes, and holds no data"
+
+
+def version(standing: Standing) -> str:
+    """Object to a node that can't keep what primaries write."""
+    return gap(standing.entry.build, standing.level)
 
 
 def lost(standing: Standing) -> str:
@@ -170,7 +179,10 @@ def max_shards(fit: Fit) -> str:
 
 
 def zone(fit: Fit) -> str:
-    """Object to more copies in a zone than its share, where zones are forced."""
+    """Object to more copies in a zone than its share, where zones are forced.
+
+    One without a zone gets none then: nobody knows what it would fail with.
+    """
     if not fit.zones:
         return ""
     named = ", ".join(fit.zones)
@@ -194,7 +206,10 @@ def host(fit: Fit) -> str:
 
 
 def disk(fit: Fit) -> str:
-    """Object to a disk that is too full, or would be."""
+    """Object to a disk that is too full, or would be.
+
+    What is on its way to it counts as if it were there.
+    """
     used, total, coming = fit.disk.used, fit.disk.total, fit.disk.coming
     low, high = fit.limits.low, fit.limits.high
     if low.is_reached(used + coming, total):
@@ -213,7 +228,10 @@ def disk(fit: Fit) -> str:
 
 
 def back_off(fit: Fit) -> str:
-    """Object to a node where a copy of the shard failed a short while ago."""
+    """Object to a node where a copy of the shard failed a short while ago.
+
+    The time doubles with each failure: what goes wrong there goes wrong again.
+    """
     seconds, failures = fit.wait
     if not seconds:
         return ""
@@ -250,6 +268,7 @@ def _bytes(count: int) -> str:
 
 STANDING: Mapping[str, Callable[[Standing], str]] = {
     "role": role,
+    "version": version,
     "lost": lost,
     "left": left,
     "life": life,
@@ -263,7 +282,15 @@ STANDING: Mapping[str, Callable[[Standing], str]] = {
 
 COMMITTED = {
     name: STANDING[name]
-    for name in ("role", "lost", "leaving", "maintenance", "evacuating", "max_shards")
+    for name in (
+        "role",
+        "version",
+        "lost",
+        "leaving",
+        "maintenance",
+        "evacuating",
+        "max_shards",
+    )
 }
 """Those of them that ask nothing but the committed state."""
 

@@ -57,7 +57,7 @@ def even_bytes(
             if copy.node in weights:
                 weights[copy.node] += sizes[shard.shard]
     heaviest = max(weights.values(), default=0.0)
-    least = max(site.limits.bytes_least, site.limits.bytes_gain * heaviest)
+    least = site.limits.bytes.of(heaviest)
     scale = _Scale(weights, lambda shard, copy: sizes[shard.shard], least)
     return _begin(state, _change(state, site, traffic, scale), traffic, random)
 

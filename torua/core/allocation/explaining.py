@@ -69,7 +69,7 @@ def _why_there(scene: Scene, shard: Shard, copy: Copy) -> str:
     if not scene.site.is_up(copy.node):
         objection = scene.site.objections.get(copy.node)
         why = objection.why if objection else "it does not belong any more"
-        wait = scene.state.settings.rebuild_after_s
+        wait = scene.state.configuration.allocation.rebuild_after_s
         return f"{why}; {wait:g} s after a node was lost its copies are made elsewhere"
     if copy.state is CopyState.RELOCATING and in_sync:
         return "it moves away, and serves until another copy is in sync"

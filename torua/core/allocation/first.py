@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from torua.core.allocation.leveling import level
 from torua.core.allocation.loads import Loads, Want, new_alloc_id
 from torua.core.allocation.site import Site
+from torua.core.configuration import min_copies
 from torua.core.ids import NodeId, ShardId
 from torua.core.routing import even_slots
 from torua.core.state import (
@@ -25,16 +26,8 @@ from torua.core.state import (
     Copy,
     CopyState,
     Primary,
-    Settings,
     Shard,
 )
-
-
-def min_copies(settings: Settings) -> int:
-    """Tell how many copies must hold a write: as set, 1 of 2, or a majority."""
-    if settings.min_copies is not None:
-        return settings.min_copies
-    return 1 if settings.replicas <= 2 else settings.replicas // 2 + 1
 
 
 def assign(state: ClusterState, site: Site, live: int, random: Random) -> ClusterState:
@@ -68,7 +61,7 @@ def assign(state: ClusterState, site: Site, live: int, random: Random) -> Cluste
 
 def _share(state: ClusterState, site: Site, random: Random) -> list[list[NodeId]]:
     """Choose the nodes of each shard; some may get none where room is scarce."""
-    shards, rf = state.settings.shards, state.settings.replicas
+    shards, rf = state.settings.shards, state.configuration.replication.replicas
     order = list(site.takers)
     random.shuffle(order)
     loads = Loads(site, order)
@@ -109,6 +102,6 @@ def _first(
         in_sync=(),
         copies=copies,
         history_uuid=f"{random.getrandbits(128):032x}",
-        rf=state.settings.replicas,
-        min_copies=min_copies(state.settings),
+        rf=state.configuration.replication.replicas,
+        min_copies=min_copies(state.configuration.replication),
     )

@@ -1,24 +1,15 @@
-"""What an operator may set of allocation, in one value that all deciders read."""
+"""What an operator may set of allocation, as deciders and balance read it."""
 
 from msgspec import Struct
 
 from torua.core.state import ClusterState
 
-GIB = 1 << 30
-
 
 class Watermark(Struct, frozen=True):
-    """How full a disk may be: a share of it, or, of a large one, what must be free.
-
-    Attributes:
-        name: what operators call it.
-        share: of the disk, from 0 to 1.
-        headroom: as many free bytes are enough, whatever the share.
-    """
+    """How full a disk may be: a share of it, from 0 to 1."""
 
     name: str
     share: float
-    headroom: int
 
     def is_reached(self, used: int, total: int) -> bool:
         """Tell whether a disk is so full; never where its size is not known.
@@ -27,16 +18,27 @@ class Watermark(Struct, frozen=True):
             used: bytes.
             total: bytes.
         """
-        return 0 < total * self.share <= used and total - used < self.headroom
+        return total > 0 and total * self.share <= used
 
     def over(self, used: int, total: int) -> int:
-        """Tell how many bytes a disk is above it.
+        """Tell how many bytes a disk is above it; fewer than none where it is below.
 
         Args:
             used: bytes.
             total: bytes.
         """
-        return used - max(int(total * self.share), total - self.headroom)
+        return used - int(total * self.share)
+
+
+class Step(Struct, frozen=True):
+    """What a change must save: a share of what the busier node has, and so much."""
+
+    share: float
+    least: float
+
+    def of(self, weight: float) -> float:
+        """Tell by how much a node must become lighter for a change to be worth it."""
+        return max(self.least, self.share * weight)
 
 
 class Limits(Struct, frozen=True):
@@ -50,23 +52,19 @@ class Limits(Struct, frozen=True):
         host_forced: whether two copies of a shard may never be on one host.
         recoveries: how many a node takes part in at once, in each direction.
         balance: whether copies and primaries move for the sake of balance.
-        load_gain: the share of the busier node's load that a move must save.
-        load_least: requests a second that are worth a move.
-        bytes_gain: the share of the fuller node's bytes that a move must save.
-        bytes_least: bytes that are worth a move.
+        load: what a change for the sake of load must save, in requests a second.
+        bytes: what a change for the sake of bytes must save.
     """
 
-    low: Watermark = Watermark("low", 0.85, 200 * GIB)
-    high: Watermark = Watermark("high", 0.90, 150 * GIB)
-    flood: Watermark = Watermark("flood", 0.95, 100 * GIB)
-    zones: tuple[str, ...] = ()
-    host_forced: bool = False
-    recoveries: int = 2
-    balance: bool = True
-    load_gain: float = 0.2
-    load_least: float = 100.0
-    bytes_gain: float = 0.1
-    bytes_least: int = GIB
+    low: Watermark
+    high: Watermark
+    flood: Watermark
+    zones: tuple[str, ...]
+    host_forced: bool
+    recoveries: int
+    balance: bool
+    load: Step
+    bytes: Step
 
 
 def limits_of(state: ClusterState) -> Limits:
@@ -75,4 +73,15 @@ def limits_of(state: ClusterState) -> Limits:
     Args:
         state: the committed state.
     """
-    return Limits()
+    given = state.configuration.allocation
+    return Limits(
+        low=Watermark("low", given.watermark_low_percent / 100),
+        high=Watermark("high", given.watermark_high_percent / 100),
+        flood=Watermark("flood", given.watermark_flood_percent / 100),
+        zones=tuple(sorted(set(given.forced_zones))),
+        host_forced=given.force_hosts,
+        recoveries=given.recoveries_per_node,
+        balance=given.rebalance,
+        load=Step(given.balance_load_percent / 100, given.balance_load_least),
+        bytes=Step(given.balance_bytes_percent / 100, given.balance_bytes_least),
+    )

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable
 from random import Random
 
 from torua.core.allocation.balancing import move
-from torua.core.allocation.belonging import admit, note_lost
+from torua.core.allocation.belonging import admit, note_lost, raise_level
+from torua.core.allocation.configuring import conform
 from torua.core.allocation.cooling import cool
 from torua.core.allocation.delays import Delays
 from torua.core.allocation.draining import drain
@@ -45,12 +46,12 @@ def reconcile(  # noqa: PLR0913
         now: the coordinator's monotonic clock, in seconds.
     """
     known = sorted(members, key=lambda member: member.node_id)
-    state = note_lost(admit(state, known), lost)
+    state = raise_level(note_lost(admit(state, known), lost))
     site = Site(state, known, delays or Delays(), outlook or Outlook(), now)
     if not state.shards:
         live = sum(each.is_live and each.node_id in state.nodes for each in known)
         return assign(state, site, live, random)
-    state = fail_over(mark_full(state, site), site)
+    state = fail_over(mark_full(conform(state), site), site)
     traffic = Traffic(state, site)
     for place in (rebuild, drain, relieve, spread):
         state = place(state, site, traffic, random)

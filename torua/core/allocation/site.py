@@ -2,7 +2,7 @@
 
 A node is *up* where it belongs, is not lost, has not left, and no other life of it than
 the one in the state is known.  It is a *taker* where no decider objects to it as such.
-It is *given up* where it was lost for the time in the settings: only then are its
+It is *given up* where it was lost for the time that is configured: only then are its
 copies rebuilt elsewhere.
 """
 
@@ -68,7 +68,7 @@ class Site:
             if entry.lost or is_gone(entry, known.get(node))
         }
         delays.note(state.nodes, away, now)
-        patience = state.settings.rebuild_after_s
+        patience = state.configuration.allocation.rebuild_after_s
         self._up = {
             node
             for node, entry in state.nodes.items()
@@ -80,7 +80,9 @@ class Site:
         }
         self._away = away
         found = {
-            node: standing_objection(Standing(entry, known.get(node)))
+            node: standing_objection(
+                Standing(entry, known.get(node), state.feature_level)
+            )
             for node, entry in sorted(state.nodes.items())
         }
         self.objections: dict[NodeId, Objection] = {

@@ -5,6 +5,8 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
+from torua.core.builds import next_level
+from torua.core.configuration import Configuration
 from torua.core.coordination.messages import Event, Facts, Voters
 from torua.core.coordination.voters import first_voters
 from torua.core.members import Member
@@ -18,11 +20,13 @@ class Founding(Struct, frozen=True):
         cluster_name: its label.
         settings: what is fixed for it; ``settings.expected_nodes`` is not read here.
         bootstrap_expect: how many nodes must be seen first; 0 to join only.
+        configuration: what it begins with of what may be changed.
     """
 
     cluster_name: str = ""
     settings: Settings = Settings()
     bootstrap_expect: int = 0
+    configuration: Configuration = Configuration()
 
 
 def is_blank(facts: Facts, live: list[Member]) -> bool:
@@ -61,15 +65,18 @@ def lacking(founding: Founding, live: list[Member]) -> tuple[Event, str]:
     return Event.WAITING, f"{len(live)} of {founding.bootstrap_expect}"
 
 
-def blank_state(founding: Founding, random: Random) -> ClusterState:
+def blank_state(founding: Founding, live: list[Member], random: Random) -> ClusterState:
     """Make the state that a new cluster begins with, under a uuid of its own.
 
     Args:
         founding: what this node was told.
+        live: the members that live; it begins at the feature level that all know.
         random: makes the uuid.
     """
     return ClusterState(
         cluster_uuid=f"{random.getrandbits(128):032x}",
         cluster_name=founding.cluster_name,
         settings=replace(founding.settings, expected_nodes=founding.bootstrap_expect),
+        configuration=founding.configuration,
+        feature_level=next_level(0, (member.meta.build for member in live)),
     )

@@ -118,7 +118,7 @@ class Leading:
             old.state,
             self._circle.members.values(),
             self._random,
-            lost=self._lost(state),
+            lost=self._lost(old.state),
             delays=self._delays,
             outlook=self._outlook,
             now=now,

@@ -327,7 +327,7 @@ class Coordination(Leading):
         self._candidacy.settle()
         self._outbox.notice(Event.ELECTED, self.me)
         self._begin_term(now)
-        blank = blank_state(self._founding, self._random)
+        blank = blank_state(self._founding, self._circle.live(), self._random)
         self._propose(*self.register.first(blank), now=now)
 
     def _choose_founders(self) -> Voters:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from torua.core.ids import Address, NodeId
 from torua.core.members import Member, Meta, Status
 from torua.core.membership.beliefs import overrides, precedence
-from torua.core.membership.foreign import Foreign, is_foreign
+from torua.core.membership.foreign import Foreign
 from torua.core.membership.health import LocalHealth
 from torua.core.membership.messages import (
     Ack,
@@ -21,7 +21,6 @@ from torua.core.membership.messages import (
     Answered,
     Asked,
     Dropped,
-    ForeignCluster,
     HealthChanged,
     Input,
     Leave,
@@ -375,19 +374,18 @@ class Membership:
     # Other clusters, other nodes of the same name
 
     def _refuse(self, member: Member) -> bool:
-        """Tell whether a member is of another cluster; if so, say so and let it go.
+        """Tell whether a member is none of ours; if so, say so and let it go.
 
         A life once refused stays so, whatever others still believe of it.
         """
         if (member.node_id, member.boot_epoch) in self._foreign:
             return True
-        if not is_foreign(self._table.me.meta, member.meta):
-            return False
-        if self._foreign.add(member):
-            self._outbox.emit(ForeignCluster(member, member.meta.cluster_uuid))
-        if self._table.other(member.node_id) is not None:
+        refused, said = self._foreign.judge(self._table.me.meta, member)
+        for line in said:
+            self._outbox.emit(line)
+        if refused and self._table.other(member.node_id) is not None:
             self._forget(member.node_id)
-        return True
+        return refused
 
     def _forget(self, node_id: NodeId) -> None:
         """Know a member no more."""

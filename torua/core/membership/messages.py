@@ -189,6 +189,13 @@ class ForeignCluster(Struct, frozen=True, tag=True):
     cluster_uuid: str
 
 
+class Misfit(Struct, frozen=True, tag=True):
+    """A node was met whose build can't be in one cluster with ours; it is refused."""
+
+    member: Member
+    why: str
+
+
 class Superseded(Struct, frozen=True, tag=True):
     """This life is over, for a later one of the same node_id is about; stop now."""
 
@@ -221,6 +228,7 @@ Output = (
     | TcpOnly
     | NameClash
     | ForeignCluster
+    | Misfit
     | Superseded
     | Remember
     | Dropped

@@ -1,26 +1,30 @@
 """Which parts of the resilience a node uses."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
 
 class Policies(Struct, frozen=True):
-    """Each part by its name; True where it is used.
+    """Each part by its name; True where it is used."""
 
-    Attributes:
-        retry_budget: whether what is tried again is kept to a share of what is asked.
-        breakers: whether a node that does not answer is left alone for a while.
-        selection: whether reads at any copy go where they are answered soonest.
-        admission: whether requests are refused while the node has too much to do.
-        watchdog: whether stalls of the reactor are noted.
-    """
-
-    retry_budget: bool = True
-    breakers: bool = True
-    selection: bool = True
-    admission: bool = True
-    watchdog: bool = True
+    retry_budget: Annotated[
+        bool,
+        Meta(description="what is tried again is kept to a share of what is asked"),
+    ] = True
+    breakers: Annotated[
+        bool, Meta(description="a node that does not answer is left alone for a while")
+    ] = True
+    selection: Annotated[
+        bool, Meta(description="reads at any copy go where they are answered soonest")
+    ] = True
+    admission: Annotated[
+        bool, Meta(description="requests are refused while a node has too much to do")
+    ] = True
+    watchdog: Annotated[bool, Meta(description="stalls of the reactor are noted")] = (
+        True
+    )
 
     def without(self, names: Iterable[str]) -> "Policies":
         """Return these with some parts off.
@@ -30,6 +34,13 @@ class Policies(Struct, frozen=True):
         """
         changes = {name.replace("-", "_"): False for name in names}
         return structs.replace(self, **changes)
+
+    @property
+    def off(self) -> tuple[str, ...]:
+        """Name the parts that are not used."""
+        return tuple(
+            name for name in NAMES if not getattr(self, name.replace("-", "_"))
+        )
 
 
 NAMES = tuple(name.replace("_", "-") for name in Policies.__struct_fields__)
