@@ -37,6 +37,7 @@ from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
 from torua.node.requests import RETRY_AFTER_S, Requests
+from torua.node.tally import Tally
 
 T = TypeVar("T")
 
@@ -89,6 +90,7 @@ class OpenCopy:
         applied: who waits for a record to be applied.
         failure: why it failed; empty where it did not.
         retry: whether opening it again may help; if not, its data are lost.
+        tally: what it does.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class OpenCopy:
         self.applied = Watch()
         self.failure = ""
         self.retry = False
+        self.tally = Tally()
         self._clock, self._commit = means.disk.clock, means.disk.commit
         self._means = means
         self._on_change = on_change
@@ -226,10 +229,13 @@ class OpenCopy:
                 "too much waits for the disk", retry_after=RETRY_AFTER_S
             )
         self._check()
+        begun = self._clock.seconds()
         request, done = self._requests.write(call.timeout_s)
         now_ns = self._means.wall_ns()
         self._tell(messages.Write(request, tuple(operations), now_ns, call.idempotency))
-        return await done
+        outcomes = await done
+        self.tally.wrote(operations, self._clock.seconds() - begun)
+        return outcomes
 
     async def get(self, key: bytes, call: Call) -> Entry | None:
         """Read a key with its value, linearizable; None where it is absent.
@@ -241,8 +247,10 @@ class OpenCopy:
         Raises:
             UnavailableError: nobody knows whether this is the primary still.
         """
+        begun = self._clock.seconds()
         entry = self.peek(key)
         await self._confirm(call.timeout_s)
+        self.tally.read(entry, self._clock.seconds() - begun)
         return entry
 
     async def scan(self, span: tuple[bytes, bytes], limit: int, values: bool) -> Page:
@@ -262,6 +270,7 @@ class OpenCopy:
 
     def peek(self, key: bytes) -> Entry | None:
         """Read a key as of what is applied."""
+        self.tally.reads += 1
         return self._guarded(lambda: self.holding.view.get(key))
 
     def peek_page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
@@ -273,6 +282,7 @@ class OpenCopy:
             limit: at most so many.
             values: whether the values come too.
         """
+        self.tally.reads += 1
         return self._guarded(lambda: self._page(prefix, after, limit, values))
 
     def stored(self, seq: int) -> None:

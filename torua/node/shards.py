@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torua.core.allocation import Leave
+from torua.core.allocation.relieving import flooded
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
 from torua.core.replication.barrier import Done
@@ -29,7 +30,7 @@ from torua.core.replication.wire import (
 )
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
-from torua.errors import UnavailableError
+from torua.errors import DiskFullError, UnavailableError
 from torua.node import reach, transfer
 from torua.node.barriers import BarrierService
 from torua.node.commit import GroupCommit
@@ -139,6 +140,7 @@ class Shards:
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
+        self._flooded = flooded(coordination.state)
         self._declare(registry)
 
     def _declare(self, registry: CollectorRegistry) -> None:
@@ -170,8 +172,15 @@ class Shards:
 
         Raises:
             UnavailableError: the shard is not served here, with the reason.
+            DiskFullError: the disk of a node with a copy of it is flooded.
             ToruaError: as `OpenCopy.write`.
         """
+        if shard in self._flooded:
+            raise DiskFullError(
+                f"shard {shard} takes no writes: the disk of {self._flooded[shard]} is "
+                "above the flood watermark",
+                shard=shard,
+            )
         return await self._leading(shard).write(operations, call)
 
     async def get(self, shard: ShardId, key: bytes, call: Call) -> Entry | None:
@@ -408,6 +417,7 @@ class Shards:
 
     def _on_committed(self, state: ClusterState) -> None:
         """Follow a state that was committed in this life."""
+        self._flooded = flooded(state)
         self._copies.follow(state)
         if state.shards and not self._swept:
             self._swept = True

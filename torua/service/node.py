@@ -49,7 +49,7 @@ from torua.node.threads import WorkerThread
 from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
 from torua.service.graphs import GraphParts, Grounds
-from torua.service.operating import operated
+from torua.service.operating import observed, operated
 from torua.service.options import Options, refuse
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
@@ -299,6 +299,9 @@ class Node(Service):
         """
         config, kept, reactor = self._config, self._identity, self._reactor
         router = self._router(looks)
+        self._observer = observed(
+            self._graphs.grounds, kept.boot_epoch, self._shards, self._maps_thread
+        )
         overview = Cluster(
             kept.node_id,
             cluster_name=config.cluster_name,
@@ -307,6 +310,7 @@ class Node(Service):
             holdings=self._shards,
             peers=self._peers,
             clock=reactor,
+            sight=self._observer.sight,
         )
         feeds = ChangeFeeds(
             kept.node_id,
@@ -318,7 +322,9 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        operations = operated(self._graphs.grounds, self._shards, self._graphs.tasks)
+        operations = operated(
+            self._graphs.grounds, self._shards, self._graphs.tasks, self._observer
+        )
         parts = (router, overview, feeds, operations, self._registry)
         self._site = make_site(
             *parts,
@@ -398,6 +404,7 @@ class Node(Service):
         self._membership.update_meta(http=str(self.http))
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
+        self._observer.start()
         if config.policies.watchdog:
             self._watchdog.start()
         self._reactor.callWhenRunning(self._take_signals)
@@ -474,6 +481,7 @@ class Node(Service):
         if late.active():
             late.cancel()
         await self._graphs.stop()
+        self._observer.stop()
         await self._shards.stop()
         await self._membership.leave()
         await self._coordinator.stop()

@@ -3,7 +3,10 @@
 What counts cannot tell: one node may have the large shards, or the busy ones.  Where
 the fullest (or hottest) node would become so much less full (or hot) that it is worth
 the bytes, it gives a copy to the least one and gets a lesser copy back; or gives only,
-where it has one copy more.  Load moves so only where no hand-over does (`cooling`).
+where it has one copy more.
+
+Neither makes the other worse, as far as is known: so bytes move without leads where
+there are several copies, and load by copies only where there is one.
 
 Such a move begins only when nothing else is under way, one at a time; each makes the
 greatest weight of those that take part less by a step, so that they end.
@@ -29,12 +32,23 @@ LIGHTEST = 8
 Weights = dict[NodeId, float]
 
 
+Weigh = Callable[[Shard, Copy], float]
+
+
 class _Scale(Struct, frozen=True):
-    """What is weighed: the nodes, and a copy; and how much less a change must save."""
+    """What is weighed.
+
+    Attributes:
+        weights: the nodes.
+        weigh: a copy.
+        step: how much a change must save.
+        other: what else it must not make worse: the nodes, and a copy.
+    """
 
     weights: Weights
-    weigh: Callable[[Shard, Copy], float]
+    weigh: Weigh
     step: float
+    other: tuple[Weights, Weigh]
 
 
 def even_bytes(
@@ -48,24 +62,20 @@ def even_bytes(
         traffic: what is under way; what is begun is counted there.
         random: makes ids.
     """
-    sizes = {number: site.outlook.size(each) for number, each in state.shards.items()}
-    weights = dict.fromkeys(site.takers, 0.0)
-    if any(node not in site.outlook.reports for node in weights):
+    heat = _heat(state, site)
+    stored = _bytes(state, site)
+    if heat is None or stored is None:
         return state
-    for shard in state.shards.values():
-        for copy in shard.copies:
-            if copy.node in weights:
-                weights[copy.node] += sizes[shard.shard]
-    heaviest = max(weights.values(), default=0.0)
-    least = site.limits.bytes.of(heaviest)
-    scale = _Scale(weights, lambda shard, copy: sizes[shard.shard], least)
-    return _begin(state, _change(state, site, traffic, scale), traffic, random)
+    least = site.limits.bytes.of(max(stored[0].values(), default=0.0))
+    scale = _Scale(*stored, least, heat)
+    found = _change(movable(state, site), site, traffic, scale)
+    return _begin(state, found, traffic, random)
 
 
 def even_load(
     state: ClusterState, site: Site, traffic: Traffic, random: Random
 ) -> ClusterState:
-    """Begin to move a copy that leads and is hot, where no hand-over would help.
+    """Begin to move a shard that is hot and has one copy, so that no hand-over helps.
 
     Args:
         state: with the copies that it should have, even in number.
@@ -73,20 +83,47 @@ def even_load(
         traffic: what is under way; what is begun is counted there.
         random: makes ids.
     """
-    heat = heats(state, Leads(state, site), site)
-    if not heat or any(site.outlook.is_resting(node, site.now) for node in heat):
+    heat, stored = _heat(state, site), _bytes(state, site)
+    alone = [shard for shard in movable(state, site) if shard.rf == 1]
+    if heat is None or stored is None or not alone:
         return state
-
-    def weigh(shard: Shard, copy: Copy) -> float:
-        """Weigh a copy: what it serves where it leads, else nothing."""
-        leads = shard.primary is not None and shard.primary.alloc_id == copy.alloc_id
-        return site.outlook.load(shard, site.now) if leads else 0.0
-
-    scale = _Scale(heat, weigh, step(max(heat.values()), site))
-    found = _change(state, site, traffic, scale)
+    if any(site.outlook.is_resting(node, site.now) for node in heat[0]):
+        return state
+    scale = _Scale(*heat, step(max(heat[0].values()), site), stored)
+    found = _change(alone, site, traffic, scale)
     for (shard, copy, _), taker in found:
         site.outlook.moved(shard.shard, copy.node, taker, now=site.now)
     return _begin(state, found, traffic, random)
+
+
+def _heat(state: ClusterState, site: Site) -> tuple[Weights, Weigh] | None:
+    """Weigh by load: what a copy serves where it leads; None where not all said."""
+    found = heats(state, Leads(state, site), site)
+
+    def weigh(shard: Shard, copy: Copy) -> float:
+        """Weigh a copy.
+
+        Args:
+            shard: whose copy.
+            copy: which.
+        """
+        leads = shard.primary is not None and shard.primary.alloc_id == copy.alloc_id
+        return site.outlook.load(shard, site.now) if leads else 0.0
+
+    return (found, weigh) if found else None
+
+
+def _bytes(state: ClusterState, site: Site) -> tuple[Weights, Weigh] | None:
+    """Weigh by bytes; None where not all said."""
+    sizes = {number: site.outlook.size(each) for number, each in state.shards.items()}
+    weights = dict.fromkeys(site.takers, 0.0)
+    if any(node not in site.outlook.reports for node in weights):
+        return None
+    for shard in state.shards.values():
+        for copy in shard.copies:
+            if copy.node in weights:
+                weights[copy.node] += sizes[shard.shard]
+    return weights, lambda shard, copy: sizes[shard.shard]
 
 
 def _begin(
@@ -106,7 +143,7 @@ def _begin(
 
 
 def _change(
-    state: ClusterState, site: Site, traffic: Traffic, scale: _Scale
+    shards: list[Shard], site: Site, traffic: Traffic, scale: _Scale
 ) -> list[tuple[Move, NodeId]]:
     """Find the move, or the two, that make the heaviest node's weight least."""
     takers = [node for node in site.takers if node in scale.weights]
@@ -116,13 +153,13 @@ def _change(
     heavy = order[-1]
     if scale.weights[heavy] - scale.weights[order[0]] < scale.step:
         return []
-    held = Held(movable(state, site), site)
+    held = Held(shards, site)
     best: list[tuple[Move, NodeId]] = []
     most = scale.weights[heavy] - scale.step
     for light in order[:-1][:LIGHTEST]:
         for moves in _offers(held, heavy, light, traffic):
-            peak = _peak(moves, scale)
-            if peak <= most:
+            peak = _peak(moves, scale.weights, scale.weigh)
+            if peak <= most and _is_harmless(moves, scale):
                 best, most = moves, peak - 1e-6
     return best
 
@@ -148,11 +185,27 @@ def _offers(
     ]
 
 
-def _peak(moves: list[tuple[Move, NodeId]], scale: _Scale) -> float:
+def _is_harmless(moves: list[tuple[Move, NodeId]], scale: _Scale) -> bool:
+    """Tell whether moves make nothing else worse, as far as that is known.
+
+    Who leads a shard of several copies once its lead has moved is not known.
+    """
+    if any(
+        shard.rf > 1 and shard.primary and shard.primary.alloc_id == copy.alloc_id
+        for (shard, copy, _), _ in moves
+    ):
+        return False
+    weights, weigh = scale.other
+    nodes = {node for (_, copy, _), taker in moves for node in (copy.node, taker)}
+    before = max(weights.get(node, 0.0) for node in nodes)
+    return _peak(moves, weights, weigh) <= before
+
+
+def _peak(moves: list[tuple[Move, NodeId]], weights: Weights, weigh: Weigh) -> float:
     """Return the greatest weight of those that take part, after moves."""
     after: Weights = {}
     for (shard, copy, _), taker in moves:
-        weight = scale.weigh(shard, copy)
+        weight = weigh(shard, copy)
         for node, change in ((copy.node, -weight), (taker, weight)):
-            after[node] = after.get(node, scale.weights[node]) + change
+            after[node] = after.get(node, weights.get(node, 0.0)) + change
     return max(after.values())

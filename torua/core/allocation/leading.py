@@ -40,7 +40,12 @@ def hand_over(state: ClusterState, site: Site) -> ClusterState:
 
 
 def welcome(shard: Shard, site: Site) -> list[Copy]:
-    """Return the copies that a primary may hand over to and that may keep the lead."""
+    """Return the copies that a primary may hand over to and that may keep the lead.
+
+    Args:
+        shard: whose copies.
+        site: who is up, and who is to have nothing.
+    """
     return [copy for copy in _able(shard, site) if copy.node not in site.draining]
 
 

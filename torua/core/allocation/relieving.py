@@ -40,6 +40,23 @@ def mark_full(state: ClusterState, site: Site) -> ClusterState:
     return replace(state, nodes=state.nodes | changed) if changed else state
 
 
+def flooded(state: ClusterState) -> dict[ShardId, str]:
+    """Name, of each shard that takes no writes, a node whose disk is flooded.
+
+    Args:
+        state: the committed state.
+    """
+    full = {node: entry for node, entry in state.nodes.items() if entry.disk_full}
+    if not full:
+        return {}
+    return {
+        number: full[copy.node].name
+        for number, shard in state.shards.items()
+        for copy in shard.copies
+        if copy.node in full
+    }
+
+
 def is_relieved(site: Site, node: NodeId) -> bool:
     """Tell whether a node's disk is so full that copies are to move off it.
 
@@ -86,13 +103,15 @@ def relieve(
 
 
 def _going(state: ClusterState, site: Site, node: NodeId) -> int:
-    """Tell how many bytes are on their way off a node."""
-    return sum(
-        site.outlook.size(shard)
+    """Tell how many bytes are on their way off a node, or gone since it reported."""
+    staying = {
+        copy.alloc_id
         for shard in state.shards.values()
         for copy in shard.copies
-        if copy.node == node and is_moving(shard, copy)
-    )
+        if copy.node == node and not is_moving(shard, copy)
+    }
+    report = site.outlook.reports[node]
+    return sum(copy.bytes for copy in report.copies if copy.alloc_id not in staying)
 
 
 def _held(

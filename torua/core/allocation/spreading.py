@@ -14,7 +14,7 @@ from torua.core.allocation.loads import wanted
 from torua.core.allocation.rebuilding import is_whole
 from torua.core.allocation.site import Site
 from torua.core.allocation.traffic import Traffic
-from torua.core.ids import NodeId
+from torua.core.ids import NodeId, ShardId
 from torua.core.state import ClusterState, Copy, Shard
 
 
@@ -34,38 +34,61 @@ def spread(
         return state
     if not any(traffic.loads.is_open(node) for node in site.takers):
         return state
-    begun = []
-    for shard in state.shards.values():
-        found = _better(shard, site, traffic)
-        if found is not None:
-            copy, target = found
+    crowding = _crowding(state, site)
+    begun: dict[ShardId, Shard] = {}
+    while crowding:
+        shard, copy = min(crowding, key=lambda each: _order(each[0], each[1], traffic))
+        target = _better(shard, copy, site, traffic)
+        if target is not None:
             want = wanted(shard, site, copy.alloc_id)
-            begun.append(traffic.begin(shard, copy, want, target, random))
-    return with_shards(state, begun)
+            begun[shard.shard] = traffic.begin(shard, copy, want, target, random)
+        crowding = [
+            each
+            for each in crowding
+            if each[1] is not copy and each[0].shard not in begun
+        ]
+    return with_shards(state, begun.values())
 
 
-def _better(shard: Shard, site: Site, traffic: Traffic) -> tuple[Copy, NodeId] | None:
-    """Choose a copy that crowds, and where it does so less; None where none is."""
+def _crowding(state: ClusterState, site: Site) -> list[tuple[Shard, Copy]]:
+    """List the copies in zones or on hosts that have more than their share."""
     domains = site.domains
-    if not _crowds(shard, domains) or shard.successor is not None:
-        return None
-    if shard.primary is None or not is_whole(shard, site):
-        return None
-    lead = shard.primary.alloc_id
-    for copy in sorted(shard.copies, key=lambda each: each.alloc_id == lead):
-        if not traffic.may_give(copy.node, shard.primary.node):
-            continue
-        want = wanted(shard, site, copy.alloc_id)
-        here = domains.crowd(copy.node, want.staying, shard.rf).over
-        if not any(here):
-            continue
-        target = traffic.loads.least(want)
-        if target and domains.crowd(target, want.staying, shard.rf).over < here:
-            return copy, target
-    return None
+    return [
+        (shard, copy)
+        for shard in state.shards.values()
+        if _is_crowded(shard, domains)
+        and shard.successor is None
+        and is_whole(shard, site)
+        for copy in shard.copies
+        if any(_here(shard, copy, site))
+    ]
 
 
-def _crowds(shard: Shard, domains: Domains) -> bool:
+def _here(shard: Shard, copy: Copy, site: Site) -> tuple[int, int]:
+    """Tell by how much a copy's zone and host have more than their share."""
+    want = wanted(shard, site, copy.alloc_id)
+    return site.domains.crowd(copy.node, want.staying, shard.rf).over
+
+
+def _order(shard: Shard, copy: Copy, traffic: Traffic) -> tuple[int, bool, ShardId]:
+    """Tell which copy goes first: of the fullest node, and rather no lead."""
+    leads = shard.primary is not None and shard.primary.alloc_id == copy.alloc_id
+    return -traffic.loads.counts.get(copy.node, 0), leads, shard.shard
+
+
+def _better(shard: Shard, copy: Copy, site: Site, traffic: Traffic) -> NodeId | None:
+    """Choose where a copy crowds less, and may go now; None where there is nowhere."""
+    if shard.primary is None or not traffic.may_give(copy.node, shard.primary.node):
+        return None
+    want = wanted(shard, site, copy.alloc_id)
+    target = traffic.loads.least(want)
+    if target is None:
+        return None
+    there = site.domains.crowd(target, want.staying, shard.rf).over
+    return target if there < _here(shard, copy, site) else None
+
+
+def _is_crowded(shard: Shard, domains: Domains) -> bool:
     """Tell whether a zone or a host has more of a shard than its share."""
     zones = Counter(domains.zone(copy.node) for copy in shard.copies)
     hosts = Counter(domains.host(copy.node) for copy in shard.copies)
