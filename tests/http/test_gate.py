@@ -113,6 +113,21 @@ class OverloadTests(SynchronousTestCase):
         self.assertEqual(self.world.metric("torua_http_admission_at_work"), 0)
         self.assertEqual(turns_awaited(self.world), 0)
 
+    def test_it_is_turned_off_and_on_while_requests_are_at_work(self) -> None:
+        """What was taken meanwhile counts, whoever is answered when."""
+        self.world.site.gate.use(is_on=False)
+        more = [self.ask("GET", "/kv/a") for _ in range(10)]
+        self.assertEqual(self.statuses(more), [])
+        at_work = LIMIT_FIRST + len(more)
+        self.assertEqual(self.world.metric("torua_http_admission_at_work"), at_work)
+        self.world.site.gate.use(is_on=True)
+        self.assertEqual(self.statuses([self.ask("GET", "/kv/a")]), [429])
+        self.world.site.gate.use(is_on=False)
+        self.gate.callback(None)
+        self.assertEqual(self.world.metric("torua_http_admission_at_work"), 0)
+        self.world.site.gate.use(is_on=True)
+        self.assertEqual(self.statuses([self.ask("GET", "/kv/a")]), [404])
+
     def test_a_long_turn_shrinks_what_is_taken(self) -> None:
         """It is measured from the first request of a turn."""
         self.world.clock.advance(TURN_S * 2)

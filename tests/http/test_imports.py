@@ -84,7 +84,7 @@ class World:
         routes = (*imports.routes(self.imports), *tasks.routes(FakeTasks()))
         registry, clock = CollectorRegistry(), Clock()
         bounds = (10, 1 << 20, 1 << 20)
-        gate = Gate(clock, registry, is_on=False)
+        gate = Gate(clock, registry)
         self.site = ApiSite(
             Router(routes), Meter(registry), clock, lambda: "id", bounds, gate=gate
         )

@@ -43,7 +43,7 @@ class Streamed:
         self._serve = serve
         route = Route("/s", "POST", self.post, limits.STREAM_BYTES_MAX, streams=True)
         bounds = (10, 4 << 20, 4 << 20)
-        gate = Gate(self.clock, self.registry, is_on=False)
+        gate = Gate(self.clock, self.registry)
         self.site = ApiSite(
             Router((route,)),
             Meter(self.registry),

@@ -112,7 +112,7 @@ class World:
 
     def __init__(
         self,
-        graph_routes: tuple[Route, ...] = (),
+        further_routes: tuple[Route, ...] = (),
         *,
         admission: bool = False,
         **bounds: int,
@@ -120,7 +120,7 @@ class World:
         """Make a site.
 
         Args:
-            graph_routes: what serves graphs there.
+            further_routes: what else is served there.
             admission: whether anything is refused where there is too much to do.
             bounds: those of `make_site`.
         """
@@ -138,11 +138,11 @@ class World:
             self.registry,
             node_name="n1",
             reactor=self.clock,
-            graph_routes=graph_routes,
+            further_routes=further_routes,
             fresh_id=lambda: "fresh",
-            admission=admission,
-            **bounds,
+            **bounds,  # type: ignore[arg-type]
         )
+        self.site.gate.use(admission)
 
     def connect(self) -> Wire:
         """Open a connection."""
@@ -165,10 +165,19 @@ class World:
         """
         wire = self.connect()
         wire.send(request(method, target, body, **headers))
+        self.turn()
         (response,) = wire.responses(method)
         wire.hang_up()
         assert self.clock.getDelayedCalls() == []
         return response
+
+    def turn(self) -> None:
+        """Let all be done that waits for nothing but its turn."""
+        while any(
+            call.getTime() <= self.clock.seconds()
+            for call in self.clock.getDelayedCalls()
+        ):
+            self.clock.advance(0)
 
     def metric(self, name: str, **labels: str) -> float:
         """Read a metric."""

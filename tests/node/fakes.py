@@ -419,9 +419,9 @@ def targets(
         policies: which decisions are made.
     """
     registry = CollectorRegistry()
-    return Targets(
-        node, clock, registry, is_live=is_live, policies=policies or Policies()
-    )
+    made = Targets(node, clock, registry, is_live=is_live)
+    made.use(policies or Policies())
+    return made
 
 
 def member(node: NodeId, status: Status = Status.ALIVE) -> Member:

@@ -40,13 +40,9 @@ class TargetsTests(SynchronousTestCase):
     def make(self, policies: Policies) -> Targets:
         """Make targets."""
         self.registry = CollectorRegistry()
-        return Targets(
-            ONE,
-            self.clock,
-            self.registry,
-            is_live=lambda _: self.live,
-            policies=policies,
-        )
+        made = Targets(ONE, self.clock, self.registry, is_live=lambda _: self.live)
+        made.use(policies)
+        return made
 
     def trouble(self, error: ToruaError, node: NodeId = TWO) -> None:
         """Have an errand end in trouble.
@@ -123,6 +119,19 @@ class TargetsTests(SynchronousTestCase):
             self.clock.advance(2.0)
         orders = [self.targets.order([TWO, NodeId("3" * 32)], turn) for turn in (0, 1)]
         self.assertEqual(orders[0], orders[1][::-1])
+
+    def test_breakers_that_are_turned_off_leave_nobody_alone(self) -> None:
+        """Whoever waited for the node is told; turned on, they begin anew."""
+        told: list[None] = []
+        self.targets.subscribe(lambda: told.append(None))
+        for _ in range(FAILURES_MAX):
+            self.trouble(UnavailableError("no connection"))
+        self.assertIsNotNone(self.targets.rest(TWO))
+        self.targets.use(Policies(breakers=False))
+        self.assertIsNone(self.targets.rest(TWO))
+        self.assertEqual(len(told), 1)
+        self.targets.use(Policies())
+        self.assertIsNone(self.targets.rest(TWO))
 
     def test_a_copy_that_is_slow_or_left_alone_is_read_last(self) -> None:
         """The copy here, too."""

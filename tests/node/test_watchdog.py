@@ -62,6 +62,13 @@ class WatchdogTests(SynchronousTestCase):
         longest = "torua_node_reactor_stall_longest_seconds"
         self.assertGreater(self.registry.get_sample_value(longest) or 0.0, 0.19)
 
+    def test_it_is_turned_on_and_off(self) -> None:
+        """Being told twice what it does already is fine."""
+        for is_on in (True, True, False, False, True):
+            self.dog.use(is_on)
+            self.assertEqual(len(self.reactor.getDelayedCalls()), is_on)
+        self.dog.stop()
+
     def test_nothing_is_left_of_it(self) -> None:
         """Neither a timer nor a thread; stopping twice is fine."""
         self.dog.start()

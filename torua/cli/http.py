@@ -233,7 +233,10 @@ def _reason(error: HTTPError) -> str:
 
 
 def problem_line(answer: Answer) -> str:
-    """Say in one line what an error answer says: its detail and request id."""
+    """Say in one line what an error answer says.
+
+    Its faults where it lists some, else its detail; and its request id.
+    """
     try:
         problem = json.loads(answer.body)
     except ValueError:
@@ -242,6 +245,9 @@ def problem_line(answer: Answer) -> str:
         problem = {}
     said = problem.get("detail") or problem.get("title")
     said = said or f"{answer.endpoint} answered without a reason"
+    faults = problem.get("errors")
+    if isinstance(faults, list) and faults:
+        said = "; ".join(f"{fault['key']}: {fault['why']}" for fault in faults)
     request = problem.get("request_id") or answer.headers.get("x-request-id")
     facts = [str(answer.status), *([f"request {request}"] if request else [])]
     return f"{str(said).rstrip('.')} ({', '.join(facts)})"

@@ -7,6 +7,7 @@ import click
 import torua
 from torua.cli import cluster_file
 from torua.cli.bench import bench
+from torua.cli.config import config
 from torua.cli.cypher import cypher
 from torua.cli.failures import Failure
 from torua.cli.http import DEFAULT_TIMEOUT_S, Client
@@ -73,7 +74,7 @@ def main(context: click.Context, endpoint: str | None, timeout: float) -> None:
 
 
 for command in (
-    *(up, status, nodes, shards, shard, rebalance, tasks, rolling_restart),
+    *(up, status, nodes, shards, shard, rebalance, tasks, rolling_restart, config),
     *(kv, cypher, load, bench),
 ):
     main.add_command(command)

@@ -8,10 +8,12 @@ from msgspec import Struct, json, structs
 from torua.client.errors import UnavailableError
 from torua.client.targets import segment
 from torua.client.transport import Answer, Request, T, Transport
+from torua.core.configuration import Value
 from torua.core.views import (
     Assigned,
     Balance,
     ClusterInfo,
+    ConfigView,
     Health,
     NodeDetail,
     NodeView,
@@ -221,6 +223,46 @@ class Cluster:
         request = Request("GET", "/shards/explain", {"shard": shard})
         request = structs.replace(request, timeout_s=timeout_s)
         return self._transport.ask(request).read(ShardExplained)
+
+    def config(self, *, timeout_s: float | None = None) -> ConfigView:
+        """Tell every key of the configuration, and which nodes act upon it."""
+        return self._read("/cluster/config", ConfigView, timeout_s)
+
+    def configure(
+        self,
+        changes: Mapping[str, Value],
+        *,
+        if_version: int | None = None,
+        timeout_s: float | None = None,
+    ) -> ConfigView:
+        """Give keys of the configuration other values, all of them or none.
+
+        Args:
+            changes: values by key; None stands for the default.
+            if_version: the version that it must have; None asks nothing.
+            timeout_s: for all attempts.
+
+        Returns:
+            What holds then, and which nodes act upon it by now.
+
+        Raises:
+            UnprocessableError: ``members["errors"]`` names all that is wrong.
+            PreconditionError: the version is another one.
+            OutcomeUnknownError: look at `config`.
+        """
+        headers = {"Content-Type": "application/json"}
+        if if_version is not None:
+            headers["If-Match"] = f'"{if_version}"'
+        request = Request(
+            "PUT",
+            "/cluster/config",
+            headers=headers,
+            body=json.encode(changes),
+            writes=True,
+            repeatable=if_version is None,
+            timeout_s=timeout_s,
+        )
+        return self._transport.ask(request).read(ConfigView)
 
     def _order(
         self,

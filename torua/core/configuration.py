@@ -50,6 +50,13 @@ class Replication(Struct, frozen=True):
             "null: 1 of 2, else a majority"
         ),
     ] = None
+    log_retention_bytes: Annotated[
+        Annotated[int, Meta(ge=1 << 20, le=1 << 44)],
+        Meta(
+            description="of a node's log that are kept for copies elsewhere, though "
+            "nothing here needs them"
+        ),
+    ] = 256 << 20
 
 
 class Allocation(Struct, frozen=True):

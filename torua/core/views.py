@@ -3,9 +3,10 @@
 The names of the fields are the contract's (api.md, section 5), spelled as they stand.
 """
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from torua.core.builds import BUILD, Build
+from torua.core.configuration import Value
 from torua.core.ids import AllocId, NodeId, ShardId
 
 
@@ -249,3 +250,49 @@ class TaskView(Struct, frozen=True):
     eta: float | None = None
     facts: dict[str, int] = {}
     errors: tuple[str, ...] = ()
+
+
+class NodeConfigured(Struct, frozen=True):
+    """Which version of the configuration is in effect on a node.
+
+    Attributes:
+        name: the node's.
+        node_id: its id.
+        version: which; None where it does not answer.
+        without: the parts that it was started without, and which so are off there.
+    """
+
+    name: str
+    node_id: NodeId
+    version: int | None = None
+    without: tuple[str, ...] = ()
+
+
+class ConfigKey(Struct, frozen=True):
+    """What a key of the configuration is for."""
+
+    default: Value
+    takes: str
+    help: str
+
+
+class ConfigView(Struct, frozen=True):
+    """The answer of ``/cluster/config``.
+
+    Attributes:
+        version: of what is committed.
+        config: the value of every key.
+        changed: the keys whose value is not the default.
+        acknowledged: the nodes on which this version is in effect, or a newer one.
+        pending: the nodes on which it is not, or that do not answer.
+        nodes: what each of them said.
+        keys: what the keys are for, where that was asked for.
+    """
+
+    version: int
+    config: dict[str, Value]
+    changed: tuple[str, ...]
+    acknowledged: tuple[str, ...]
+    pending: tuple[str, ...]
+    nodes: tuple[NodeConfigured, ...]
+    keys: dict[str, ConfigKey] | UnsetType = UNSET

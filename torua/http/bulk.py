@@ -1,10 +1,13 @@
 """Many operations in one request: lines of JSON, or one array of CBOR."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from itertools import islice
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from torua import codec
 from torua.codec.flat import flat_maps
@@ -18,12 +21,15 @@ from torua.core.kv import (
     Put,
     Single,
 )
+from torua.core.resilience.portions import OPERATIONS_MAX
 from torua.errors import MalformedError, ProtocolError, TooLargeError
 from torua.http import parameters
 from torua.http.messages import CBOR, Answer, Ask, spelled
 from torua.http.problems import MediaTypeError, status_of
 from torua.http.seams import KeyValue
 from torua.http.values import spell_value
+
+T = TypeVar("T")
 
 LINES = {
     "",
@@ -66,13 +72,17 @@ class BulkHandler:
     which any line is malformed.
     """
 
-    def __init__(self, key_value: KeyValue, node_name: str) -> None:
+    def __init__(
+        self, key_value: KeyValue, node_name: str, clock: IReactorTime
+    ) -> None:
         """Serve from ``key_value``.
 
         Args:
             key_value: where keys and values live.
             node_name: this node's, which puts the answer together.
+            clock: the reactor, which turns while a long request is read.
         """
+        self._clock = clock
         self._key_value = key_value
         self._node_name = node_name
 
@@ -84,24 +94,31 @@ class BulkHandler:
         parameters.reading(ask)
         timeout_s = parameters.timeout_s(ask.query)
         call = ask.call(timeout_s, parameters.idempotency(ask))
-        operations = read_operations(ask)
+        operations = await self._all(read_operations(ask))
         outcomes, token = await self._key_value.bulk(operations, call)
         assert len(outcomes) == len(operations)
-        results = [
+        results = await self._all(
             _result(operation, outcome, raw=ask.wants_cbor)
             for operation, outcome in zip(operations, outcomes, strict=True)
-        ]
-        spelled_results = [{"status": status} | facts for status, facts in results]
-        errors = sum(status >= 400 for status, _ in results)
+        )
+        errors = sum(result["status"] >= 400 for result in results)
         served: tuple[tuple[str, str], ...]
         served = (("Torua-Served-By", self._node_name),)
         if token:
             served = (*served, ("Torua-Token", token))
-        return spelled(ask, {"errors": errors, "results": spelled_results}, served)
+        return spelled(ask, {"errors": errors, "results": results}, served)
+
+    async def _all(self, making: Iterator[T]) -> list[T]:
+        """Make all of something, and let the reactor turn now and then."""
+        made = list(islice(making, OPERATIONS_MAX))
+        while more := list(islice(making, OPERATIONS_MAX)):
+            await deferLater(self._clock, 0)
+            made += more
+        return made
 
 
-def read_operations(ask: Ask) -> tuple[Single, ...]:
-    """Read the operations in the body of a request.
+def read_operations(ask: Ask) -> Iterator[Single]:
+    """Read the operations in the body of a request, one after the other.
 
     Raises:
         MediaTypeError: the body is of another type.
@@ -110,13 +127,12 @@ def read_operations(ask: Ask) -> tuple[Single, ...]:
     """
     kind = ask.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == CBOR:
-        return tuple(_checked("item", _read_cbor(ask.body)))
+        return _checked("item", _read_cbor(ask.body))
     if kind in LINES:
-        return tuple(_checked("line", _read_lines(ask.body)))
+        return _checked("line", _read_lines(ask.body))
     raise MediaTypeError(f"{kind}: application/x-ndjson or {CBOR} is taken here")
 
 
-Result = tuple[int, dict[str, object]]
 Numbered = Iterator[tuple[int, Line | BinaryLine]]
 
 
@@ -206,16 +222,16 @@ def _conditions(if_version: int | None) -> tuple[Condition, ...]:
     return (Condition((if_version,), match=True),)
 
 
-def _result(operation: Single, outcome: Outcome, *, raw: bool) -> Result:
-    """Return the status of one operation, and spell what became of it."""
-    facts: dict[str, object] = {"version": outcome.version}
+def _result(operation: Single, outcome: Outcome, *, raw: bool) -> dict[str, Any]:
+    """Spell what became of one operation, its status first."""
+    version = outcome.version
     if outcome.error is not None:
-        return status_of(outcome.error), facts | {
-            "detail": outcome.detail or outcome.error
-        }
+        status, detail = status_of(outcome.error), outcome.detail or outcome.error
+        return {"status": status, "version": version, "detail": detail}
     if not isinstance(operation, Get):
-        return 204, facts
+        return {"status": 204, "version": version}
     entry = outcome.entry
     if entry is None:
-        return 404, {"version": None, "detail": "no such key"}
-    return 200, {"version": entry.version} | spell_value(entry.value or b"", raw=raw)
+        return {"status": 404, "version": None, "detail": "no such key"}
+    value = spell_value(entry.value or b"", raw=raw)
+    return {"status": 200, "version": entry.version} | value

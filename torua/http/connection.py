@@ -16,15 +16,14 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.web import server
-from twisted.web.http import NO_BODY_CODES, HTTPChannel, datetimeToString
+from twisted.web.http import HTTPChannel
 
-from torua import __version__
 from torua.errors import MalformedError, OverloadedError, TooLargeError, ToruaError
 from torua.http import limits
 from torua.http.host import Host
 from torua.http.ids import sane_request_id, sane_traceparent
 from torua.http.intake import Intake
-from torua.http.messages import Answer
+from torua.http.messages import Answer, Ask
 from torua.http.pouring import Pouring
 from torua.http.problems import (
     HeadersTooLargeError,
@@ -32,10 +31,9 @@ from torua.http.problems import (
     TargetTooLongError,
 )
 from torua.http.routes import Match
+from torua.http.spelling import SERVER, date, headers_of
 from torua.http.streaming import Streaming
-from torua.http.targets import ascii_line, split_target
-
-SERVER = f"Torua/{__version__}"
+from torua.http.targets import ascii_line, decoded, parse_query, split_target
 
 
 class ApiRequest(server.Request):
@@ -178,10 +176,32 @@ class ApiRequest(server.Request):
         else:
             self._serve_once()
 
-    def body(self) -> bytes:
-        """Return the body."""
+    def ask(self) -> Ask:
+        """Make the value that handlers see.
+
+        Raises:
+            MalformedError: path or query are not well encoded.
+        """
+        assert self.match is not None
         assert isinstance(self.content, BytesIO)
-        return self.content.getvalue()
+        variables = {
+            name: decoded(text, name) for name, text in self.match.variables.items()
+        }
+        headers = {
+            name.lower().decode("latin-1"): b", ".join(values).decode("latin-1")
+            for name, values in self.requestHeaders.getAllRawHeaders()
+        }
+        return Ask(
+            method=self.method.decode(),
+            path=self.raw_path,
+            variables=variables,
+            query=parse_query(self.raw_query),
+            headers=headers,
+            body=self.content.getvalue(),
+            request_id=self.request_id,
+            traceparent=self.traceparent,
+            stream=self.intake,
+        )
 
     def served(self) -> None:
         """Let the body go: whoever served the request is done with it."""
@@ -240,21 +260,11 @@ class ApiRequest(server.Request):
         Pouring(self, body, site.reactor).start()
 
     def _headers(self, answer: Answer) -> list[tuple[str, str]]:
-        """List the headers of an answer, those of every answer among them."""
-        found = [
-            ("Server", SERVER),
-            ("Date", datetimeToString().decode()),
-            ("X-Request-Id", self.request_id),
-            *answer.headers,
-        ]
-        if answer.content_type is not None:
-            found.append(("Content-Type", answer.content_type))
-        if answer.status not in NO_BODY_CODES and answer.stream is None:
-            found.append(("Content-Length", str(len(answer.body))))
-        if self.cut or self.host_site.draining:
-            found.append(("Connection", "close"))
+        """List the headers of an answer; the last one of a connection closes it."""
+        closing = self.cut or self.host_site.draining
+        if closing:
             self.channel.persistent = False
-        return found
+        return headers_of(answer, self.request_id, closing)
 
     def connectionLost(self, reason: object) -> None:
         """Forget the client; what is being served goes on to its end."""
@@ -433,7 +443,7 @@ class Channel(HTTPChannel):
         head = [
             f"HTTP/1.1 {answer.status} {error.code}",
             f"Server: {SERVER}",
-            f"Date: {datetimeToString().decode()}",
+            f"Date: {date()}",
             f"X-Request-Id: {request_id}",
             f"Content-Type: {answer.content_type}",
             f"Content-Length: {len(answer.body)}",

@@ -18,21 +18,19 @@ class Gate:
     """The door of the site.
 
     Invariants: a turn is measured while something was taken or given back in it, and
-    only then is a timer armed; where it is off, nothing is refused or measured.
+    only then is a timer armed; where it is off, nothing is refused or
+    measured, but all is counted, so that it can be turned on.
     """
 
-    def __init__(
-        self, clock: IReactorTime, registry: CollectorRegistry, is_on: bool
-    ) -> None:
-        """Take everything.
+    def __init__(self, clock: IReactorTime, registry: CollectorRegistry) -> None:
+        """Take everything, until `use` says otherwise.
 
         Args:
             clock: the reactor.
             registry: for the metrics.
-            is_on: whether anything may be refused.
         """
         self._clock = clock
-        self._is_on = is_on
+        self._is_on = False
         self._admission = Admission()
         self._turn_began: float | None = None
         Gauge(
@@ -57,24 +55,27 @@ class Gate:
             registry=registry,
         )
 
+    def use(self, is_on: bool) -> None:
+        """Refuse from now on what is too much; or nothing."""
+        self._is_on = is_on
+
     def take(self, rank: Rank) -> bool:
         """Take a request, or not; what was taken must be given back.
 
         Args:
             rank: its lane, see `rank_of`.
         """
-        if not self._is_on:
-            return True
-        taken = self._admission.take(rank)
+        taken = self._admission.take(rank, forced=not self._is_on)
         if not taken:
             self._refused.labels(rank.name.lower()).inc()
-        self._measure()
+        if self._is_on:
+            self._measure()
         return taken
 
     def give_back(self, rank: Rank) -> None:
         """Hear that a request that was taken is answered."""
+        self._admission.give_back(rank, at_once=not self._is_on)
         if self._is_on:
-            self._admission.give_back(rank)
             self._measure()
 
     def pace(self) -> "Deferred[None]":

@@ -5,18 +5,56 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from torua.errors import ToruaError
-from torua.http.messages import Answer
+from torua.http.messages import Answer, Ask
 from torua.http.routes import Match
 from torua.http.streaming import Streaming
 
 if TYPE_CHECKING:
-    from torua.http.connection import ApiRequest, Channel
+    from torua.http.connection import Channel
+    from torua.http.hot import Reader
+
+
+class Asked(Protocol):
+    """A request that came in whole, or was refused, by whichever way.
+
+    Attributes:
+        method: as it came.
+        match: what serves it; None where it was refused before that was known.
+        refusal: why it is not served.
+        request_id: the caller's or ours.
+        raw_path: its path, as it came.
+        started_s: when it was in whole, by the reactor.
+    """
+
+    method: bytes
+    match: Match | None
+    refusal: ToruaError | None
+    request_id: str
+    raw_path: str
+    started_s: float
+
+    def ask(self) -> Ask:
+        """Make the value that handlers see.
+
+        Raises:
+            MalformedError: path or query are not well encoded.
+        """
+
+    def drop(self) -> None:
+        """Keep nothing of the body: it is refused, and will be told so in a while."""
+
+    def served(self) -> None:
+        """Let the body go: whoever served the request is done with it."""
+
+    def deliver(self, answer: Answer) -> None:
+        """Write the answer, unless there is nobody any more to read it."""
 
 
 class Host(Protocol):
     """What a connection needs of the site that it belongs to."""
 
     reactor: IReactorTime
+    plain: "Reader"
 
     def match(self, method: str, path: str) -> Match:
         """Find what serves a request, or raise why nothing does.
@@ -41,8 +79,8 @@ class Host(Protocol):
     def fresh_id(self) -> str:
         """Make a request id."""
 
-    def serve(self, request: "ApiRequest") -> None:
-        """Answer a request, sooner or later, by `ApiRequest.deliver`."""
+    def serve(self, request: Asked) -> None:
+        """Answer a request, sooner or later, by `Asked.deliver`."""
 
     def rejection(self, error: ToruaError, request_id: str) -> Answer:
         """Answer what is not a request, and count it.

@@ -36,14 +36,14 @@ class Meter:
     def __init__(self, registry: CollectorRegistry) -> None:
         """Declare the metrics, those of the process among them, on ``registry``."""
         ProcessCollector(registry=registry)
-        self.requests = Histogram(
+        self._requests = Histogram(
             "torua_http_request_duration_seconds",
             "From the end of a request to its answer.",
             ("route", "method", "status"),
             buckets=_BUCKETS_S,
             registry=registry,
         )
-        self.errors = Counter(
+        self._errors = Counter(
             "torua_http_errors",
             "Answers that are problems, by error code.",
             ("type",),
@@ -76,3 +76,28 @@ class Meter:
             "Large answers that wait for their clients to take them.",
             registry=registry,
         )
+        self._timers: dict[tuple[str, str, int], Histogram] = {}
+        self._troubles: dict[str, Counter] = {}
+
+    def answered(self, route: str, method: str, hundreds: int, took_s: float) -> None:
+        """Count an answer.
+
+        Args:
+            route: its template.
+            method: of the request.
+            hundreds: of the status.
+            took_s: since the request was in.
+        """
+        key = (route, method, hundreds)
+        timer = self._timers.get(key)
+        if timer is None:
+            timer = self._requests.labels(route, method, f"{hundreds}xx")
+            self._timers[key] = timer
+        timer.observe(took_s)
+
+    def trouble(self, code: str) -> None:
+        """Count an answer that is a problem, by its error code."""
+        counter = self._troubles.get(code)
+        if counter is None:
+            counter = self._troubles[code] = self._errors.labels(code)
+        counter.inc()

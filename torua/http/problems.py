@@ -4,7 +4,7 @@ from math import ceil
 
 from msgspec import Struct, json
 
-from torua.errors import ToruaError
+from torua.errors import InvalidError, ToruaError
 from torua.http.messages import Answer
 
 PROBLEM = "application/problem+json"
@@ -70,6 +70,7 @@ KINDS = {
     "uri-too-long": Kind(414, "Request target too long"),
     "unsupported-media-type": Kind(415, "Unsupported media type"),
     "unprocessable": Kind(422, "Unprocessable"),
+    "invalid": Kind(422, "Invalid"),
     "query-too-large": Kind(422, "Query too large"),
     "query-timeout": Kind(422, "Query took too long"),
     "overloaded": Kind(429, "Overloaded"),
@@ -97,20 +98,23 @@ def problem(error: ToruaError, request_id: str) -> Answer:
 
     Args:
         error: what is wrong; its members come along, but for ``allow``, which is a
-            header.
+            header; so do all faults, where there may be more than one.
         request_id: the request's.
     """
     kind = KINDS.get(error.code, KINDS["internal"])
     members = {name: fact for name, fact in error.members.items() if name != "allow"}
     if kind.status in (429, 503):
         members["retry_after"] = _retry_after(members.get("retry_after"))
-    body = members | {
+    body: dict[str, object] = {
+        **members,
         "type": f"urn:torua:problem:{error.code}",
         "title": kind.title,
         "status": kind.status,
         "detail": error.detail or kind.title,
         "request_id": request_id,
     }
+    if isinstance(error, InvalidError):
+        body["errors"] = [{"key": what, "why": why} for what, why in error.faults]
     headers = tuple(_headers(error, members))
     return Answer(kind.status, headers, json.encode(body), PROBLEM, error.code)
 

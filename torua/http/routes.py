@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from typing import Any
 
 from klein import Klein
@@ -41,12 +42,18 @@ class Route(Struct, frozen=True):
     @property
     def template(self) -> str:
         """The path with names for its variable parts, for people and metrics."""
-        return _VARIABLE.sub(r"{\1}", self.rule)
+        return _template(self.rule)
 
     @property
     def name(self) -> str:
         """What tells it from all other routes."""
         return f"{self.method} {self.template}"
+
+
+@cache
+def _template(rule: str) -> str:
+    """Spell a rule for people; there are as many as there are routes."""
+    return _VARIABLE.sub(r"{\1}", rule)
 
 
 class Match(Struct, frozen=True):

@@ -219,6 +219,32 @@ class Operations(Protocol):
         """
 
 
+class Configuring(Protocol):
+    """The configuration of the cluster; it raises `ToruaError`s."""
+
+    async def show(self, call: Call, *, explained: bool = False) -> views.ConfigView:
+        """Tell every value, and which nodes have put this version into effect.
+
+        Args:
+            call: who asks, and how long it waits.
+            explained: whether the keys are explained, too.
+        """
+
+    async def change(
+        self,
+        changes: Mapping[str, object],
+        conditions: tuple[Condition, ...],
+        call: Call,
+    ) -> views.ConfigView:
+        """Give keys other values, and wait a while for every node to acknowledge.
+
+        Args:
+            changes: plain values by key; None stands for the default.
+            conditions: what must hold of the version.
+            call: who asks, and how long it waits.
+        """
+
+
 class Statements(Protocol):
     """Cypher over all shards.  Every method raises `ToruaError`s."""
 

@@ -1,6 +1,7 @@
 """The site: where connections, routes, handlers and metrics meet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -18,15 +19,16 @@ from torua.http.changes import ChangesHandler
 from torua.http.cluster import ClusterHandlers
 from torua.http.connection import ApiRequest, Channel
 from torua.http.gate import Gate, rank_of
+from torua.http.host import Asked
+from torua.http.hot import HotChannel, Reader
 from torua.http.kv import KeyValueHandlers
-from torua.http.messages import Answer, Ask
+from torua.http.messages import Answer
 from torua.http.metrics import Meter
 from torua.http.operations import routes as operation_routes
 from torua.http.problems import problem
 from torua.http.routes import Match, Route, Router
 from torua.http.seams import ChangeFeeds, KeyValue, Operations, Overview
 from torua.http.streaming import Streaming
-from torua.http.targets import decoded, parse_query
 
 
 def make_site(  # noqa: PLR0913
@@ -38,12 +40,12 @@ def make_site(  # noqa: PLR0913
     *,
     node_name: str,
     reactor: IReactorTime,
-    graph_routes: tuple[Route, ...] = (),
+    further_routes: tuple[Route, ...] = (),
     fresh_id: Callable[[], str] = ids.fresh_id,
     connections_max: int = limits.CONNECTIONS_MAX,
     held_bytes_max: int = limits.HELD_BYTES_MAX,
     unread_bytes_max: int = limits.UNREAD_BYTES_MAX,
-    admission: bool = False,
+    chatty: Callable[[], bool] = lambda: True,
 ) -> "ApiSite":
     """Make what the HTTP port is listened on with.
 
@@ -56,32 +58,42 @@ def make_site(  # noqa: PLR0913
             those of the process, on it.
         node_name: this node's name, for ``Torua-Served-By`` of what it puts together.
         reactor: for time only.
-        graph_routes: what serves graphs.
+        further_routes: what serves graphs, and the configuration.
         fresh_id: makes request ids for requests that bring none.
         connections_max: so many connections at once; more are closed at once.
         held_bytes_max: so many bytes of request bodies at once; more get 429.
         unread_bytes_max: so many bytes of large answers that wait for their clients at
             once; requests for more get 429.
-        admission: whether requests get 429 while there is too much to do.
+        chatty: tells whether a line for every request would be written.
     """
     router = Router(
         (
-            *_key_value_routes(key_value, node_name),
+            *_key_value_routes(key_value, node_name, reactor),
             Route("/changes", "GET", ChangesHandler(feeds, node_name).get),
             *_cluster_routes(ClusterHandlers(overview, registry)),
             *operation_routes(operations),
-            *graph_routes,
+            *further_routes,
         )
     )
     bounds = (connections_max, held_bytes_max, unread_bytes_max)
-    gate = Gate(reactor, registry, admission)
-    return ApiSite(router, Meter(registry), reactor, fresh_id, bounds, gate=gate)
+    gate = Gate(reactor, registry)
+    meter = Meter(registry)
+    plain = {name.encode(): router.match(name, "/kv/") for name in PLAIN_METHODS}
+    return ApiSite(
+        router, meter, reactor, fresh_id, bounds, gate=gate, chatty=chatty, plain=plain
+    )
 
 
-def _key_value_routes(key_value: KeyValue, node_name: str) -> tuple[Route, ...]:
+PLAIN_METHODS = ("GET", "HEAD", "PUT", "DELETE")
+"""What can be asked of one key."""
+
+
+def _key_value_routes(
+    key_value: KeyValue, node_name: str, reactor: IReactorTime
+) -> tuple[Route, ...]:
     """List what serves keys and values."""
     kv = KeyValueHandlers(key_value, node_name)
-    bulk = BulkHandler(key_value, node_name)
+    bulk = BulkHandler(key_value, node_name, reactor)
     return (
         Route("/kv", "GET", kv.list),
         Route("/kv/<rest:key>", "GET", kv.get),
@@ -110,10 +122,13 @@ class ApiSite(Site):
     Invariants: every request that is served is answered once, with a problem where it
     fails; what serves it is never cancelled, for a client that goes leaves it to be
     finished; what is held and how many connections there are stays within bounds.
+
+    Attributes:
+        gate: says what is taken while there is too much to do.
     """
 
     # Twisted declares a proxy here that can switch to HTTP/2; we need none.
-    protocol: Any = Channel
+    protocol: Any = HotChannel
     requestFactory: Any = ApiRequest  # noqa: N815
     noisy = False
     _log = Logger()
@@ -127,6 +142,8 @@ class ApiSite(Site):
         bounds: tuple[int, int, int],
         *,
         gate: Gate,
+        chatty: Callable[[], bool] = lambda: True,
+        plain: Mapping[bytes, Match] = MappingProxyType({}),
     ) -> None:
         """Put the parts together.
 
@@ -138,17 +155,24 @@ class ApiSite(Site):
             bounds: how many connections, bytes of bodies, and bytes of large answers
                 at once.
             gate: says what is taken while there is too much to do.
+            chatty: tells whether a line for every request would be written.
+            plain: what serves plain requests of one key, by method.
         """
         super().__init__(Resource(), reactor=reactor, timeout=limits.IDLE_S)
         self._router = router
         self._meter = meter
-        self._gate = gate
+        self.gate = gate
+        self._chatty = chatty
+        self.plain = Reader(plain)
         self.fresh_id = fresh_id
         self._connections_max, self._held_max, self._unread_max = bounds
         self._open: dict[Channel, None] = {}
         self._streaming: dict[Streaming, None] = {}
         self._held = 0
+        self._in_flight = 0
         self._unread = 0
+        meter.held.set_function(lambda: self._held)
+        meter.in_flight.set_function(lambda: self._in_flight)
         self._draining: list[Deferred[None]] | None = None
 
     def startFactory(self) -> None:
@@ -236,7 +260,6 @@ class ApiSite(Site):
         """Note how much is held."""
         assert held >= 0
         self._held = held
-        self._meter.held.set(held)
 
     def pouring(self, count: int) -> None:
         """Account for so many more bytes of answers, or less, that wait to be taken."""
@@ -259,24 +282,25 @@ class ApiSite(Site):
             error: what is wrong with it.
             request_id: its id.
         """
-        self._meter.errors.labels(error.code).inc()
+        self._meter.trouble(error.code)
         return problem(error, request_id)
 
-    def serve(self, request: ApiRequest) -> None:
+    def serve(self, request: Asked) -> None:
         """Serve a request that came in whole, or was refused."""
         Deferred.fromCoroutine(self._serve(request))
 
-    async def _serve(self, request: ApiRequest) -> None:
+    async def _serve(self, request: Asked) -> None:
         """Find the answer, and deliver it; nothing is raised out of here."""
-        with self._meter.in_flight.track_inprogress():
-            answer = await self._answer(request)
+        self._in_flight += 1
+        answer = await self._answer(request)
+        self._in_flight -= 1
         request.served()
         try:
             request.deliver(answer)
         finally:
             self._done(request, answer)
 
-    async def _answer(self, request: ApiRequest) -> Answer:
+    async def _answer(self, request: Asked) -> Answer:
         """Find the answer to a request, whatever happens."""
         try:
             if request.refusal is not None:
@@ -293,19 +317,19 @@ class ApiSite(Site):
             detail = "the node made a mistake; its log says which"
             return problem(ToruaError(detail), request.request_id)
 
-    async def _admitted(self, request: ApiRequest) -> Answer:
+    async def _admitted(self, request: Asked) -> Answer:
         """Have what serves a request answer it, unless there is too much to do."""
         match = request.match
         assert match is not None
         rank = rank_of(match.route.method, match.route.rule)
-        if not self._gate.take(rank):
+        if not self.gate.take(rank):
             request.drop()
-            await self._gate.pace()
+            await self.gate.pace()
             raise OverloadedError("the node has too much to do")
         try:
-            return await self._router.answer(match, ask_of(request))
+            return await self._router.answer(match, request.ask())
         finally:
-            self._gate.give_back(rank)
+            self.gate.give_back(rank)
 
     def _check_takers(self, answer: Answer) -> None:
         """Raise where too many clients leave large answers unread already."""
@@ -313,17 +337,19 @@ class ApiSite(Site):
         if size > limits.PIECE_BYTES and self._unread + size > self._unread_max:
             raise OverloadedError("too many large answers wait for their clients")
 
-    def _done(self, request: ApiRequest, answer: Answer) -> None:
+    def _done(self, request: Asked, answer: Answer) -> None:
         """Count and note what became of a request."""
         took_s = self.reactor.seconds() - request.started_s
         route = request.match.route.template if request.match else "none"
         method = request.method.decode() if request.match else "none"
-        status = f"{answer.status // 100}xx"
-        self._meter.requests.labels(route, method, status).observe(took_s)
-        self._meter.sent.inc(len(answer.body))
+        self._meter.answered(route, method, answer.status // 100, took_s)
+        if answer.body:
+            self._meter.sent.inc(len(answer.body))
         if answer.trouble is not None:
-            self._meter.errors.labels(answer.trouble).inc()
+            self._meter.trouble(answer.trouble)
         serious = answer.status > 500 and route != "/ready"
+        if not serious and not self._chatty():
+            return
         note = self._log.warn if serious else self._log.debug
         note(
             "{method} {path} answered {status} in {milliseconds} ms",
@@ -333,37 +359,10 @@ class ApiSite(Site):
         )
 
 
-def _fields(request: ApiRequest) -> dict[str, Any]:
+def _fields(request: Asked) -> dict[str, Any]:
     """Say in a log line which request it is about."""
     return {
         "method": request.method.decode(),
         "path": request.raw_path,
         "request_id": request.request_id,
     }
-
-
-def ask_of(request: ApiRequest) -> Ask:
-    """Make the value that handlers see of a request.
-
-    Raises:
-        MalformedError: path or query are not well encoded.
-    """
-    assert request.match is not None
-    variables = {
-        name: decoded(text, name) for name, text in request.match.variables.items()
-    }
-    headers = {
-        name.lower().decode("latin-1"): b", ".join(values).decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }
-    return Ask(
-        method=request.method.decode(),
-        path=request.raw_path,
-        variables=variables,
-        query=parse_query(request.raw_query),
-        headers=headers,
-        body=request.body(),
-        request_id=request.request_id,
-        traceparent=request.traceparent,
-        stream=request.intake,
-    )

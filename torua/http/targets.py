@@ -39,6 +39,8 @@ def decoded(text: str, what: str) -> str:
     Raises:
         MalformedError: a percent sign without two digits, or bytes that are not UTF-8.
     """
+    if "%" not in text and text.isascii():
+        return text
     if _BAD_PERCENT.search(text):
         raise MalformedError(f"{what}: a percent sign without two hexadecimal digits")
     try:

@@ -36,7 +36,8 @@ from torua.core.reading import (
 )
 from torua.core.routing import shard_of
 from torua.core.state import SlotRange
-from torua.errors import ToruaError, UnavailableError, from_wire
+from torua.errors import UnavailableError, from_wire
+from torua.node.bulk import Bulks
 from torua.node.dispatch import RETRY_AFTER_S, Dispatch, States
 from torua.node.errands import (
     Apply,
@@ -118,6 +119,7 @@ class Router:
             random=random,
             targets=targets,
         )
+        self._bulks = Bulks(clock, self._portion, self._dispatch.primary)
         self._fresh: dict[ShardId, _Fresh] = {}
 
     async def get(self, key: bytes, call: Call) -> tuple[Entry | None, Served]:
@@ -157,7 +159,8 @@ class Router:
     ) -> tuple[tuple[Outcome, ...], str]:
         """Do many operations, each shard's part at its primary, all parts at once.
 
-        A part that fails leaves the others alone: its operations have its error.
+        A part is done in portions (`torua.node.bulk`); one that fails leaves the other
+        shards alone: its operations, and those behind it, have its error.
 
         Args:
             operations: what to do; those on one key keep their order.
@@ -179,11 +182,11 @@ class Router:
                 shard: whose part.
                 indexes: where its operations stand in the request.
             """
-            part = tuple(operations[index] for index in indexes)
-            done = await self._part(shard, part, call)
-            if done.at is not None:
-                tokens[shard] = Token(shard, done.at)
-            for index, outcome in zip(indexes, done.outcomes, strict=True):
+            part = [operations[index] for index in indexes]
+            found, token = await self._bulks.part(shard, part, call)
+            if token is not None:
+                tokens[shard] = token
+            for index, outcome in zip(indexes, found, strict=True):
                 outcomes[index] = outcome
 
         await _all(do(shard, indexes) for shard, indexes in parts.items())
@@ -364,16 +367,11 @@ class Router:
         token = spell_tokens([Token(shard, at)]) if at else ""
         return Served(shard, entry.name if entry else node, token)
 
-    async def _part(
+    async def _portion(
         self, shard: ShardId, operations: tuple[Operation, ...], call: Call
     ) -> Done:
-        """Do one shard's part of a bulk request; an error becomes its outcomes."""
-        try:
-            done, _ = await self._apply(shard, operations, call)
-            return done
-        except ToruaError as error:
-            failed = Outcome(error=error.code, detail=error.detail)
-            return Done((failed,) * len(operations))
+        """Do a portion of a bulk request at the primary of one shard."""
+        return (await self._apply(shard, operations, call))[0]
 
     async def _apply(
         self, shard: ShardId, operations: tuple[Operation, ...], call: Call

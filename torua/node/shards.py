@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from torua.core.allocation import Leave
 from torua.core.allocation.relieving import flooded
+from torua.core.configuration import Configuration
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
 from torua.core.replication.barrier import Done
@@ -142,6 +143,10 @@ class Shards:
         self._copies.follow(coordination.state)
         self._flooded = flooded(coordination.state)
         self._declare(registry)
+
+    def use(self, now: Configuration) -> None:
+        """Send copies to other nodes as fast as is configured."""
+        self._transfers.throttle.rate = now.allocation.recovery_bytes_per_s
 
     def _declare(self, registry: CollectorRegistry) -> None:
         """Make the metrics that are read off the slots."""

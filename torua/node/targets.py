@@ -97,26 +97,31 @@ class Targets:
         registry: CollectorRegistry,
         *,
         is_live: Callable[[NodeId], bool],
-        policies: Policies,
     ) -> None:
-        """Know nothing of anybody.
+        """Know nothing of anybody, and make all decisions until `use` says otherwise.
 
         Args:
             me: this node.
             clock: the reactor.
             registry: for the metrics.
             is_live: tells whether membership believes a node alive.
-            policies: which decisions are made.
         """
         self._me = me
         self._clock = clock
         self._is_live = is_live
-        self._policies = policies
+        self._policies = Policies()
         self._breakers: dict[NodeId, Breaker] = {}
         self._budgets: dict[NodeId, RetryBudget] = {}
         self._selection = Selection(me)
         self._meter = _Meter(registry, self._open_now)
         self._callbacks: list[Callable[[], None]] = []
+
+    def use(self, policies: Policies) -> None:
+        """Make these decisions from now on; without breakers, nobody is left alone."""
+        self._policies = policies
+        if not policies.breakers and self._breakers:
+            self._breakers.clear()
+            self._tell()
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call back whenever a node may be asked again that was left alone."""

@@ -137,6 +137,9 @@ class Throttle:
 
     Invariants: what passed by a time is at most the rate times the time since the
     first, and one piece.
+
+    Attributes:
+        rate: in bytes a second; it may change.
     """
 
     def __init__(self, clock: IReactorTime, rate: int) -> None:
@@ -147,14 +150,14 @@ class Throttle:
             rate: in bytes a second.
         """
         self._clock = clock
-        self._rate = rate
+        self.rate = rate
         self._free_at = 0.0
 
     async def take(self, size: int) -> None:
         """Wait until ``size`` bytes may pass."""
         now = self._clock.seconds()
         begin = max(now, self._free_at)
-        self._free_at = begin + size / self._rate
+        self._free_at = begin + size / self.rate
         if begin > now:
             await deferLater(self._clock, begin - now)
 
@@ -213,6 +216,9 @@ class Transfers:
     in at most; no file of a session outlives it, but for what `Shelf.finish` made.
 
     Threading: the reactor's thread; files are touched on the worker's.
+
+    Attributes:
+        throttle: bounds what is sent a second.
     """
 
     def __init__(  # noqa: PLR0913
@@ -242,7 +248,7 @@ class Transfers:
         self._peers = peers
         self._worker = worker
         self._meters = _Meters(registry)
-        self._throttle = Throttle(clock, rate)
+        self.throttle = Throttle(clock, rate)
         self._out = DeferredSemaphore(SESSIONS_MAX)
         self._names = count(1)
         self._in: dict[AllocId, _Session] = {}
@@ -306,7 +312,7 @@ class Transfers:
         offset = await self._ask(need.node, begin)
         while offset < size:
             data = await self._worker.run(partial(_read, path, offset))
-            await self._throttle.take(len(data))
+            await self.throttle.take(len(data))
             chunk = Chunk(alloc, nonce, offset, crc32c(data), data)
             arrived = await self._ask(need.node, chunk)
             self._meters.bytes.labels("out").inc(max(0, arrived - offset))

@@ -64,6 +64,13 @@ class Watchdog:
         )
         self._longest_s = 0.0
 
+    def use(self, is_on: bool) -> None:
+        """Watch the thread that calls this from now on; or watch no more."""
+        if not is_on:
+            self.stop()
+        elif self._thread is None:
+            self.start()
+
     def start(self) -> None:
         """Watch the thread that calls this, from now on."""
         self._watched = threading.get_ident()

@@ -38,6 +38,7 @@ from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
 from torua.node.graph.store import GraphStore
+from torua.node.live import LiveConfiguration
 from torua.node.logs import make_observer
 from torua.node.looks import Looks
 from torua.node.membership import MembershipService, Settings
@@ -48,6 +49,7 @@ from torua.node.targets import Targets
 from torua.node.threads import WorkerThread
 from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
+from torua.service.configuring import configured
 from torua.service.graphs import GraphParts, Grounds
 from torua.service.operating import observed, operated
 from torua.service.options import Options, refuse
@@ -245,6 +247,7 @@ class Node(Service):
             worker=self._votes_thread,
         )
         self._coordinator.subscribe(self._belong)
+        self._live = LiveConfiguration(self._coordinator, reactor, config.policies)
 
     def _assemble_data(self) -> None:
         """Make what keeps and serves keys and values."""
@@ -276,6 +279,8 @@ class Node(Service):
             registry=self._registry,
             graphs=self._store,
         )
+        self._live.subscribe(self._shards.use)
+        self._live.subscribe(self._retain)
         looks = Looks(reactor, self._shards, commit)
         grounds = Grounds(
             reactor,
@@ -299,15 +304,14 @@ class Node(Service):
         """
         config, kept, reactor = self._config, self._identity, self._reactor
         router = self._router(looks)
-        self._observer = observed(
-            self._graphs.grounds, kept.boot_epoch, self._shards, self._maps_thread
-        )
+        grounds, shards = self._graphs.grounds, self._shards
+        self._observer = observed(grounds, kept.boot_epoch, shards, self._maps_thread)
         overview = Cluster(
             kept.node_id,
             cluster_name=config.cluster_name,
             membership=self._membership,
             coordination=self._coordinator,
-            holdings=self._shards,
+            holdings=shards,
             peers=self._peers,
             clock=reactor,
             sight=self._observer.sight,
@@ -322,17 +326,19 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        operations = operated(
-            self._graphs.grounds, self._shards, self._graphs.tasks, self._observer
-        )
+        operations = operated(grounds, shards, self._graphs.tasks, self._observer)
         parts = (router, overview, feeds, operations, self._registry)
         self._site = make_site(
             *parts,
             node_name=kept.name,
             reactor=reactor,
-            graph_routes=self._graphs.routes(router),
-            admission=config.policies.admission,
+            further_routes=(
+                *self._graphs.routes(router),
+                *configured(grounds, self._live, self._is_live),
+            ),
+            chatty=lambda: config.log_level == "debug",
         )
+        self._live.subscribe(lambda now: self._site.gate.use(now.resilience.admission))
         self._watchdog = Watchdog(reactor, self._registry)
 
     def _router(self, looks: Looks) -> Router:
@@ -341,14 +347,9 @@ class Node(Service):
         Args:
             looks: reads at any copy here.
         """
-        config, kept, reactor = self._config, self._identity, self._reactor
-        targets = Targets(
-            kept.node_id,
-            reactor,
-            self._registry,
-            is_live=self._is_live,
-            policies=config.policies,
-        )
+        kept, reactor = self._identity, self._reactor
+        targets = Targets(kept.node_id, reactor, self._registry, is_live=self._is_live)
+        self._live.subscribe(lambda now: targets.use(now.resilience))
         self._peers.watch(targets.connected, lambda *_: None)
         return Router(
             kept.node_id,
@@ -405,8 +406,7 @@ class Node(Service):
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
         self._observer.start()
-        if config.policies.watchdog:
-            self._watchdog.start()
+        self._live.subscribe(lambda now: self._watchdog.use(now.resilience.watchdog))
         self._reactor.callWhenRunning(self._take_signals)
         write_node_file(config, kept, self.http, self.cluster)
         log.info(
@@ -427,6 +427,10 @@ class Node(Service):
         if uuid_now and uuid_now != self._peers.cluster_uuid:
             self._peers.cluster_uuid = uuid_now
             self._membership.update_meta(cluster_uuid=uuid_now)
+
+    def _retain(self, now: Configuration) -> None:
+        """Keep as much of the log as is configured; a number is read by its thread."""
+        self._log.retention_bytes = now.replication.log_retention_bytes
 
     def _use_engine(self, state: ClusterState) -> None:
         """Take the graph engine that the cluster was formed with, if it is another."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from torua.core.configuration import Replication
 from torua.core.ids import AllocId
 from torua.errors import DiskError, DiskFullError
 from torua.storage.files import Files, blame, is_full
@@ -42,7 +43,7 @@ from torua.storage.terms import Terms
 SEGMENT_BYTES = 64 << 20
 """A new segment is begun where a commit would pass this: the grain of making room."""
 
-RETENTION_BYTES = 256 << 20
+RETENTION_BYTES = Replication().log_retention_bytes
 """So much is kept that no view here needs, for copies elsewhere that were away."""
 
 _NAME = re.compile(r"[0-9a-f]{16}\.log")
@@ -84,6 +85,10 @@ class Log:
     `last`, `allocs` and `size_bytes`.
 
     Performance: see docs/storage.md.
+
+    Attributes:
+        retention_bytes: how large the log is kept though no view needs it; whoever
+            changes it need not be the thread that owns the log.
     """
 
     def __init__(
@@ -104,7 +109,7 @@ class Log:
         self._directory = directory
         self._files = files
         self._segment_bytes = segment_bytes
-        self._retention_bytes = retention_bytes
+        self.retention_bytes = retention_bytes
         self._segments: list[OpenSegment] = []
         self._copies: dict[AllocId, CopyIndex] = {}
         self._failure: str | None = None
@@ -444,7 +449,7 @@ class Log:
     def _drop_segments(self) -> None:
         """Remove the oldest segments that nobody needs, but for what is retained."""
         self._refuse_if_failed()
-        while len(self._segments) > 1 and self.size_bytes > self._retention_bytes:
+        while len(self._segments) > 1 and self.size_bytes > self.retention_bytes:
             segment = self._segments[0]
             copies = self._copies.values()
             if any(copy.holds_back(segment.number) for copy in copies):

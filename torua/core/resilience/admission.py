@@ -94,21 +94,36 @@ class Admission:
         """Tell how much counts against the limit."""
         return sum(self.at_work.values()) - self.at_work[Rank.CONTROL]
 
-    def take(self, rank: Rank) -> bool:
-        """Take a request, if there is room for it in its lane."""
+    def take(self, rank: Rank, *, forced: bool = False) -> bool:
+        """Take a request, if there is room for it in its lane.
+
+        Args:
+            rank: its lane.
+            forced: whether it is taken though there be no room.
+        """
         room = (
-            rank is Rank.CONTROL
+            forced
+            or rank is Rank.CONTROL
             or self.at_work[rank] < LANE_MIN
             or self.total < self.limit * SHARES[rank]
         )
         if room:
             self.at_work[rank] += 1
-        self._most = max(self._most, self.total + (not room))
+        if not forced:
+            self._most = max(self._most, self.total + (not room))
         return room
 
-    def give_back(self, rank: Rank) -> None:
-        """Hear that a request was answered; it counts until the turn ends."""
-        self._ended.append(rank)
+    def give_back(self, rank: Rank, *, at_once: bool = False) -> None:
+        """Hear that a request was answered; it counts until the turn ends.
+
+        Args:
+            rank: its lane.
+            at_once: whether it counts no more from now on: no end of a turn is told.
+        """
+        if at_once:
+            self._leave(rank)
+        else:
+            self._ended.append(rank)
 
     def turned(self, length_s: float) -> None:
         """Hear that a turn of the reactor ended in which there were requests.
@@ -122,10 +137,14 @@ class Admission:
         elif length_s <= TURN_S and self._most > self.limit * PRESSED:
             self.limit = min(float(LIMIT_MAX), self.limit + INCREASE)
         for rank in self._ended:
-            self.at_work[rank] -= 1
-            assert self.at_work[rank] >= 0
+            self._leave(rank)
         self._ended.clear()
         self._most = self.total
+
+    def _leave(self, rank: Rank) -> None:
+        """Count one request no more."""
+        self.at_work[rank] -= 1
+        assert self.at_work[rank] >= 0
 
     def refusal_s(self, now: float) -> float:
         """Tell how much later a refusal shall leave, and reckon with it.

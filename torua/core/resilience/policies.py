@@ -35,6 +35,14 @@ class Policies(Struct, frozen=True):
         changes = {name.replace("-", "_"): False for name in names}
         return structs.replace(self, **changes)
 
+    def both(self, other: "Policies") -> "Policies":
+        """Return these with those parts off that are off in ``other``.
+
+        Args:
+            other: what may be used at all.
+        """
+        return self.without(other.off)
+
     @property
     def off(self) -> tuple[str, ...]:
         """Name the parts that are not used."""

@@ -1,0 +1,204 @@
+"""How long requests take: at a pace, while a node is killed, in bad company."""
+
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+from rig import (
+    Cluster,
+    Effort,
+    Measured,
+    cluster_of,
+    endpoints,
+    fill,
+    measured,
+    memory_mib,
+    note,
+    table,
+)
+
+from torua.cli import load, loader
+from torua.cli.load import Plan
+
+COMPANY = (
+    ("nothing", None),
+    ("puts of 16 MiB", Plan("put", 16 << 20, 4)),
+    ("gets of 16 MiB", Plan("get", 16 << 20, 4)),
+    ("bulks of 10,000 puts", Plan("bulk", keys=20_000, batch=10_000)),
+    ("bulks of 10,000 gets", Plan("bulk-get", keys=20_000, batch=10_000)),
+)
+"""What is done beside small reads, by two clients each time."""
+
+READS_PER_S = 200.0
+
+
+def beside(effort: Effort) -> str:
+    """Measure small reads while large values and long bulk requests are served."""
+    rows = []
+    with cluster_of(3, 2) as cluster:
+        fill(cluster, Plan("put", keys=20_000))
+        for name, plan in COMPANY:
+            note(f"beside: {name}")
+            before = stalls(cluster)
+            found, others = in_company(cluster, plan, effort.seconds)
+            rows.append(_row(name, found, others, stalls(cluster) - before))
+    said = (
+        f"Three nodes, two copies; {READS_PER_S:.0f} small reads a second, due at that"
+        " pace, and beside them two clients that do something else without a pause."
+        "\n\n"
+    )
+    heads = ("beside", "of that a second", "p50 ms", "p99 ms", "p99.9 ms", "most ms")
+    return said + table((*heads, "over 100 ms", "stalls", "errors"), rows)
+
+
+def _row(name: str, found: Measured, others: loader.Tally | None, many: int) -> tuple:
+    """Spell what small reads took in some company."""
+    did = f"{others.operations / others.seconds:,.1f}" if others else ""
+    slow = f"{found.latencies.above(0.1)} of {found.latencies.count:,}"
+    times = found.percentiles(0.5, 0.99, 0.999, 1)
+    return (name, did, *times, slow, many, found.errors)
+
+
+def in_company(
+    cluster: Cluster, plan: Plan | None, seconds: float
+) -> tuple[Measured, loader.Tally | None]:
+    """Measure small reads while something else is done.
+
+    Args:
+        cluster: filled.
+        plan: what else; None for nothing.
+        seconds: how long.
+    """
+    small = Plan("get", keys=20_000)
+    paced: dict[str, Any] = {"rate": READS_PER_S, "seconds": seconds}
+    if plan is None:
+        return measured(cluster, small, **paced), None
+    if plan.workload == "get":
+        load.fill(load.Client(endpoints(cluster)), plan)
+    drive = loader.Drive(endpoints(cluster), connections=2, seconds=seconds + 1.5)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        others = executor.submit(loader.run, load.requests_of(plan), drive)
+        found = measured(cluster, small, **paced)
+        return found, others.result()
+
+
+def stalls(cluster: Cluster) -> int:
+    """Count the stalls of all reactors since they began."""
+    return sum(
+        int(_metric(each, "torua_node_reactor_stalls_total"))
+        for each in cluster.running()
+    )
+
+
+def _metric(node: Any, name: str) -> float:
+    """Return one figure of a node's metrics."""
+    text = node.ask("GET", "/metrics").data.decode()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith(name)
+    )
+
+
+OVERLOADS = (
+    ("mixed requests", Plan("mixed"), 64, 900),
+    ("bulks of 400 puts", Plan("bulk", batch=400), 16, 300),
+)
+"""What is asked, by how many connections for the most that can be had, and by how many
+when ten times of that is."""
+
+TIMES = 10
+PATIENCE_S = 0.1
+
+
+def overload(effort: Effort) -> str:
+    """Measure what is done while ten times what can be done is asked."""
+    rows = []
+    with cluster_of(3, 2) as cluster:
+        for name, plan, usual, many in OVERLOADS:
+            fill(cluster, plan)
+            note(f"overload: {name}, the most")
+            most = measured(cluster, plan, seconds=effort.seconds, connections=usual)
+            rate = TIMES * most.per_s / load.requests_of(plan)[0].operations
+            note(f"overload: {name}, {rate:,.0f} requests a second")
+            with Watch(cluster) as watch:
+                found = measured(
+                    cluster,
+                    plan,
+                    seconds=2 * effort.seconds,
+                    connections=many,
+                    rate=rate,
+                    patience_s=PATIENCE_S,
+                )
+            note(f"overload: {name}, after")
+            after = measured(cluster, plan, seconds=effort.seconds, connections=usual)
+            rows.append(_overload_row(name, most, found, after, watch))
+    said = (
+        "Three nodes, two copies. *Good* is what is answered within 1 s of when it was"
+        f" due; {TIMES} times the most that 64 connections (16 for bulk) get is"
+        " offered at a fixed pace by 900 (300), and then the first load again. What"
+        " finds no free connection within 0.1 s is not sent.\n\n"
+    )
+    heads = ("what", "the most a second", "good while overloaded", "right after")
+    more = ("p99 ms of good ones", "429", "with Retry-After", "MiB before", "most MiB")
+    return said + table((*heads, *more, "other errors"), rows)
+
+
+def _overload_row(
+    name: str, most: Measured, found: Measured, after: Measured, watch: "Watch"
+) -> tuple[str, ...]:
+    """Spell what became of an overload."""
+    good = sum(found.tally.good.values()) / found.tally.seconds
+    errors = dict(found.tally.errors)
+    refused = errors.pop("429", 0)
+    others = ", ".join(f"{many:,} x {what}" for what, many in errors.items()) or "0"
+    return (
+        name,
+        f"{most.per_s:,.0f}",
+        f"{good:,.0f} ({good / most.per_s:.0%})",
+        f"{after.per_s:,.0f} ({after.per_s / most.per_s:.0%})",
+        *found.percentiles(0.99),
+        f"{refused:,}",
+        f"{watch.told} of {watch.refused} looked at",
+        f"{watch.before_mib:,.0f}",
+        f"{watch.most_mib:,.0f}",
+        others,
+    )
+
+
+class Watch:
+    """Looks at a cluster from aside while it is overloaded.
+
+    Invariants: the thread runs from entering to leaving.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Prepare to look."""
+        self._nodes = cluster.running()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.before_mib = self.most_mib = memory_mib(self._nodes)
+        self.refused = self.told = 0
+
+    def __enter__(self) -> "Watch":
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._ended.set()
+        self._thread.join(30)
+
+    def _look(self) -> None:
+        """Note memory, and what one more client is told, now and then."""
+        turn = 0
+        while not self._ended.wait(0.2):
+            self.most_mib = max(self.most_mib, memory_mib(self._nodes))
+            turn += 1
+            node = self._nodes[turn % len(self._nodes)]
+            answer = node.ask("PUT", "/kv/watch", b"x")
+            if answer.status == 429:
+                self.refused += 1
+                self.told += "Retry-After" in answer.headers

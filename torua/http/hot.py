@@ -1,0 +1,354 @@
+"""The short way for plain requests of one key, in front of the careful one.
+
+Most requests are GET, HEAD, PUT or DELETE of ``/kv/{key}``, come in one piece, and have
+a head in which nothing is unusual.  These are read here at one glance; whatever is not
+exactly so, by its head, its length or the state of the connection, goes the way of
+`torua.http.connection`, bytes untouched, so that there is one place that knows what to
+refuse::
+
+    idle ──plain and whole── hot ──answered── idle
+      └────anything else──── `Channel`, until that is answered
+
+Both ways end in the same `torua.http.site.ApiSite.serve`, and so in the same handlers,
+errors, bounds and metrics; `tests/http/test_hot.py` compares whole answers of the two.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+from twisted.internet import tcp
+
+from torua.errors import ToruaError
+from torua.http import limits
+from torua.http.connection import ApiRequest, Channel
+from torua.http.ids import sane_request_id, sane_traceparent
+from torua.http.messages import Answer, Ask
+from torua.http.routes import Match
+from torua.http.spelling import spelled
+from torua.http.targets import decoded, parse_query
+
+HEAD_BYTES_MAX = 8 << 10
+"""A longer head goes the careful way: within this no limit of it can be passed."""
+
+BODY_BYTES_MAX = 64 << 10
+"""A larger body does not come in one piece; every route takes as much."""
+
+_BLOCKS_MAX = 512
+"""Clients say the same headers again and again: so many are not read anew."""
+
+_HEAD = re.compile(
+    rb"(GET|HEAD|PUT|DELETE) (/kv/[!-~]*) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
+)
+_LENGTH = re.compile(r"[0-9]{1,5}")
+_UNUSUAL = frozenset(("transfer-encoding", "expect", "upgrade"))
+_NO_QUERY: Mapping[str, str] = {}
+
+
+class Head(Struct, frozen=True):
+    """The headers of a plain request.
+
+    Attributes:
+        headers: by lower-case name, each once.
+        length: of the body.
+        request_id: the caller's, where it is sane; else empty.
+        traceparent: the caller's, where it is sane; else empty.
+    """
+
+    headers: Mapping[str, str]
+    length: int
+    request_id: str
+    traceparent: str
+
+
+class Plain(Struct, frozen=True):
+    """A plain request that came in whole.
+
+    Attributes:
+        match: the route that serves it; the variables of its path are not read yet.
+        method: as it came.
+        target: as it came.
+        head: its headers.
+        body: its body.
+    """
+
+    match: Match
+    method: bytes
+    target: str
+    head: Head
+    body: bytes
+
+
+class Reader:
+    """Tells plain requests from all others, and reads them.
+
+    Invariants: what it remembers is bounded, and only ever what `read_block` made of
+    the same bytes.
+    """
+
+    def __init__(self, routes: Mapping[bytes, Match]) -> None:
+        """Remember nothing.
+
+        Args:
+            routes: what serves plain requests, by method.
+        """
+        self._routes = routes
+        self._blocks: dict[bytes, Head | None] = {}
+
+    def read(self, data: bytes) -> Plain | None:
+        """Read a request; None where it is not plain, not whole, or not alone.
+
+        Args:
+            data: all that came since the last request.
+        """
+        found = _HEAD.match(data, 0, HEAD_BYTES_MAX)
+        if found is None:
+            return None
+        method, target, block = found.groups()
+        head = self._head(block)
+        end = found.end()
+        match = self._routes.get(method)
+        if head is None or match is None or len(data) != end + head.length:
+            return None
+        return Plain(match, method, target.decode(), head, data[end:])
+
+    def _head(self, block: bytes) -> Head | None:
+        """Read headers, or remember them."""
+        try:
+            return self._blocks[block]
+        except KeyError:
+            if len(self._blocks) >= _BLOCKS_MAX:
+                self._blocks.clear()
+            head = self._blocks[block] = read_block(block)
+            return head
+
+
+def read_block(block: bytes) -> Head | None:
+    """Read header lines; None where anything is unusual.
+
+    Args:
+        block: the lines, each well formed and ended.
+    """
+    lines = block.decode().split("\r\n")[:-1]
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip(" \t")
+    length = headers.get("content-length", "0")
+    usual = (
+        len(headers) == len(lines) <= limits.HEADERS_MAX
+        and "host" in headers
+        and headers.get("connection", "keep-alive").lower() == "keep-alive"
+        and _UNUSUAL.isdisjoint(headers)
+        and _LENGTH.fullmatch(length)
+        and int(length) <= BODY_BYTES_MAX
+    )
+    if not usual:
+        return None
+    request_id = sane_request_id(headers.get("x-request-id")) or ""
+    traceparent = sane_traceparent(headers.get("traceparent"))
+    return Head(headers, int(length), request_id, traceparent)
+
+
+class HotRequest:
+    """One plain request; see `torua.http.host.Asked`.
+
+    Invariants: its body is accounted for at the site from the beginning until it is
+    let go, once; it is delivered once.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_held",
+        "_plain",
+        "gone",
+        "match",
+        "method",
+        "raw_path",
+        "raw_query",
+        "refusal",
+        "request_id",
+        "started_s",
+        "traceparent",
+    )
+
+    def __init__(self, channel: "HotChannel", plain: Plain) -> None:
+        """Take a request that came in whole, its body accounted for.
+
+        Args:
+            channel: by which it came.
+            plain: what came.
+        """
+        site, head = channel.site, plain.head
+        self._channel = channel
+        self._plain = plain
+        self._held = len(plain.body)
+        self.gone = False
+        self.match: Match | None = plain.match
+        self.method = plain.method
+        self.raw_path, _, self.raw_query = plain.target.partition("?")
+        self.refusal: ToruaError | None = None
+        self.request_id = head.request_id or site.fresh_id()
+        self.started_s = site.reactor.seconds()
+        self.traceparent = head.traceparent
+
+    def ask(self) -> Ask:
+        """Make the value that handlers see.
+
+        Raises:
+            MalformedError: path or query are not well encoded.
+        """
+        plain = self._plain
+        return Ask(
+            plain.method.decode(),
+            self.raw_path,
+            {"key": decoded(self.raw_path[len("/kv/") :], "key")},
+            parse_query(self.raw_query) if self.raw_query else _NO_QUERY,
+            plain.head.headers,
+            plain.body,
+            self.request_id,
+            self.traceparent,
+        )
+
+    def drop(self) -> None:
+        """Keep nothing of the body."""
+        self._plain = replace(self._plain, body=b"")
+        self.served()
+
+    def served(self) -> None:
+        """Account for the body no longer."""
+        held, self._held = self._held, 0
+        if held:
+            self._channel.site.let_go(held)
+
+    def deliver(self, answer: Answer) -> None:
+        """Write the answer, unless there is nobody any more to read it."""
+        if self.gone:
+            return
+        channel = self._channel
+        closing = channel.site.draining
+        data = spelled(answer, self.request_id, self.method, closing)
+        if data is None:
+            channel.hand_over(self).deliver(answer)
+        else:
+            channel.finish(data, closing)
+
+
+class HotChannel(Channel):
+    """A connection on which plain requests take the short way.
+
+    Invariants: a request is hot only where nothing else is under way or half read; what
+    comes meanwhile waits for its answer, as behind any other request.
+    """
+
+    timeOut: Any  # noqa: N815
+    _busyReceiving: bool  # noqa: N815
+
+    def __init__(self) -> None:
+        """Begin a connection that is not yet made."""
+        super().__init__()
+        self._hot: HotRequest | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Serve a plain request; hand on what is anything else."""
+        if self._hot is not None:
+            self.rawDataReceived(data)
+            return
+        request = self._read(data) if self._is_idle() else None
+        if request is None:
+            super().dataReceived(data)
+            return
+        self._handlingRequest = True
+        self._hot = request
+        self.site.serve(request)
+
+    def _is_idle(self) -> bool:
+        """Tell whether nothing is under way, half read, or about to end."""
+        return not (
+            self._handlingRequest
+            or self._timer is not None
+            or self._closing
+            or self._busyReceiving
+            or self._buffer
+            or self._waitingForTransport
+            or self.site.draining
+        )
+
+    def _read(self, data: bytes) -> HotRequest | None:
+        """Read a plain request that there is room for."""
+        plain = self.site.plain.read(data)
+        if plain is None:
+            return None
+        if plain.body and not self.site.hold(len(plain.body)):
+            return None
+        return HotRequest(self, plain)
+
+    def finish(self, data: bytes, closing: bool) -> None:
+        """Write an answer, and go on to what came meanwhile, or close.
+
+        Args:
+            data: the answer, whole.
+            closing: whether nothing more is served on this connection.
+        """
+        self._hot = None
+        write_at_once(self.transport, data)
+        if closing:
+            self.persistent = False
+            self.loseConnection()
+            return
+        self._handlingRequest = False
+        self.resetTimeout()
+        if self._dataBuffer:
+            waiting, self._dataBuffer = b"".join(self._dataBuffer), []
+            if not self._waitingForTransport:
+                self._networkProducer.resumeProducing()
+            self.dataReceived(waiting)
+
+    def hand_over(self, hot: HotRequest) -> ApiRequest:
+        """Have a request that was served the short way answered the careful one."""
+        self._hot = None
+        self._savedTimeOut = self.setTimeout(None)
+        self.setRawMode()
+        request = ApiRequest(self)
+        request.method, request.clientproto = hot.method, b"HTTP/1.1"
+        request.request_id = hot.request_id
+        self.requests.append(request)
+        return request
+
+    def timeoutConnection(self) -> None:
+        """Close an idle connection; one with a request is not."""
+        if self._hot is not None:
+            self.setTimeout(self.timeOut)
+        else:
+            super().timeoutConnection()
+
+    def connectionLost(self, reason: object = None) -> None:
+        """Forget the client; what is being served goes on to its end."""
+        if self._hot is not None:
+            self._hot.gone = True
+        super().connectionLost(reason)
+
+
+def write_at_once(transport: object, data: bytes) -> None:
+    """Write to a socket now where nothing waits for it, else when it takes more.
+
+    Twisted waits for the next turn, and for the kernel to say that there is room, which
+    there nearly always is.
+
+    Args:
+        transport: where to.
+        data: what.
+    """
+    if type(transport) is not tcp.Server:
+        transport.write(data)  # type: ignore[attr-defined]
+        return
+    busy = transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
+    sent = 0
+    if not busy and transport.connected and not transport.TLS:
+        result = transport.writeSomeData(data)
+        sent = result if isinstance(result, int) else 0
+    if sent < len(data):
+        transport.write(data[sent:])

@@ -1,0 +1,139 @@
+"""Many operations in one request: each shard's part in portions, one after the other.
+
+Parts of several shards are done at once, and so are those of several requests; but only
+so many portions are under way to each node, and after each one the reactor turns, so
+that whatever else is asked meanwhile waits for a portion and not for a request.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from msgspec import structs
+from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from torua.core.ids import NodeId, ShardId
+from torua.core.kv import Call, IdempotencyKey, Operation, Outcome, Put, Single
+from torua.core.reading import Position, Token
+from torua.core.resilience.portions import AT_ONCE, portions
+from torua.errors import OutcomeUnknownError, ToruaError, UnavailableError
+from torua.node.errands import Done
+
+Apply = Callable[[ShardId, tuple[Operation, ...], Call], Awaitable[Done]]
+"""Does operations at the primary of one shard, or raises why not."""
+
+Primary = Callable[[ShardId], NodeId]
+"""Tells where the primary of a shard is; UnavailableError where there is none."""
+
+
+NOBODY = NodeId("")
+"""Leads the shards that have no primary just now."""
+
+
+class Bulks:
+    """The long requests that are worked on here.
+
+    Invariants: of one shard's part of a request, a portion is begun only when the one
+    before it is done, and none after one that failed; at most `AT_ONCE` portions of
+    all requests are under way to a node that was primary when they began.
+    """
+
+    def __init__(self, clock: IReactorTime, apply: Apply, primary: Primary) -> None:
+        """Begin with none.
+
+        Args:
+            clock: the reactor.
+            apply: does a portion.
+            primary: tells where it will be done.
+        """
+        self._clock = clock
+        self._apply = apply
+        self._primary = primary
+        self._places: dict[NodeId, DeferredSemaphore] = {}
+
+    async def part(
+        self, shard: ShardId, operations: Sequence[Single], call: Call
+    ) -> tuple[list[Outcome], Token | None]:
+        """Do one shard's part of a request.
+
+        What fails leaves other shards' parts alone: its operations have its error, and
+        so do those behind it, of which nothing was done.
+
+        Args:
+            shard: owns all their keys.
+            operations: what to do, in order.
+            call: who asks, and how long it waits.
+
+        Returns:
+            One outcome each; and a place in the shard's log behind all that was done.
+        """
+        until_s = self._clock.seconds() + call.timeout_s
+        outcomes: list[Outcome] = []
+        at: Position | None = None
+        for number, places in enumerate(portions(map(_size, operations))):
+            if number:
+                await deferLater(self._clock, 0)
+            portion = operations[places.start : places.stop]
+            try:
+                done = await self._portion(shard, portion, (call, number, until_s))
+            except ToruaError as error:
+                outcomes += _failed(error, len(portion))
+                left = len(operations) - len(outcomes)
+                outcomes += _failed(_behind(error), left)
+                break
+            outcomes += done.outcomes
+            at = done.at or at
+        return outcomes, Token(shard, at) if at else None
+
+    async def _portion(
+        self,
+        shard: ShardId,
+        operations: Sequence[Single],
+        made: tuple[Call, int, float],
+    ) -> Done:
+        """Do one portion of a part, when there is a place for it."""
+        call, number, until_s = made
+        places = self._places_for(shard)
+        await places.acquire()
+        try:
+            call = structs.replace(
+                call,
+                timeout_s=until_s - self._clock.seconds(),
+                idempotency=_promise(call.idempotency, number),
+            )
+            return await self._apply(shard, tuple(operations), call)
+        finally:
+            places.release()
+
+    def _places_for(self, shard: ShardId) -> DeferredSemaphore:
+        """Return what gives out the places where a shard is served, if it is."""
+        try:
+            node = self._primary(shard)
+        except UnavailableError:
+            node = NOBODY
+        return self._places.setdefault(node, DeferredSemaphore(AT_ONCE))
+
+
+def _size(operation: Single) -> int:
+    """Tell about how many bytes an operation takes."""
+    value = operation.value if isinstance(operation, Put) else b""
+    return len(operation.key) + len(value)
+
+
+def _promise(given: IdempotencyKey | None, number: int) -> IdempotencyKey | None:
+    """Return what the caller's promise means for a portion: each is remembered."""
+    if given is None or number == 0:
+        return given
+    return structs.replace(given, key=f"{given.key}\n{number}")
+
+
+def _failed(error: ToruaError, count: int) -> Iterable[Outcome]:
+    """Make the outcomes of operations that failed."""
+    return (Outcome(error=error.code, detail=error.detail),) * count
+
+
+def _behind(error: ToruaError) -> ToruaError:
+    """Make the error of what was not begun because of another one."""
+    if isinstance(error, OutcomeUnknownError):
+        return UnavailableError(f"not begun, for of what is before it: {error.detail}")
+    return error
