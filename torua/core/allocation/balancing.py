@@ -39,7 +39,8 @@ def move(
         return state
     held = Held(movable(state, site), site)
     begun: list[Shard] = []
-    while (found := _next_move(held, traffic, site)) is not None:
+    strict = traffic.is_busy or _next_move(held, traffic, site, strict=True) is not None
+    while (found := _next_move(held, traffic, site, strict=strict)) is not None:
         (shard, copy, want), taker = found
         begun.append(traffic.begin(shard, copy, want, taker, random))
         held.drop(shard)
@@ -136,9 +137,11 @@ def _is_kept(domains: Domains, giver: NodeId, taker: NodeId, want: Want) -> bool
     return after <= domains.crowd(giver, want.staying, want.rf).over
 
 
-def _next_move(held: Held, traffic: Traffic, site: Site) -> tuple[Move, NodeId] | None:
+def _next_move(
+    held: Held, traffic: Traffic, site: Site, *, strict: bool
+) -> tuple[Move, NodeId] | None:
     """Choose a copy, and where it goes."""
-    for giver, taker in _pairs(traffic):
+    for giver, taker in _pairs(traffic, site.domains, strict=strict):
         able = [
             (shard, copy, want)
             for shard, copy, want in held.moves(giver, taker)
@@ -147,18 +150,39 @@ def _next_move(held: Held, traffic: Traffic, site: Site) -> tuple[Move, NodeId] 
             and not traffic.loads.objection(taker, want)
         ]
         if able:
-            return min(able, key=lambda each: _harm(each, taker, site)), taker
+            scarce = _scarce(able, taker, held, traffic)
+            return min(able, key=lambda each: _harm(each, taker, site, scarce)), taker
     return None
 
 
-def _pairs(traffic: Traffic) -> Iterator[tuple[NodeId, NodeId]]:
-    """Yield who may give to whom, the most uneven first.
+def _scarce(
+    able: list[Move], taker: NodeId, held: Held, traffic: Traffic
+) -> set[NodeId]:
+    """Return the nodes that need all shards that they could give to a node.
 
-    Nobody gives of an even share: where the fullest may give no more just now, another
-    would only have to get as much back later.
+    A shard that goes there from another of its nodes is none of them any more.
     """
     counts = traffic.loads.counts
     share = sum(counts.values()) // len(counts)
+    others = {node for _, _, want in able for node in want.staying}
+    return {
+        node
+        for node in others
+        if len(held.moves(node, taker)) <= counts.get(node, 0) - share
+    }
+
+
+def _pairs(
+    traffic: Traffic, domains: Domains, *, strict: bool
+) -> Iterator[tuple[NodeId, NodeId]]:
+    """Yield who may give to whom, the most uneven first.
+
+    Nobody gives of an even share, or gets more, neither of its zone's nor, between
+    zones, of all nodes': where the fullest may give no more just now, or the least get
+    no more, another would only have to take part once more later.  Only where that
+    leaves nothing to do (some nodes may not have their share) is it not asked.
+    """
+    counts = traffic.loads.counts
     takers = [
         node
         for node in sorted(counts, key=lambda node: counts[node])
@@ -167,22 +191,45 @@ def _pairs(traffic: Traffic) -> Iterator[tuple[NodeId, NodeId]]:
     givers = [
         node
         for node in sorted(counts, key=lambda node: -counts[node])
-        if traffic.may_give(node) and counts[node] > share
+        if traffic.may_give(node)
     ]
+    zones: dict[str, list[int]] = {}
+    for node, count in counts.items():
+        zones.setdefault(domains.zone(node), []).append(count)
+    whole = _fair(list(counts.values()))
+    fair = {zone: _fair(found) for zone, found in zones.items()}
     for taker in takers:
+        zone = domains.zone(taker)
         for giver in givers:
             if counts[giver] - counts[taker] < 2:
                 break
-            yield giver, taker
+            low, high = fair[zone] if domains.zone(giver) == zone else whole
+            if not strict or (counts[giver] > high and counts[taker] < low):
+                yield giver, taker
 
 
-def _harm(each: Move, taker: NodeId, site: Site) -> tuple[int, int, bool, ShardId]:
-    """Tell how bad a move is: zones and hosts crowded, a hand-over needed."""
+def _fair(counts: list[int]) -> tuple[int, int]:
+    """Tell below how many copies a node may take more, and above how many give some.
+
+    The share of all, or one more, where some nodes must have that and not yet have, or
+    already.
+    """
+    share, over = divmod(sum(counts), len(counts))
+    more = sum(count > share for count in counts)
+    return share + (more < over), share + (more <= over)
+
+
+def _harm(
+    each: Move, taker: NodeId, site: Site, scarce: set[NodeId]
+) -> tuple[int, int, int, bool, ShardId]:
+    """Tell how bad a move is: what it crowds, whose it was, if its lead goes along."""
     shard, copy, want = each
     after = site.domains.crowd(taker, want.staying, want.rf)
     before = site.domains.crowd(copy.node, want.staying, want.rf)
     leads = shard.primary is not None and shard.primary.node == copy.node
-    return after.zone - before.zone, after.host - before.host, leads, shard.shard
+    taken = sum(node in scarce for node in want.staying)
+    crowds = after.zone - before.zone, after.host - before.host
+    return *crowds, taken, leads, shard.shard
 
 
 def unevenness(state: ClusterState, site: Site) -> Balance:

@@ -107,7 +107,7 @@ class Domains:
             others: which nodes have the copies that stay.
             rf: how many copies there should be.
         """
-        if len(self.zones) <= 1 and len(self.hosts) <= 1 and not self.hosts_forced:
+        if len(self.zones) <= 1 and not self._by_host:
             return _ALONE
         zone, host = self._zone.get(node), self._host.get(node)
         zones = sum(self._zone.get(each) == zone for each in others)
