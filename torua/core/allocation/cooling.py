@@ -2,19 +2,23 @@
 
 A node's heat is what the primaries that it has serve, in requests a second (averages
 that fade, reported every few seconds).  The hottest node hands a shard to one of its
-other copies where that makes the hottest of all that change cooler by enough: a share
-of the heat, and a number of requests.  Where the other node then leads too many, it
-hands one of its shards on, the coolest first.
+other copies, on a node that is cooler by a share of the heat, where that makes the
+hottest of all that change cooler by enough: by a number of requests, and by half of
+what goes.  Where the other node then leads too many, it hands one of its shards on,
+the coolest first.
 
 So that nothing moves to and fro: each change makes the greatest heat less by a step,
 so that under a steady load changes end; and nodes that took part rest until reports
 show what came of it, shards longer.  A shard that is hot by itself alone stays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+from msgspec import Struct
 
 from torua.core.allocation.leading import Leads
 from torua.core.allocation.leveling import Hop, swap
+from torua.core.allocation.limits import Step
 from torua.core.allocation.site import Site
 from torua.core.ids import NodeId, ShardId
 from torua.core.state import ClusterState
@@ -65,9 +69,9 @@ def cool(state: ClusterState, site: Site) -> ClusterState:
         if not site.outlook.stays(number, site.now)
         and _is_free(leads.owners[number], site)
     }
+    board = _Heated(heat, load, owners, options, step(site))
     for node in sorted(heat, key=lambda each: -heat[each])[:HOTTEST]:
-        most = heat[node] - step(heat[node], site)
-        hops = _relief(node, heat, load, owners, options, most)
+        hops = _relief(node, board)
         if hops:
             for number, target in hops:
                 site.outlook.moved(number, owners[number], target, now=site.now)
@@ -75,15 +79,14 @@ def cool(state: ClusterState, site: Site) -> ClusterState:
     return state
 
 
-def step(heat: float, site: Site) -> float:
-    """Tell by how much a node must become cooler for a change to be worth it.
+def step(site: Site) -> Step:
+    """Tell what a change for the sake of load must save.
 
     Args:
-        heat: of the node now.
-        site: what an operator set.
+        site: what an operator set; one who asked for balance is content with half.
     """
-    found = site.limits.load.of(heat)
-    return found / 2 if site.outlook.is_hurried else found
+    load = site.limits.load
+    return Step(load.share / 2, load.least / 2) if site.outlook.is_hurried else load
 
 
 def _is_free(node: NodeId, site: Site) -> bool:
@@ -91,38 +94,50 @@ def _is_free(node: NodeId, site: Site) -> bool:
     return not site.outlook.is_resting(node, site.now)
 
 
-def _relief(  # noqa: PLR0913, PLR0917
-    node: NodeId,
-    heat: Heats,
-    load: Mapping[ShardId, float],
-    owners: dict[ShardId, NodeId],
-    options: Mapping[ShardId, Sequence[NodeId]],
-    most: float,
-) -> list[Hop]:
-    """Find the hand-overs that leave the least peak; nothing where that is too high."""
-    led = [number for number in reversed(owners) if owners[number] == node]
+class _Heated(Struct, frozen=True):
+    """The cluster by load.
+
+    Attributes:
+        heat: of each node.
+        load: of each shard.
+        owners: who leads, the coolest shards first.
+        options: who could lead, of those shards that may change.
+        step: what a change must save.
+    """
+
+    heat: Heats
+    load: dict[ShardId, float]
+    owners: dict[ShardId, NodeId]
+    options: dict[ShardId, list[NodeId]]
+    step: Step
+
+
+def _relief(node: NodeId, board: _Heated) -> list[Hop]:
+    """Find the hand-overs that leave the least peak; nothing where none is worth it."""
+    heat, load = board.heat, board.load
+    led = [number for number in reversed(board.owners) if board.owners[number] == node]
     best: list[Hop] = []
+    least = heat[node]
     for number in led[:HOTTEST]:
-        for target in options.get(number, ()):
-            if heat[target] + load[number] - load[led[-1]] >= heat[node]:
+        for target in board.options.get(number, ()):
+            if heat[node] - heat.get(target, 0.0) < board.step.of(heat[node]):
                 continue
-            hops = swap(owners, options, number, target)
-            peak = _peak(hops, heat, load, owners)
-            if hops and peak <= most:
-                best, most = hops, peak - 1e-9
+            if load[number] < board.step.least:
+                continue
+            hops = swap(board.owners, board.options, number, target)
+            after = _after(hops, board)
+            peak = max(after.values(), default=least)
+            gone = heat[node] - after.get(node, 0.0)
+            if peak < least and heat[node] - peak >= max(board.step.least, gone / 2):
+                best, least = hops, peak
     return best
 
 
-def _peak(
-    hops: Sequence[Hop],
-    heat: Heats,
-    load: Mapping[ShardId, float],
-    owners: Mapping[ShardId, NodeId],
-) -> float:
-    """Return the greatest heat of those that take part in hand-overs, after them."""
+def _after(hops: Sequence[Hop], board: _Heated) -> Heats:
+    """Return the heat of those that take part in hand-overs, after them."""
     after: Heats = {}
     for number, target in hops:
-        source = owners[number]
-        after[source] = after.get(source, heat[source]) - load[number]
-        after[target] = after.get(target, heat.get(target, 0.0)) + load[number]
-    return max(after.values(), default=0.0)
+        for each, change in ((board.owners[number], -1), (target, 1)):
+            before = after.get(each, board.heat.get(each, 0.0))
+            after[each] = before + change * board.load[number]
+    return after

@@ -8,8 +8,9 @@ where it has one copy more.
 Neither makes the other worse, as far as is known: so bytes move without leads where
 there are several copies, and load by copies only where there is one.
 
-Such a move begins only when nothing else is under way, one at a time; each makes the
-greatest weight of those that take part less by a step, so that they end.
+What is saved must be worth a quarter of what is moved.  Such a move begins only when
+nothing else is under way, one at a time; each makes the greatest weight of those that
+take part less by a step, so that they end.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from torua.core.allocation.balancing import Held, Move, movable
 from torua.core.allocation.cooling import heats, step
 from torua.core.allocation.editing import with_shards
 from torua.core.allocation.leading import Leads
+from torua.core.allocation.limits import Step
 from torua.core.allocation.site import Site
 from torua.core.allocation.traffic import Traffic
 from torua.core.ids import NodeId
@@ -41,13 +43,13 @@ class _Scale(Struct, frozen=True):
     Attributes:
         weights: the nodes.
         weigh: a copy.
-        step: how much a change must save.
+        step: the share by which nodes must differ, and how much a change must save.
         other: what else it must not make worse: the nodes, and a copy.
     """
 
     weights: Weights
     weigh: Weigh
-    step: float
+    step: Step
     other: tuple[Weights, Weigh]
 
 
@@ -66,8 +68,7 @@ def even_bytes(
     stored = _bytes(state, site)
     if heat is None or stored is None:
         return state
-    least = site.limits.bytes.of(max(stored[0].values(), default=0.0))
-    scale = _Scale(*stored, least, heat)
+    scale = _Scale(*stored, site.limits.bytes, heat)
     found = _change(movable(state, site), site, traffic, scale)
     return _begin(state, found, traffic, random)
 
@@ -89,7 +90,7 @@ def even_load(
         return state
     if any(site.outlook.is_resting(node, site.now) for node in heat[0]):
         return state
-    scale = _Scale(*heat, step(max(heat[0].values()), site), stored)
+    scale = _Scale(*heat, step(site), stored)
     found = _change(alone, site, traffic, scale)
     for (shard, copy, _), taker in found:
         site.outlook.moved(shard.shard, copy.node, taker, now=site.now)
@@ -151,16 +152,20 @@ def _change(
         return []
     order = sorted(takers, key=lambda node: scale.weights[node])
     heavy = order[-1]
-    if scale.weights[heavy] - scale.weights[order[0]] < scale.step:
+    most = scale.weights[heavy]
+    if most - scale.weights[order[0]] < scale.step.of(most):
         return []
     held = Held(shards, site)
     best: list[tuple[Move, NodeId]] = []
-    most = scale.weights[heavy] - scale.step
+    least = most
     for light in order[:-1][:LIGHTEST]:
         for moves in _offers(held, heavy, light, traffic):
             peak = _peak(moves, scale.weights, scale.weigh)
-            if peak <= most and _is_harmless(moves, scale):
-                best, most = moves, peak - 1e-6
+            cost = sum(scale.weigh(each[0], each[1]) for each, _ in moves)
+            if most - peak < max(scale.step.least, cost / 4):
+                continue
+            if peak < least and _is_harmless(moves, scale):
+                best, least = moves, peak
     return best
 
 
