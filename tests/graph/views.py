@@ -1,12 +1,14 @@
 """Engines that follow the maps, and what a node's executor asks of them."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.graph.maps import Maps
 from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
+from torua.errors import ToruaError
 from torua.node.errands import (
     Measure,
     Measured,
@@ -15,13 +17,14 @@ from torua.node.errands import (
     QueryMore,
     QueryRelease,
 )
+from torua.node.outcomes import outcomes_of
+from torua.node.parcels import Asked, Visited
 from torua.storage.graphview import GraphView, Place
 from torua.storage.kuzu import Limits
 
 LIMITS = Limits(64 << 20, 1 << 32, 1)
 TIMEOUT_S = 30.0
 HERE = NodeId("here")
-COPY = AllocId("copy")
 
 
 class Views:
@@ -54,21 +57,30 @@ class Views:
         """Return the shard of a key."""
         return self._maps.shard_of_key(key)
 
-    async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
+    async def query_all(
+        self, asked: Sequence[Asked], call: Call
+    ) -> list[Visited | ToruaError]:
         """See `torua.node.graph.visits.Shards`.
 
         Args:
-            errand: what to read.
+            asked: what to read.
             call: who asks.
         """
+        return await outcomes_of(self._visit(each.errand) for each in asked)
+
+    async def _visit(self, errand: Query) -> Visited:
+        """Read at one shard."""
         at = self._maps.shards[errand.shard].at
-        piece = self._views[errand.shard].read(
-            self._graph, at.seq, errand.fragments, _deadline(), errand.keep
-        )
-        return Queried(piece, COPY, at), HERE
+        view, keep = self._views[errand.shard], errand.keep
+        asked, deadline = errand.fragments, _deadline()
+        if errand.session:
+            piece = view.read_on(errand.session, asked, deadline, keep)
+        else:
+            piece = view.read(self._graph, at.seq, asked, deadline, keep)
+        return Queried(piece, _copy(errand.shard), at), HERE
 
     async def continue_query(
-        self, node: NodeId, errand: Query | QueryMore, call: Call
+        self, node: NodeId, errand: QueryMore, call: Call
     ) -> Queried:
         """See `torua.node.graph.visits.Shards`.
 
@@ -77,14 +89,9 @@ class Views:
             errand: what to read.
             call: who asks.
         """
-        view = self._views[errand.shard]
-        if isinstance(errand, Query):
-            piece = view.read_on(
-                errand.session, errand.fragments, _deadline(), errand.keep
-            )
-        else:
-            piece = view.more(errand.session)
-        return Queried(piece, COPY, self._maps.shards[errand.shard].at)
+        piece = self._views[errand.shard].more(errand.session)
+        at = self._maps.shards[errand.shard].at
+        return Queried(piece, _copy(errand.shard), at)
 
     async def release(self, node: NodeId, errand: QueryRelease, call: Call) -> None:
         """See `torua.node.graph.visits.Shards`.
@@ -94,7 +101,8 @@ class Views:
             errand: what to end.
             call: who asks.
         """
-        self._views[errand.shard].release(errand.session)
+        for alloc, session in errand.sessions:
+            self._views[ShardId(int(alloc))].release(session)
 
     async def measure(self, errand: Measure, call: Call) -> Measured:
         """See `torua.node.graph.visits.Shards`.
@@ -118,6 +126,11 @@ class Views:
         """Let go of all engines."""
         for view in self._views.values():
             view.close()
+
+
+def _copy(shard: ShardId) -> AllocId:
+    """Name the only copy of a shard."""
+    return AllocId(str(shard))
 
 
 def _deadline() -> float:

@@ -138,6 +138,7 @@ def test_bodies_held_at_once_are_bounded() -> None:
     assert response.status == 429
     assert response.headers["retry-after"] == "1"
     third.send(CHUNKED + b"3\r\nabc\r\n")
+    world.clock.advance(0.1)
     assert third.responses("PUT")[0].status == 429
     first.hang_up()
     assert world.ask("PUT", "/kv/k", b"0123456789").status == 204

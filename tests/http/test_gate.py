@@ -4,6 +4,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.wire import Wire, World, request
+from torua.core.configuration import Configuration, Limits
 from torua.core.resilience.admission import (
     LANE_MIN,
     LIMIT_FIRST,
@@ -11,6 +12,7 @@ from torua.core.resilience.admission import (
     TURN_S,
     Rank,
 )
+from torua.core.resilience.policies import Policies
 from torua.http.gate import rank_of
 
 
@@ -29,10 +31,14 @@ class RankTests(SynchronousTestCase):
             Rank.CONTROL: [("GET", "/health"), ("GET", "/metrics"), ("POST", "/x")],
             Rank.READ: [("GET", "/kv"), ("GET", "/kv/<rest:key>"), ("GET", "/changes")],
             Rank.WRITE: [("PUT", "/kv/<rest:key>"), ("DELETE", "/kv/<rest:key>")],
-            Rank.BULK: [("POST", "/bulk"), ("POST", "/graph/import/<table>")],
+            Rank.QUERY: [("POST", "/cypher"), ("POST", "/graph/import/<table>")],
+            Rank.BULK: [("POST", "/bulk")],
         }
         for rank, routes in found.items():
             self.assertEqual({rank_of(*route) for route in routes}, {rank})
+
+
+OFF = Configuration(resilience=Policies(admission=False))
 
 
 class OverloadTests(SynchronousTestCase):
@@ -94,6 +100,18 @@ class OverloadTests(SynchronousTestCase):
         self.assertEqual(self.statuses(more), [204] * LANE_MIN)
         self.assertEqual(self.world.metric("torua_http_held_bytes"), 0)
 
+    def test_a_large_body_is_not_even_read_where_there_is_no_room(self) -> None:
+        """Its headers are answered; the connection ends with that."""
+        for _ in range(LANE_MIN):
+            self.ask("POST", "/bulk", b'{"op":"get","key":"a"}')
+        wire = self.world.connect()
+        wire.send(b"POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n")
+        (answer,) = wire.responses()
+        self.assertEqual(answer.status, 429)
+        self.assertEqual(answer.headers["connection"], "close")
+        refused = self.world.metric("torua_http_admission_refused_total", lane="bulk")
+        self.assertEqual(refused, 1)
+
     def test_refusals_leave_one_after_the_other(self) -> None:
         """A storm of them is spread; each leaves within a bound."""
         wires = [self.ask("GET", "/kv/a") for _ in range(1000)]
@@ -115,18 +133,25 @@ class OverloadTests(SynchronousTestCase):
 
     def test_it_is_turned_off_and_on_while_requests_are_at_work(self) -> None:
         """What was taken meanwhile counts, whoever is answered when."""
-        self.world.site.gate.use(is_on=False)
+        self.world.site.use(OFF)
         more = [self.ask("GET", "/kv/a") for _ in range(10)]
         self.assertEqual(self.statuses(more), [])
         at_work = LIMIT_FIRST + len(more)
         self.assertEqual(self.world.metric("torua_http_admission_at_work"), at_work)
-        self.world.site.gate.use(is_on=True)
+        self.world.site.use(Configuration())
         self.assertEqual(self.statuses([self.ask("GET", "/kv/a")]), [429])
-        self.world.site.gate.use(is_on=False)
+        self.world.site.use(OFF)
         self.gate.callback(None)
         self.assertEqual(self.world.metric("torua_http_admission_at_work"), 0)
-        self.world.site.gate.use(is_on=True)
+        self.world.site.use(Configuration())
         self.assertEqual(self.statuses([self.ask("GET", "/kv/a")]), [404])
+
+    def test_what_may_be_at_work_is_configured(self) -> None:
+        """A lower bound counts at once, a turn is as long as it is said to be."""
+        self.world.site.use(Configuration(limits=Limits(requests=40, turn_s=9.0)))
+        self.assertEqual(self.world.metric("torua_http_admission_limit"), 40)
+        self.world.clock.advance(TURN_S * 2)
+        self.assertEqual(self.world.metric("torua_http_admission_limit"), 40)
 
     def test_a_long_turn_shrinks_what_is_taken(self) -> None:
         """It is measured from the first request of a turn."""
@@ -148,3 +173,21 @@ class OffTests(SynchronousTestCase):
         world.key_value.gate.callback(None)
         self.assertEqual({len(wire.responses()) for wire in wires}, {1})
         self.assertEqual(turns_awaited(world), 0)
+
+
+class BulkTests(SynchronousTestCase):
+    """Bulk requests that take their time."""
+
+    def test_bulk_requests_that_all_stay_long_make_room_for_fewer(self) -> None:
+        """Many are taken at first; what is found out lasts."""
+        world = World(admission=True)
+        before = world.metric("torua_http_admission_bulk_limit_bytes")
+        gate = world.key_value.gate = Deferred()
+        for _ in range(20):
+            wire = world.connect()
+            wire.send(request("POST", "/bulk", b'{"op":"get","key":"a"}'))
+        world.clock.advance(3)
+        gate.callback(None)
+        world.turn()
+        after = world.metric("torua_http_admission_bulk_limit_bytes")
+        self.assertLess(after, before)

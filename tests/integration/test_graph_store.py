@@ -16,8 +16,14 @@ from twisted.trial.unittest import TestCase
 
 from tests.integration import graphs
 from tests.integration.graphs import GRAPH, Copy
-from torua.core.graph.fragments import Fetch, Fragment, Piece, Scan, Text
-from torua.errors import StaleSchemaError, UnavailableError, UnprocessableError
+from torua.core.graph.fragments import CopyRead, Fetch, Fragment, Piece, Scan, Text
+from torua.core.ids import AllocId
+from torua.errors import (
+    StaleSchemaError,
+    ToruaError,
+    UnavailableError,
+    UnprocessableError,
+)
 from torua.node.graph.store import RESTART_S, GraphStore
 
 
@@ -42,7 +48,26 @@ class GraphStoreTest(TestCase):
     async def read(self, *fragments: Fragment, **more: Any) -> Piece:
         """Read what the map holds now."""
         at, graph = self.copy.view.applied_seq, more.pop("graph", GRAPH)
-        piece: Piece = await self.store.read("a", graph, at, fragments, 20.0, **more)
+        piece: Piece = await self.read_at("a", graph, at, *fragments, **more)
+        return piece
+
+    async def read_at(
+        self, alloc: str, graph: Any, at: int, *fragments: Fragment, **more: Any
+    ) -> Piece:
+        """Read at one copy.
+
+        Args:
+            alloc: which.
+            graph: the schema.
+            at: what is shown at least.
+            fragments: what to read.
+            more: how.
+        """
+        read: Any = CopyRead(AllocId(alloc), at, fragments, **more)
+        (piece,) = await self.store.read_all(graph, (read,), 20.0)
+        if isinstance(piece, ToruaError):
+            raise piece
+        assert isinstance(piece, Piece)
         return piece
 
     async def names(self, **more: Any) -> list[str]:
@@ -83,7 +108,7 @@ class GraphStoreTest(TestCase):
             Fetch("Person", (1, 2), ("name",)), keep=True, session=first.session
         )
         self.assertEqual((names_of(again), again.seq), (["Ada"], first.seq))
-        await self.store.release("a", again.session)
+        self.store.release([(AllocId("a"), again.session)])
         with self.assertRaises(UnavailableError):
             await self.read(Scan("Person"), session=first.session)
 
@@ -151,7 +176,7 @@ class GraphStoreTest(TestCase):
         for _ in range(2):
             self.assertEqual(await self.names(), ["Ada"])
             await self.open_in([self.place])
-            piece = await self.store.read("b", GRAPH, 0, (Scan("Person"),), 20.0)
+            piece = await self.read_at("b", GRAPH, 0, Scan("Person"))
             self.assertEqual(names_of(piece), ["Bea"])
             await self.open_in([self.place / "b"])
 
@@ -162,13 +187,13 @@ class GraphStoreTest(TestCase):
         other = Copy(self.place / "b" / "map.db")
         self.store.opened(1, "b", other.view)
         first = await self.read(Scan("Person"), keep=True)
-        await self.store.read("b", GRAPH, 0, (Scan("Person"),), 20.0)
+        await self.read_at("b", GRAPH, 0, Scan("Person"))
         again = await self.read(
             Scan("Person", columns=("name",)), keep=True, session=first.session
         )
         self.assertEqual(names_of(again), ["Ada"])
         await self.open_in([self.place, self.place / "b"])
-        await self.store.release("a", again.session)
+        self.store.release([(AllocId("a"), again.session)])
         await self.open_in([self.place / "b"])
 
     def small(self) -> None:

@@ -199,8 +199,9 @@ def test_a_copy_that_differs_is_found_and_fails(tmp_path: Path) -> None:
     several.write(0, b"k")
     several.settle(scrubber.COMPARE_PERIOD_S)
     assert several.nodes[2].shards.failures() == {}
-    rotten = several.copy(2).holding
+    rotten = several.copy(2).holding.view
     several.write(0, b"l")
+    several.settle(2 * holding.FLUSH_S)
     seq, digest = rotten.digests[-1]
     rotten.digests[-1] = (seq, digest[:-1] + bytes([digest[-1] ^ 1]))
     several.settle(scrubber.COMPARE_PERIOD_S)

@@ -10,6 +10,7 @@ from torua.core.allocation import (
     Delays,
     commands,
     failover,
+    rebuilding,
     reconcile,
     reconciling,
 )
@@ -116,6 +117,38 @@ def evacuate_by_removing(patch: Patch) -> None:
         return with_shards(state, after)
 
     patch.setattr(reconciling, "drain", hasty)
+
+
+def drop_at_once(patch: Patch) -> None:
+    """Where fewer copies are wanted, drop the first in sync, whatever the others are.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+    careful = rebuilding._surplus
+
+    def hasty(
+        shard: Shard, site: Site, traffic: Traffic, staying: list[Copy]
+    ) -> list[Copy]:
+        """Count copies, not those in sync.
+
+        Args:
+            shard: whose.
+            site: passed on.
+            traffic: passed on.
+            staying: those to count on.
+        """
+        lead = shard.primary.alloc_id if shard.primary else None
+        others = [
+            copy
+            for copy in staying
+            if copy.alloc_id in shard.in_sync and copy.alloc_id != lead
+        ]
+        spare = others[: len(staying) - shard.rf]
+        more = careful(shard, site, traffic, staying)
+        return spare + [copy for copy in more if copy not in spare]
+
+    patch.setattr(rebuilding, "_surplus", hasty)
 
 
 def promote_out_of_sync(patch: Patch) -> None:

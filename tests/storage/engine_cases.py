@@ -20,7 +20,7 @@ from torua.core.graph.types import Kind, parse_type
 from torua.storage.cells import cells
 from torua.storage.columns import column
 from torua.storage.exchange import quote, read
-from torua.storage.kuzu import RUNS_MAX, Engine, EngineError, Limits
+from torua.storage.kuzu import TEXTS_MAX, Engine, EngineError, Limits
 
 LIMITS = Limits(pool_bytes=128 << 20, db_bytes=1 << 32, threads=1)
 
@@ -271,8 +271,8 @@ def worn_connections_are_not_read_with_again(engine: str) -> None:
     opened.end_read(given)
     old = opened.begin_read()
     assert old is not given
-    for _ in range(RUNS_MAX):
-        old.rows("RETURN 1")
+    for number in range(TEXTS_MAX):
+        old.rows(f"RETURN {number}")
     opened.end_read(old)
     assert opened.begin_read() is not old
 

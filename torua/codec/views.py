@@ -3,12 +3,14 @@
 Pieces of answers are megabytes of Arrow: they follow a message as blobs.
 """
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 from torua.codec.messages import spell_message
 from torua.codec.plain import plain, shape
-from torua.core.graph.fragments import Fragment, Piece
+from torua.core.graph.fragments import CopyRead, Piece
 from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId
 from torua.errors import ProtocolError, ToruaError, from_wire
@@ -35,15 +37,11 @@ class CloseCopy(Struct, frozen=True, tag="close"):
 
 
 class Read(Struct, frozen=True, tag="read"):
-    """Answer fragments; see `torua.node.graph.store.GraphStore.read`."""
+    """Read at some copies; see `torua.node.graph.store.GraphStore.read_all`."""
 
-    alloc: AllocId
     graph: Graph
-    at_least: int
-    fragments: tuple[Fragment, ...]
+    copies: tuple[CopyRead, ...]
     timeout_s: float
-    keep: bool = False
-    session: str = ""
 
 
 class More(Struct, frozen=True, tag="more"):
@@ -55,11 +53,15 @@ class More(Struct, frozen=True, tag="more"):
 
 
 class Release(Struct, frozen=True, tag="release"):
-    """End a transaction."""
+    """End transactions of one graph; nothing is answered.
 
-    alloc: AllocId
+    Attributes:
+        graph_id: the graph.
+        sessions: copies, and names of transactions.
+    """
+
     graph_id: int
-    session: str
+    sessions: tuple[tuple[AllocId, str], ...]
 
 
 class Measure(Struct, frozen=True, tag="measure"):
@@ -143,7 +145,13 @@ class Failed(Struct, frozen=True, tag="failed"):
         return from_wire(self.code, self.detail, self.members)
 
 
-Reply = Piece | Measured | Verified | Done | Failed | Report
+class Pieces(Struct, frozen=True):
+    """The first pieces of what some copies were asked for, in order."""
+
+    parts: tuple[Piece | Failed, ...]
+
+
+Reply = Pieces | Measured | Verified | Done | Failed | Report
 _Tagged = Measured | Verified | Done | Failed | Report
 
 
@@ -172,12 +180,18 @@ def spell_reply(number: int, reply: Reply) -> list[bytes]:
         number: of what was asked; 0 for a report.
         reply: what came of it; streams are not copied.
     """
-    if not isinstance(reply, Piece):
+    if not isinstance(reply, Pieces):
         return spell_message([number, plain(reply)])
-    places = [place for place, _ in reply.results]
-    header = plain(replace(reply, results=()))
-    blobs = [stream for _, stream in reply.results]
-    return spell_message([number, header, places], blobs)
+    heads: list[object] = []
+    blobs: list[bytes] = []
+    for part in reply.parts:
+        if isinstance(part, Failed):
+            heads.append([plain(part)])
+            continue
+        places = [place for place, _ in part.results]
+        heads.append([plain(replace(part, results=())), places])
+        blobs += [stream for _, stream in part.results]
+    return spell_message([number, heads], blobs)
 
 
 def read_reply(header: object, blobs: list[bytes]) -> tuple[int, Reply]:
@@ -191,12 +205,23 @@ def read_reply(header: object, blobs: list[bytes]) -> tuple[int, Reply]:
         ProtocolError: it is none.
     """
     match header:
-        case [int(number), body, [*places]]:
-            results = tuple(zip(shape(places, list[int]), blobs, strict=True))
-            return number, replace(shape(body, Piece), results=results)
+        case [int(number), [*heads]]:
+            left = iter(blobs)
+            return number, Pieces(tuple(_part(head, left) for head in heads))
         case [int(number), body]:
             return number, shape(body, _Tagged)
     raise ProtocolError("not a reply")
+
+
+def _part(head: object, blobs: Iterator[bytes]) -> Piece | Failed:
+    """Read what one copy answered."""
+    match head:
+        case [body, [*places]]:
+            results = tuple((place, next(blobs)) for place in shape(places, list[int]))
+            return replace(shape(body, Piece), results=results)
+        case [body]:
+            return shape(body, Failed)
+    raise ProtocolError("not a piece")
 
 
 def failed(error: ToruaError) -> Failed:

@@ -15,7 +15,15 @@ from typing import Annotated, cast
 from msgspec import Meta, Struct, ValidationError, convert, inspect
 from msgspec.structs import replace
 
+from torua.core.graph.statement import (
+    ROWS_LIMIT,
+    ROWS_MAX,
+    TIMEOUT_S,
+    TIMEOUT_S_MAX,
+)
+from torua.core.resilience.admission import LIMIT_MAX, LIMIT_MIN, TURN_S
 from torua.core.resilience.policies import Policies
+from torua.core.resilience.stalls import STALL_S
 from torua.errors import InvalidError
 
 REPLICAS_MAX = 7
@@ -112,6 +120,35 @@ class Allocation(Struct, frozen=True):
     ] = 1 << 30
 
 
+class Limits(Struct, frozen=True):
+    """What is too long, or too much."""
+
+    query_timeout_s: Annotated[
+        Annotated[float, Meta(ge=0.1, le=TIMEOUT_S_MAX)],
+        Meta(description="a statement takes at most, where it does not say otherwise"),
+    ] = TIMEOUT_S
+    query_rows: Annotated[
+        Annotated[int, Meta(ge=1, le=ROWS_LIMIT)],
+        Meta(description="of an answer at most, where a statement says no other bound"),
+    ] = ROWS_MAX
+    requests: Annotated[
+        Annotated[int, Meta(ge=LIMIT_MIN, le=LIMIT_MAX)],
+        Meta(description="that are at work on a node at once, at most (admission)"),
+    ] = LIMIT_MAX
+    turn_s: Annotated[
+        Annotated[float, Meta(ge=0.01, le=10.0)],
+        Meta(description="longer turns of the reactor: fewer requests are taken"),
+    ] = TURN_S
+    slow_request_s: Annotated[
+        Annotated[float, Meta(ge=0.001, le=3600.0)],
+        Meta(description="a request that takes longer is worth a line in the log"),
+    ] = 10.0
+    stall_s: Annotated[
+        Annotated[float, Meta(ge=0.01, le=10.0)],
+        Meta(description="the reactor of a node stands still for longer: a stall"),
+    ] = STALL_S
+
+
 class Configuration(Struct, frozen=True):
     """What is committed of it: each section, and what became of it so far.
 
@@ -119,6 +156,7 @@ class Configuration(Struct, frozen=True):
         replication: how often each shard is kept.
         allocation: where copies are put.
         resilience: which parts of the resilience are used.
+        limits: what is too long, or too much.
         version: rises with every change; 1 when the cluster is formed.
         recent: the ids of the last changes, the newest last; `CHANGES_KEPT` at most.
     """
@@ -126,6 +164,7 @@ class Configuration(Struct, frozen=True):
     replication: Replication = Replication()
     allocation: Allocation = Allocation()
     resilience: Policies = Policies()
+    limits: Limits = Limits()
     version: int = 1
     recent: tuple[str, ...] = ()
 

@@ -97,6 +97,12 @@ class ApiRequest(server.Request):
             self._cut(self.refusal or self._too_large())
         elif self.intake is None and not self.host_site.has_room(length):
             self._cut(OverloadedError("too many request bodies are held just now"))
+        elif length > limits.SMALL_BODY_BYTES and not self._is_wanted(length):
+            self._cut(OverloadedError(limits.TOO_MUCH))
+
+    def _is_wanted(self, length: int) -> bool:
+        """Tell whether there is any use in reading a large body."""
+        return self.match is None or self.host_site.wants(self.match, length)
 
     def _too_large(self) -> ToruaError:
         """Say how large the body may be."""
@@ -209,6 +215,11 @@ class ApiRequest(server.Request):
         if self.intake is not None:
             self.intake.close()
         self._let_go()
+
+    @property
+    def size(self) -> int:
+        """Tell how many bytes of its body are held."""
+        return self._held
 
     def drop(self) -> None:
         """Keep nothing of the body: it is refused, and will be told so in a while."""

@@ -4,14 +4,18 @@ What is decided by `torua.core.resilience.admission` is done here: turns of the 
 are measured while there are requests, and refusals leave at their pace.
 """
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from torua.core.configuration import Configuration
 from torua.core.resilience.admission import Admission, Rank
+from torua.core.resilience.stays import Stays
 
-_BULK = ("/bulk", "/graph", "/cypher")
-"""What takes many keys, rows or shards at once, by how its path begins."""
+_QUERY = ("/graph", "/cypher")
+"""What takes many rows or shards at once, by how its path begins."""
 
 
 class Gate:
@@ -32,6 +36,7 @@ class Gate:
         self._clock = clock
         self._is_on = False
         self._admission = Admission()
+        self._stays = Stays()
         self._turn_began: float | None = None
         Gauge(
             "torua_http_admission_limit",
@@ -43,6 +48,11 @@ class Gate:
             "Requests that count against that limit.",
             registry=registry,
         ).set_function(lambda: float(self._admission.total))
+        Gauge(
+            "torua_http_admission_bulk_limit_bytes",
+            "Bytes of bulk requests that may be at work at once.",
+            registry=registry,
+        ).set_function(lambda: self._stays.limit)
         self._turn = Gauge(
             "torua_http_turn_seconds",
             "The length of the last turn of the reactor with requests in it.",
@@ -55,26 +65,53 @@ class Gate:
             registry=registry,
         )
 
-    def use(self, is_on: bool) -> None:
-        """Refuse from now on what is too much; or nothing."""
-        self._is_on = is_on
+    def use(self, now: Configuration) -> None:
+        """Refuse what is too much, as is configured from now on; or nothing."""
+        self._is_on = now.resilience.admission
+        self._admission.bound(now.limits.requests, now.limits.turn_s)
 
-    def take(self, rank: Rank) -> bool:
+    def has_room(self, rank: Rank, size: int) -> bool:
+        """Tell whether a request would be taken; if not, it is refused by that.
+
+        Args:
+            rank: its lane, see `rank_of`.
+            size: of its body, in bytes.
+        """
+        room = not self._is_on or (
+            self._admission.has_room(rank)
+            and (rank is not Rank.BULK or self._stays.has_room(size))
+        )
+        if not room:
+            self._refused.labels(rank.name.lower()).inc()
+        return room
+
+    def take(self, rank: Rank, size: int = 0) -> bool:
         """Take a request, or not; what was taken must be given back.
 
         Args:
             rank: its lane, see `rank_of`.
+            size: of its body, in bytes.
         """
-        taken = self._admission.take(rank, forced=not self._is_on)
-        if not taken:
-            self._refused.labels(rank.name.lower()).inc()
+        taken = self.has_room(rank, size)
+        if taken:
+            self._admission.take(rank)
+            if rank is Rank.BULK:
+                self._stays.take(size)
         if self._is_on:
             self._measure()
         return taken
 
-    def give_back(self, rank: Rank) -> None:
-        """Hear that a request that was taken is answered."""
+    def give_back(self, rank: Rank, size: int = 0, stayed_s: float = 0.0) -> None:
+        """Hear that a request that was taken is answered.
+
+        Args:
+            rank: its lane.
+            size: as it was taken.
+            stayed_s: how long it was at work.
+        """
         self._admission.give_back(rank, at_once=not self._is_on)
+        if rank is Rank.BULK:
+            self._stays.give_back(size, stayed_s, self._clock.seconds())
         if self._is_on:
             self._measure()
 
@@ -103,14 +140,17 @@ class Gate:
         self._admission.turned(length_s)
 
 
+@cache
 def rank_of(method: str, path: str) -> Rank:
     """Tell how urgent a request is.
 
     Args:
         method: of the request.
-        path: of its route.
+        path: of its route; there are as many as there are routes.
     """
-    if path.startswith(_BULK):
+    if path.startswith(_QUERY):
+        return Rank.QUERY
+    if path == "/bulk":
         return Rank.BULK
     if path.startswith(("/kv", "/changes")):
         return Rank.READ if method == "GET" else Rank.WRITE

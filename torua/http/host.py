@@ -33,6 +33,10 @@ class Asked(Protocol):
     raw_path: str
     started_s: float
 
+    @property
+    def size(self) -> int:
+        """Tell how many bytes of its body are held."""
+
     def ask(self) -> Ask:
         """Make the value that handlers see.
 
@@ -62,6 +66,14 @@ class Host(Protocol):
         Args:
             method: as it came.
             path: as it came, percent-encoded.
+        """
+
+    def wants(self, match: Match, length: int) -> bool:
+        """Tell whether a request would be served now; if not, it is refused by that.
+
+        Args:
+            match: what would serve it.
+            length: of its body.
         """
 
     def hold(self, count: int) -> bool:

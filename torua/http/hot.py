@@ -19,7 +19,6 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
-from twisted.internet import tcp
 
 from torua.errors import ToruaError
 from torua.http import limits
@@ -29,6 +28,7 @@ from torua.http.messages import Answer, Ask
 from torua.http.routes import Match
 from torua.http.spelling import spelled
 from torua.http.targets import decoded, parse_query
+from torua.net.sockets import write_now
 
 HEAD_BYTES_MAX = 8 << 10
 """A longer head goes the careful way: within this no limit of it can be passed."""
@@ -213,6 +213,11 @@ class HotRequest:
             self.traceparent,
         )
 
+    @property
+    def size(self) -> int:
+        """Tell how many bytes of its body are held."""
+        return self._held
+
     def drop(self) -> None:
         """Keep nothing of the body."""
         self._plain = replace(self._plain, body=b"")
@@ -294,7 +299,7 @@ class HotChannel(Channel):
             closing: whether nothing more is served on this connection.
         """
         self._hot = None
-        write_at_once(self.transport, data)
+        write_now(self.transport, (data,))
         if closing:
             self.persistent = False
             self.loseConnection()
@@ -330,25 +335,3 @@ class HotChannel(Channel):
         if self._hot is not None:
             self._hot.gone = True
         super().connectionLost(reason)
-
-
-def write_at_once(transport: object, data: bytes) -> None:
-    """Write to a socket now where nothing waits for it, else when it takes more.
-
-    Twisted waits for the next turn, and for the kernel to say that there is room, which
-    there nearly always is.
-
-    Args:
-        transport: where to.
-        data: what.
-    """
-    if type(transport) is not tcp.Server:
-        transport.write(data)  # type: ignore[attr-defined]
-        return
-    busy = transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
-    sent = 0
-    if not busy and transport.connected and not transport.TLS:
-        result = transport.writeSomeData(data)
-        sent = result if isinstance(result, int) else 0
-    if sent < len(data):
-        transport.write(data[sent:])

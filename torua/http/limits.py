@@ -12,6 +12,13 @@ HEADERS_MAX = 100
 OTHER_BODY_BYTES_MAX = 64 << 10
 """For requests that take no body: it is read and dropped, to keep the connection."""
 
+SMALL_BODY_BYTES = 64 << 10
+"""Up to here a body is read though its request be refused, to keep the connection; to
+read a larger one costs more than another connection."""
+
+TOO_MUCH = "the node has too much to do"
+"""What is said where admission refuses."""
+
 HELD_BYTES_MAX = 256 << 20
 """Request bodies held at once by the node: eight of the largest, or 429."""
 

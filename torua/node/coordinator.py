@@ -238,6 +238,11 @@ class CoordinatorService:
         return self._machine.term
 
     @property
+    def cluster_uuid(self) -> str:
+        """Return the cluster that this node belongs to; empty before it does."""
+        return self._machine.register.facts.cluster_uuid
+
+    @property
     def voters(self) -> tuple[NodeId, ...]:
         """Return who has a vote, as of `state`."""
         return self._machine.applied.voters

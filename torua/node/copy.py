@@ -24,6 +24,7 @@ from torua.core.replication.batch import Answer
 from torua.core.replication.copy import ShardCopy
 from torua.core.replication.messages import Identity, Input, NeedSnapshot, Output
 from torua.core.replication.wire import Ask, Message
+from torua.core.resilience.cache import ReadCache
 from torua.core.state import Shard
 from torua.errors import (
     DiskFullError,
@@ -36,6 +37,7 @@ from torua.node.driver import Driver
 from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
+from torua.node.proofs import Proofs
 from torua.node.requests import RETRY_AFTER_S, Requests
 from torua.node.tally import Tally
 
@@ -112,13 +114,18 @@ class OpenCopy:
         self.alloc_id = me.alloc_id
         self.state = State.OPEN
         self.applied = Watch()
-        self.failure = ""
-        self.retry = False
+        self.failure, self.retry = "", False
         self.tally = Tally()
         self._clock, self._commit = means.disk.clock, means.disk.commit
         self._means = means
         self._on_change = on_change
         self._requests = Requests(self._clock, me.shard)
+        self._proofs = Proofs(
+            self._requests,
+            means.world.barrier_turn,
+            lambda request: self._tell(messages.Confirm(request)),
+        )
+        self._cache = ReadCache(means.caching)
         holding = Holding(means.disk, me.shard, me.alloc_id, found, self._trouble)
         self.holding = holding
         self.machine = ShardCopy(
@@ -229,13 +236,10 @@ class OpenCopy:
                 "too much waits for the disk", retry_after=RETRY_AFTER_S
             )
         self._check()
-        begun = self._clock.seconds()
         request, done = self._requests.write(call.timeout_s)
         now_ns = self._means.wall_ns()
         self._tell(messages.Write(request, tuple(operations), now_ns, call.idempotency))
-        outcomes = await done
-        self.tally.wrote(operations, self._clock.seconds() - begun)
-        return outcomes
+        return await done
 
     async def get(self, key: bytes, call: Call) -> Entry | None:
         """Read a key with its value, linearizable; None where it is absent.
@@ -247,11 +251,16 @@ class OpenCopy:
         Raises:
             UnavailableError: nobody knows whether this is the primary still.
         """
-        begun = self._clock.seconds()
         entry = self.peek(key)
         await self._confirm(call.timeout_s)
-        self.tally.read(entry, self._clock.seconds() - begun)
         return entry
+
+    def prove(self, tell: Callable[[bool], None]) -> None:
+        """Tell, once, whether this was the primary after the call; see `Proofs.ask`."""
+        if self.state is State.OPEN:
+            self._proofs.ask(tell)
+        else:
+            tell(False)
 
     async def scan(self, span: tuple[bytes, bytes], limit: int, values: bool) -> Page:
         """List keys in byte order, linearizable, as many as one page may hold.
@@ -270,8 +279,13 @@ class OpenCopy:
 
     def peek(self, key: bytes) -> Entry | None:
         """Read a key as of what is applied."""
-        self.tally.reads += 1
-        return self._guarded(lambda: self.holding.view.get(key))
+        view, cache = self.holding.view, self._cache
+        known = cache.look(key, view.applied_seq) if self.readable else None
+        if known is not None:
+            return self.tally.saw(known[0])
+        entry = self._guarded(lambda: view.get(key))
+        cache.keep(key, entry, view.applied_seq)
+        return self.tally.saw(entry)
 
     def peek_page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
         """List keys as of what is applied.
@@ -282,7 +296,6 @@ class OpenCopy:
             limit: at most so many.
             values: whether the values come too.
         """
-        self.tally.reads += 1
         return self._guarded(lambda: self._page(prefix, after, limit, values))
 
     def stored(self, seq: int) -> None:
@@ -310,7 +323,7 @@ class OpenCopy:
             detail: why.
             retry: whether it is worth opening it again; if not, its data are lost.
         """
-        if self.state is not State.OPEN:
+        if self.state is not State.OPEN or self.failure:
             return
         self.failure, self.retry = detail, retry
         self._tell(messages.StorageFailed(detail))
@@ -334,6 +347,7 @@ class OpenCopy:
             self._driver.stop()
             self._commit.detach(self.alloc_id)
         self.state = state
+        self._cache.clear()
         self._requests.end(detail)
 
     def _check(self) -> None:
@@ -459,6 +473,7 @@ class OpenCopy:
         except ToruaError as error:
             self._trouble(error)
             return
+        self._cache.applied(apply.records)
         self.applied.advance(self.position)
 
     def _page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:

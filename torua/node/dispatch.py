@@ -9,7 +9,7 @@ a failover is a slow answer and not an error (`torua.core.retrying`).
 
 from collections.abc import Callable
 from random import Random
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred
@@ -29,10 +29,12 @@ from torua.errors import (
     UnprocessableError,
 )
 from torua.net.peers import Inbound
+from torua.node.deadlines import Deadlines
 from torua.node.errands import (
     KIND,
     Apply,
     Errand,
+    Parcel,
     Peers,
     is_brief,
     is_repeatable,
@@ -112,6 +114,8 @@ class Dispatch:
         self._is_live = is_live
         self._random = random
         self._turn = 0
+        self._deadlines = Deadlines(clock)
+        self._doing: dict[int, tuple[Errand, object, Deferred[Any]]] = {}
         self._waiting: list[tuple[Callable[[ClusterState], bool], Deferred[None]]] = []
         states.subscribe(self._on_state)
         targets.subscribe(lambda: self._on_state(self._states.state))
@@ -210,6 +214,10 @@ class Dispatch:
             return error
         return _unavailable(errand.shard, f"is not served: {error.detail}")
 
+    def target(self, errand: Errand) -> NodeId:
+        """Choose who shall be asked first; UnavailableError where there is nobody."""
+        return self._target(errand, self._turn, 0)
+
     def _target(self, errand: Errand, turn: int, attempt: int) -> NodeId:
         """Choose who shall do an errand in one attempt of several."""
         at_any = not needs_primary(errand)
@@ -268,8 +276,10 @@ class Dispatch:
         self, doing: "Deferred[T]", errand: Errand, left_s: float
     ) -> object:
         """Wait for an errand until the time is up, or another primary makes it vain."""
-        moved = self._when_replaced(errand, doing)
-        doing.addTimeout(left_s, self._clock)
+        number = self._deadlines.add(left_s, doing.cancel)
+        if needs_primary(errand):
+            before = self._primary_of(self._states.state, errand.shard)
+            self._doing[number] = (errand, before, doing)
         try:
             return await doing
         except (DeferredTimeout, CancelledError) as error:
@@ -277,30 +287,16 @@ class Dispatch:
         except OutcomeUnknownError as error:
             raise _no_answer(errand, error.detail) from error
         finally:
-            moved.cancel()
+            self._deadlines.drop(number)
+            self._doing.pop(number, None)
 
-    def _when_replaced(self, errand: Errand, doing: "Deferred[T]") -> "Deferred[None]":
-        """Give an errand up once another node is primary, an unsafe one after a while.
-
-        Returns:
-            To be cancelled when the errand is done.
-        """
-        before = self._primary_of(self._states.state, errand.shard)
-        watching = self._when(
-            lambda state: (
-                self._primary_of(state, errand.shard) != before
-                and needs_primary(errand)
-            )
-        )
-
-        def give_up(_: None) -> None:
-            """Wait no longer."""
-            delay_s = 0.0 if is_repeatable(errand) else GRACE_S
-            if not doing.called:
+    def _give_up(self, state: ClusterState) -> None:
+        """Give up what another node is now primary for, the unsafe after a while."""
+        for number, (errand, before, doing) in tuple(self._doing.items()):
+            if self._primary_of(state, errand.shard) != before:
+                del self._doing[number]
+                delay_s = 0.0 if is_repeatable(errand) else GRACE_S
                 doing.addTimeout(delay_s, self._clock)
-
-        watching.addCallbacks(give_up, lambda failure: failure.trap(CancelledError))
-        return watching
 
     def _primary_of(self, state: ClusterState, shard: ShardId) -> object:
         """Return who leads a shard, and in which term."""
@@ -398,8 +394,9 @@ class Dispatch:
             )
             if self.version < wanted:
                 raise _unavailable(errand.shard, "is asked of a node behind the state")
-        if needs_primary(errand) and self.primary(errand.shard) != self._me:
-            raise StaleRouteError("its primary is elsewhere", version=self.version)
+        for each in errand.errands if isinstance(errand, Parcel) else (errand,):
+            if needs_primary(each) and self.primary(each.shard) != self._me:
+                raise StaleRouteError("its primary is elsewhere", version=self.version)
         call = Call(
             inbound.request_id,
             inbound.deadline - self._clock.seconds(),
@@ -421,6 +418,7 @@ class Dispatch:
 
     def _on_state(self, state: ClusterState) -> None:
         """Let those go on who waited for this state."""
+        self._give_up(state)
         ripe = [each for each in self._waiting if each[0](state)]
         self._waiting = [each for each in self._waiting if each not in ripe]
         for _, arrived in ripe:

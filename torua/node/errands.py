@@ -88,12 +88,17 @@ class QueryMore(Struct, frozen=True, tag="query-more"):
 
 
 class QueryRelease(Struct, frozen=True, tag="query-release"):
-    """End a transaction: nobody will read in it any more."""
+    """End transactions at one node: nobody will read in them any more.
+
+    Attributes:
+        shard: of the first of them.
+        routing_version: of the state that the asker has applied.
+        sessions: copies, and the names of their transactions.
+    """
 
     shard: ShardId
     routing_version: int
-    alloc: AllocId
-    session: str
+    sessions: tuple[tuple[AllocId, str], ...]
 
 
 class Measure(Struct, frozen=True, tag="measure"):
@@ -106,7 +111,21 @@ class Measure(Struct, frozen=True, tag="measure"):
     reading: Reading = LINEARIZABLE
 
 
-GraphErrand = Query | QueryMore | QueryRelease | Measure
+class Parcel(Struct, frozen=True, tag="parcel"):
+    """What one statement wants of several copies of one node, at once.
+
+    Attributes:
+        shard: of the first of them.
+        routing_version: of the state by which the copies were chosen.
+        errands: what; each is done or refused by itself.
+    """
+
+    shard: ShardId
+    routing_version: int
+    errands: tuple[Query, ...]
+
+
+GraphErrand = Query | Parcel | QueryMore | QueryRelease | Measure
 
 Errand = Apply | Fetch | Scan | Mark | GraphErrand
 
@@ -138,12 +157,26 @@ class Marked(Struct, frozen=True):
     at: Position | None
 
 
-class Queried(Struct, frozen=True):
+class Queried(Struct, frozen=True, tag="queried"):
     """The answer to a `Query` or `QueryMore`: a piece, and which copy gave it."""
 
     piece: Piece
     alloc: AllocId
     at: Position | None = None
+
+
+class Refused(Struct, frozen=True, tag="refused"):
+    """Why a `Query` of a `Parcel` was not done: a `ToruaError`."""
+
+    code: str
+    detail: str
+    members: dict[str, object]
+
+
+class Unpacked(Struct, frozen=True):
+    """The answer to a `Parcel`: what came of each, in order."""
+
+    answers: tuple[Queried | Refused, ...]
 
 
 class Measured(Struct, frozen=True):
@@ -157,7 +190,7 @@ class Released(Struct, frozen=True):
     """The answer to a `QueryRelease`."""
 
 
-GraphAnswer = Queried | Measured | Released
+GraphAnswer = Queried | Unpacked | Measured | Released
 
 
 def is_write(errand: Errand) -> bool:
@@ -189,9 +222,12 @@ def is_brief(errand: Errand) -> bool:
 def needs_primary(errand: Errand) -> bool:
     """Tell whether only the primary can do an errand.
 
-    What goes on in an open transaction is done where that is.
+    What goes on in an open transaction is done where that is; of a parcel's errands
+    each is asked about by itself.
     """
     match errand:
+        case Parcel():
+            return False
         case Query(session=session) if session:
             return False
         case QueryMore() | QueryRelease():

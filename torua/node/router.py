@@ -6,6 +6,7 @@ request concerns, and puts their answers together.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import lru_cache
 from random import Random
 from typing import TypeVar
 
@@ -36,7 +37,7 @@ from torua.core.reading import (
 )
 from torua.core.routing import shard_of
 from torua.core.state import SlotRange
-from torua.errors import UnavailableError, from_wire
+from torua.errors import ToruaError, UnavailableError, from_wire
 from torua.node.bulk import Bulks
 from torua.node.dispatch import RETRY_AFTER_S, Dispatch, States
 from torua.node.errands import (
@@ -51,16 +52,20 @@ from torua.node.errands import (
     Measured,
     Peers,
     Queried,
-    Query,
     QueryMore,
     QueryRelease,
     Released,
     Scan,
 )
+from torua.node.fetching import Fetches
+from torua.node.parcels import Asked, Parcels, Visited
 from torua.node.serving import GraphReads, Looks, Serving, Shards
 from torua.node.targets import Targets
 
 T = TypeVar("T")
+
+PLAIN_S = 2.0
+"""Who waits for less has no time for two ways: the short one takes a second at most."""
 
 
 class _Fresh(Struct, frozen=True):
@@ -92,6 +97,7 @@ class Router:
         random: Random,
         targets: Targets,
         graphs: GraphReads | None = None,
+        fetches: Fetches | None = None,
     ) -> None:
         """Begin to answer the errands of other routers.
 
@@ -105,7 +111,9 @@ class Router:
             random: draws the pauses between attempts.
             targets: says whom to leave alone, where to read, and what to repeat.
             graphs: the copies here as graphs.
+            fetches: the short way for reads of single keys.
         """
+        self._fetches = fetches
         self._states = states
         self._clock = clock
         serving = Serving(*copies, graphs)
@@ -119,6 +127,7 @@ class Router:
             random=random,
             targets=targets,
         )
+        self._parcels = Parcels(self._dispatch)
         self._bulks = Bulks(clock, self._portion, self._dispatch.primary)
         self._fresh: dict[ShardId, _Fresh] = {}
 
@@ -133,6 +142,13 @@ class Router:
             The entry, None where it is absent; and where it was served.
         """
         shard = self.shard_of_key(key)
+        if self._fetches is not None and _is_plain(call):
+            began = self._clock.seconds()
+            given = await self._fetches.get(shard, key)
+            if given is not None:
+                return given[0].entry, self._served(shard, given[1], given[0].at)
+            left_s = call.timeout_s - (self._clock.seconds() - began)
+            call = structs.replace(call, timeout_s=left_s)
         reading = await self._reading(shard, call)
         errand = Fetch(shard, 0, key, reading)
         found, node = await self._dispatch.run(errand, call, Found)
@@ -257,19 +273,29 @@ class Router:
         listed, _ = await self._dispatch.run(errand, call, Listed)
         return listed.page
 
-    async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
-        """Read a graph at one shard, as fresh as the call asks.
+    async def query_all(
+        self, asked: Sequence[Asked], call: Call
+    ) -> list[Visited | ToruaError]:
+        """Read a graph at some shards at once, as fresh as the call asks.
 
         Args:
-            errand: what to read; its ``reading`` is made here.
+            asked: what to read; the ``reading`` of each errand is made here.
             call: who asks, and how long it waits.
 
         Returns:
-            The first piece; and the node that has the rest, and the session.
+            For each, in order, the first piece, and the node that has the rest, and
+            the session; or why there is none.  A session that is gone is an
+            `UnavailableError`: what was read in it must be read anew.
         """
-        reading = await self._reading(errand.shard, call)
-        errand = structs.replace(errand, reading=reading)
-        return await self._dispatch.run(errand, call, Queried)
+
+        async def fresh(each: Asked) -> Asked:
+            """Say how fresh; a transaction that is open is of its own moment."""
+            if each.node is not None:
+                return each
+            reading = await self._reading(each.errand.shard, call)
+            return Asked(structs.replace(each.errand, reading=reading))
+
+        return await self._parcels.run(await _all(map(fresh, asked)), call)
 
     async def measure(self, errand: Measure, call: Call) -> Measured:
         """Count a graph's rows at one shard, as fresh as the call asks.
@@ -283,9 +309,9 @@ class Router:
         return (await self._dispatch.run(errand, call, Measured))[0]
 
     async def continue_query(
-        self, node: NodeId, errand: Query | QueryMore, call: Call
+        self, node: NodeId, errand: QueryMore, call: Call
     ) -> Queried:
-        """Read on where a transaction is open.
+        """Fetch the next piece of an answer.
 
         Args:
             node: where it is.
@@ -364,7 +390,7 @@ class Router:
     def _served(self, shard: ShardId, node: NodeId, at: Position | None) -> Served:
         """Tell where a shard was served, and what to pass back."""
         entry = self._states.state.nodes.get(node)
-        token = spell_tokens([Token(shard, at)]) if at else ""
+        token = _spelled(shard, at) if at else ""
         return Served(shard, entry.name if entry else node, token)
 
     async def _portion(
@@ -379,6 +405,21 @@ class Router:
         """Do operations at the primary of one shard."""
         errand = Apply(shard, 0, operations, call.idempotency)
         return await self._dispatch.run(errand, call, Done)
+
+
+@lru_cache(maxsize=1024)
+def _spelled(shard: ShardId, at: Position) -> str:
+    """Spell a token; reads of one shard show the same place until it is written."""
+    return spell_tokens([Token(shard, at)])
+
+
+def _is_plain(call: Call) -> bool:
+    """Tell whether a read may go the short way: it says nothing to be passed on."""
+    return (
+        call.reading.level is Level.LINEARIZABLE
+        and not call.traceparent
+        and call.timeout_s >= PLAIN_S
+    )
 
 
 async def _all(parts: Iterable[Coroutine[Deferred[T], object, T]]) -> list[T]:

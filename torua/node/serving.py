@@ -7,10 +7,12 @@ and then reads what the copy has committed.
 from collections.abc import Sequence
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
+
 from torua.core.ids import ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
 from torua.core.reading import Level, Position, Reading
-from torua.errors import UnavailableError
+from torua.errors import ToruaError, UnavailableError
 from torua.node.errands import (
     Apply,
     Done,
@@ -24,13 +26,17 @@ from torua.node.errands import (
     Marked,
     Measure,
     Measured,
+    Parcel,
     Queried,
     Query,
     QueryMore,
     QueryRelease,
+    Refused,
     Released,
     Scan,
+    Unpacked,
 )
+from torua.node.outcomes import outcomes_of
 
 Answer = Done | Found | Listed | Marked | GraphAnswer
 """What comes of an errand."""
@@ -122,12 +128,14 @@ class Looks(Protocol):
 class GraphReads(Protocol):
     """The graph engines of the copies here: see `torua.node.graph.reads`."""
 
-    async def query(self, errand: Query, at: Position | None, call: Call) -> Queried:
-        """Read rows at the copy here.
+    async def query_all(
+        self, asked: Sequence[tuple[Query, Position | None]], call: Call
+    ) -> list[Queried | ToruaError]:
+        """Read rows at copies here, at each what is asked of it.
 
         Args:
-            errand: what to read.
-            at: what is to be shown at least; None in a session that is open.
+            asked: what to read of one graph, and what is to be shown at least; None in
+                a session that is open.
             call: who asks, and how long it waits.
         """
 
@@ -139,8 +147,8 @@ class GraphReads(Protocol):
             call: who asks, and how long it waits.
         """
 
-    async def release(self, errand: QueryRelease) -> Released:
-        """End a session."""
+    def release(self, errand: QueryRelease) -> Released:
+        """End sessions."""
 
     async def measure(self, errand: Measure, at: Position, call: Call) -> Measured:
         """Count rows at the copy here.
@@ -208,15 +216,69 @@ class Serving:
             case QueryMore():
                 return await self._graphs.more(errand, call)
             case QueryRelease():
-                return await self._graphs.release(errand)
-            case Query(session=session) if session:
-                return await self._graphs.query(errand, None, call)
+                return self._graphs.release(errand)
+            case Parcel(errands=errands):
+                found = await self._query_all(self._graphs, errands, call)
+                return Unpacked(tuple(_spelled(each) for each in found))
             case Query():
-                at = await self._fresh(errand.shard, errand.reading, call)
-                return await self._graphs.query(errand, at, call)
+                (answer,) = await self._query_all(self._graphs, (errand,), call)
+                if isinstance(answer, ToruaError):
+                    raise answer
+                return answer
             case Measure():
                 at = await self._fresh(errand.shard, errand.reading, call)
                 return await self._graphs.measure(errand, at, call)
+
+    async def _query_all(
+        self, graphs: GraphReads, errands: Sequence[Query], call: Call
+    ) -> list[Queried | ToruaError]:
+        """Read rows at several copies, each as fresh as it must be.
+
+        Where the primary has to be confirmed, that and the reading go on at once: the
+        rows shown are those up to a place that was taken before, or newer ones, all of
+        them committed; without the confirmation they are thrown away.
+        """
+        places = await outcomes_of(self._place(errand, call) for errand in errands)
+        proofs = outcomes_of(
+            self._proof(errand, place, call)
+            for errand, place in zip(errands, places, strict=True)
+        )
+        proving = Deferred.fromCoroutine(proofs)
+        asked = [
+            (errand, place)
+            for errand, place in zip(errands, places, strict=True)
+            if not isinstance(place, ToruaError)
+        ]
+        answers = iter(await graphs.query_all(asked, call))
+        found = [
+            place if isinstance(place, ToruaError) else next(answers)
+            for place in places
+        ]
+        for at, proof in enumerate(await proving):
+            answer = found[at]
+            if isinstance(proof, ToruaError) and isinstance(answer, Queried):
+                _let_go(graphs, errands[at].shard, answer)
+                found[at] = proof
+        return found
+
+    async def _place(self, errand: Query, call: Call) -> Position | None:
+        """Return what a copy must show; None in a transaction that is open."""
+        if errand.session:
+            return None
+        if errand.reading.level is not Level.LINEARIZABLE:
+            await self._catch_up(errand.shard, errand.reading, call)
+        at = self._looks.position(errand.shard)
+        if at is None:
+            raise _no_copy(errand.shard)
+        return at
+
+    async def _proof(
+        self, errand: Query, place: Position | ToruaError | None, call: Call
+    ) -> None:
+        """Have a primary confirmed, where what it shows has to be the newest."""
+        linearizable = errand.reading.level is Level.LINEARIZABLE
+        if linearizable and isinstance(place, Position):
+            await self._shards.get(errand.shard, PROBE_KEY, call)
 
     async def _fresh(self, shard: ShardId, reading: Reading, call: Call) -> Position:
         """Return what must be shown to be as fresh as is asked.
@@ -268,6 +330,20 @@ class Serving:
         if at is None or at.history != seen.history:
             raise _no_copy(shard)
         return at.seq
+
+
+def _let_go(graphs: GraphReads, shard: ShardId, answer: Queried) -> None:
+    """End the transaction of an answer that nobody is given."""
+    if answer.piece.session:
+        sessions = ((answer.alloc, answer.piece.session),)
+        graphs.release(QueryRelease(shard, 0, sessions))
+
+
+def _spelled(answer: Queried | ToruaError) -> Queried | Refused:
+    """Spell an answer of a parcel."""
+    if isinstance(answer, Queried):
+        return answer
+    return Refused(answer.code, answer.detail, dict(answer.members))
 
 
 def _no_copy(shard: ShardId) -> UnavailableError:

@@ -1,14 +1,17 @@
 """One copy that this node is or was assigned, as its worker sees it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from torua.core.ids import AllocId, ShardId
+from torua.core.resilience.cache import Caching
 from torua.core.state import Copy, CopyState, Shard
 from torua.core.views import CopyPosition
 from torua.errors import CorruptionError
@@ -116,14 +119,43 @@ READ: Mapping[str, Callable[[OpenCopy], float]] = {
 }
 
 
+class _CacheMeters(Collector):
+    """What caches of copies did; they count for themselves, at no cost a look-up.
+
+    Invariants: none of its own.
+    """
+
+    def __init__(self, caching: Caching) -> None:
+        """Read off ``caching``."""
+        self._caching = caching
+
+    def collect(self) -> Iterator[Metric]:
+        """Tell what was counted."""
+        now = self._caching
+        for name, count, text in (
+            ("hits", now.hits, "Reads of keys that were answered from memory"),
+            ("misses", now.misses, "Reads of keys that had to be looked up"),
+            ("evictions", now.evictions, "Keys dropped from memory for want of room"),
+        ):
+            yield CounterMetricFamily(f"torua_shards_cache_{name}", text, count)
+        text = "What is kept in memory of what was read"
+        yield GaugeMetricFamily("torua_shards_cache_bytes", text, now.bytes)
+
+
 class CopyMeters:
     """What is measured of open copies.
 
     Invariants: declared once a registry; a shard has one copy on a node.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Declare the metrics."""
+    def __init__(self, registry: CollectorRegistry, caching: Caching) -> None:
+        """Declare the metrics.
+
+        Args:
+            registry: of the node's metrics.
+            caching: counts what caches do.
+        """
+        registry.register(_CacheMeters(caching))
         self._applied = Gauge(
             "torua_shards_applied_seq",
             "Last record applied by a shard copy of this node",

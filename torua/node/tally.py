@@ -66,17 +66,17 @@ class Tally:
             if isinstance(operation, Put):
                 self.bytes += len(operation.value)
 
-    def read(self, entry: Entry | None, seconds: float) -> None:
-        """Count the answer to a linearizable read; that it was read is counted before.
-
-        Args:
-            entry: what was found.
-            seconds: how long it took.
-        """
-        self.requests += 1
-        self.busy_s += seconds
+    def saw(self, entry: Entry | None) -> Entry | None:
+        """Count a read of a key, and return what was found."""
+        self.reads += 1
         if entry is not None:
             self.bytes += entry.size
+        return entry
+
+    def took(self, seconds: float) -> None:
+        """Count how long a linearizable read took."""
+        self.requests += 1
+        self.busy_s += seconds
 
     def fade(self, seconds: float) -> None:
         """Take what was counted since the last time into the averages.

@@ -296,6 +296,7 @@ class Transfers:
         self, need: NeedSnapshot, shard: ShardId, view: Map, path: Path
     ) -> None:
         """Take it into a file, and push that."""
+        view.flush()
         held = await self._worker.run(lambda: view.snapshot(path))
         size = path.stat().st_size
         facts = SnapshotFacts(

@@ -15,8 +15,8 @@ How values go in and out as Arrow is said in `torua.storage.exchange`.
 
 import importlib
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -27,6 +27,7 @@ from msgspec import Struct
 
 from torua.core.graph.schema import Graph
 from torua.storage import exchange
+from torua.storage.alarm import Alarm
 from torua.storage.exchange import quote
 from torua.storage.given import SKIPPED, prepared
 from torua.storage.layout import node_ddl, rel_ddl
@@ -44,12 +45,17 @@ of rows, at 30 ms and 370 MB of addresses a statement; it crashes if there is no
 INTERNAL_TYPE = b"torua_type"
 """Under this, a result's field says in its metadata which type the engine gave it."""
 
-RUNS_MAX = 200
+TEXTS_MAX = 200
 """A connection remembers each statement that it prepared, which is what makes it four
 times as fast as a new one: after so many it is closed, lest it remember too much."""
 
 IDLE_MAX = 2
 """So many connections that nobody reads with wait to be read with again."""
+
+_OF_NOW = re.compile(r"current_|random|uuid|timestamp\s*\(\s*\)|nextval", re.IGNORECASE)
+"""What the engine may work out once, when it prepares a statement."""
+
+_ALARM = Alarm()
 
 _PARAMETER = re.compile(r"\$([A-Za-z_0-9]+)")
 _INTERRUPTED = "Interrupted"
@@ -126,16 +132,21 @@ class Session:
         age: how many schemas the database had before the one that it was opened with.
     """
 
-    def __init__(self, connection: Any, age: int = 0) -> None:
+    def __init__(
+        self, connection: Any, prepare: Callable[[Any, str], Any], age: int = 0
+    ) -> None:
         """Hold a connection of the engine's.
 
         Args:
             connection: with nothing run.
+            prepare: prepares a statement for a connection.
             age: see above.
         """
         self._connection = connection
+        self._prepare = prepare
+        self._prepared: dict[str, Any] = {}
+        self._texts: set[str] = set()
         self._timeout_ms = 0
-        self._runs = 0
         self.worn = False
         self.age = age
 
@@ -221,26 +232,40 @@ class Session:
             text, given = prepared(text, given)
         except ValueError as error:
             raise EngineError(f"parameter: {error}") from error
-        self._limit(timeout_s)
         worn, self.worn = self.worn, True
-        with _speaking():
-            result = self._connection.execute(text, given)
+        with _speaking(), self._limited(timeout_s):
+            result = self._connection.execute(self._known(text, given), given)
         if isinstance(result, list):
             raise EngineError("one statement at a time")
         try:
             yield result
         finally:
             result.close()
-        self._runs += 1
+        self._texts.add(text)
         kept = any(isinstance(value, pa.Table) for value in given.values())
-        self.worn = worn or kept or self._runs >= RUNS_MAX
+        self.worn = worn or kept or len(self._texts) >= TEXTS_MAX
 
-    def _limit(self, timeout_s: float) -> None:
-        """Tell the engine how long the next statement may take."""
+    def _known(self, text: str, given: Mapping[str, object]) -> Any:
+        """Return a statement as it was prepared before, once it comes again.
+
+        The connection itself does that for statements with parameters only.
+        """
+        if given or text not in self._texts or _OF_NOW.search(text):
+            return text
+        if text not in self._prepared:
+            self._prepared[text] = self._prepare(self._connection, text)
+        return self._prepared[text]
+
+    def _limited(self, timeout_s: float) -> AbstractContextManager[None]:
+        """See that the next statement takes no longer."""
+        interrupt = getattr(self._connection, "interrupt", None)
+        if interrupt is not None:
+            return _ALARM.within(timeout_s, interrupt)
         timeout_ms = max(1, int(timeout_s * 1000)) if timeout_s else 0
         if timeout_ms != self._timeout_ms:
             self._connection.set_query_timeout(timeout_ms)
             self._timeout_ms = timeout_ms
+        return nullcontext()
 
 
 class Engine:
@@ -289,7 +314,7 @@ class Engine:
         """
         with _speaking():
             connection = self._module.Connection(self._database, num_threads=1)
-        return Session(connection, self._age)
+        return Session(connection, self._module.PreparedStatement, self._age)
 
     def begin_read(self) -> Session:
         """Begin a transaction that reads; `end_read` ends it.

@@ -16,22 +16,23 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from torua.codec import views
 from torua.codec.messages import MessageReader
-from torua.codec.views import Reply
-from torua.core.graph.fragments import Piece
+from torua.core.graph.fragments import CopyRead, Piece
 from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId
 from torua.errors import OverloadedError, ToruaError, UnavailableError
 from torua.storage.graphview import Counts, GraphView, Place
 from torua.storage.kuzu import EngineError, Limits
 from torua.storage.openings import Openings
+from torua.storage.replies import Answer, Gathering, Replies, Sink, nobody
 
 REST_S = 5.0
 """A view that is asked nothing for so long follows its map by itself."""
@@ -69,31 +70,27 @@ class ClosingError(Exception):
     """The view is to be closed; what it was doing is left as it is."""
 
 
-class Replies:
-    """Where answers go.
+class OneRead(NamedTuple):
+    """What is read at one copy.
 
-    Invariants: messages are written whole, one after the other.
+    Attributes:
+        graph: the schema that the fragments were made with.
+        copy: what.
+        timeout_s: how long it may take.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        """Write to ``stream``."""
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def send(self, number: int, reply: Reply) -> None:
-        """Send a reply.
-
-        Args:
-            number: of what was asked; 0 for a report.
-            reply: what came of it.
-        """
-        with self._lock:
-            for piece in views.spell_reply(number, reply):
-                self._stream.write(piece)
-            self._stream.flush()
+    graph: Graph
+    copy: CopyRead
+    timeout_s: float
 
 
-ViewAsk = views.Read | views.More | views.Release | views.Measure | views.Verify
+class Over(NamedTuple):
+    """A transaction that is over."""
+
+    session: str
+
+
+ViewAsk = OneRead | Over | views.More | views.Measure | views.Verify
 
 
 class Owner(threading.Thread):
@@ -126,7 +123,7 @@ class Owner(threading.Thread):
         self._place = place
         self._replies = replies
         self._openings = openings
-        self._asks: queue.Queue[tuple[int, ViewAsk] | None] = queue.Queue(QUEUE_MAX)
+        self._asks: queue.Queue[tuple[Sink, ViewAsk] | None] = queue.Queue(QUEUE_MAX)
         self._closing = threading.Event()
         self._spare = threading.Event()
         self._view: GraphView | None = None
@@ -134,18 +131,18 @@ class Owner(threading.Thread):
         self._told: tuple[int, int] | None = None
         self._weighed = float("-inf")
 
-    def ask(self, number: int, ask: ViewAsk) -> None:
+    def ask(self, sink: Sink, ask: ViewAsk) -> None:
         """Have something done; it is refused where too much waits.
 
         Args:
-            number: names it.
+            sink: takes the answer, in another thread.
             ask: what.
         """
         try:
-            self._asks.put_nowait((number, ask))
+            self._asks.put_nowait((sink, ask))
         except queue.Full:
             busy = OverloadedError("too much is asked of one graph", retry_after=1)
-            self._replies.send(number, views.failed(busy))
+            sink(views.failed(busy))
 
     def spare(self) -> None:
         """Have the view closed once nobody asks anything of it, or reads in it."""
@@ -181,28 +178,28 @@ class Owner(threading.Thread):
             return
         if asked is None:
             return
-        number, ask = asked
+        sink, ask = asked
         try:
-            reply = self._do(ask)
+            answer = self._do(ask)
         except ToruaError as error:
-            reply = views.failed(error)
+            answer = views.failed(error)
         except (ClosingError, EngineError) as error:
             lost = UnavailableError(f"the graph engine failed: {error}")
-            self._replies.send(number, views.failed(lost))
+            sink(views.failed(lost))
             raise
-        self._replies.send(number, reply)
-        if isinstance(ask, views.Read | views.Measure | views.Verify):
+        sink(answer)
+        if isinstance(ask, OneRead | views.Measure | views.Verify):
             self._report()
             self._weigh()
 
-    def _do(self, ask: ViewAsk) -> Reply:
+    def _do(self, ask: ViewAsk) -> Answer:
         """Do one thing."""
         match ask:
-            case views.Read():
+            case OneRead():
                 return self._read(ask)
             case views.More(session=session):
                 return self._there().more(session)
-            case views.Release(session=session):
+            case Over(session=session):
                 if self._view is not None:
                     self._view.release(session)
                 return views.Done()
@@ -213,14 +210,14 @@ class Owner(threading.Thread):
                 deadline = time.monotonic() + timeout_s
                 return views.Verified(*self._opened(graph).verify(graph, deadline))
 
-    def _read(self, read: views.Read) -> Piece:
+    def _read(self, ask: OneRead) -> Piece:
         """Answer fragments."""
-        deadline = time.monotonic() + read.timeout_s
+        deadline, read = time.monotonic() + ask.timeout_s, ask.copy
         asked, keep = read.fragments, read.keep
         if read.session:
             return self._there().read_on(read.session, asked, deadline, keep)
-        view = self._opened(read.graph)
-        return view.read(read.graph, read.at_least, asked, deadline, keep)
+        view = self._opened(ask.graph)
+        return view.read(ask.graph, read.at_least, asked, deadline, keep)
 
     def _there(self) -> GraphView:
         """Return the view; there is one where a transaction is open."""
@@ -309,7 +306,7 @@ class Owner(threading.Thread):
         while not self._asks.empty():
             asked = self._asks.get_nowait()
             if asked is not None:
-                self._replies.send(asked[0], gone)
+                asked[0](gone)
 
 
 class Worker:
@@ -350,25 +347,40 @@ class Worker:
                 )
             case views.CloseCopy(alloc=alloc):
                 self._close(number, alloc)
-            case views.More() | views.Release():
-                self._of_view(number, ask, ask.graph_id)
+            case views.Read(graph=graph, copies=copies, timeout_s=timeout_s):
+                found = Gathering(self._replies, number, len(copies))
+                for place, copy in enumerate(copies):
+                    at = (copy.alloc, graph.graph_id)
+                    one = OneRead(graph, copy, timeout_s)
+                    self._of_view(partial(found.put, place), one, at)
+            case views.Release(graph_id=graph_id, sessions=sessions):
+                for alloc, session in sessions:
+                    self._of_view(nobody, Over(session), (alloc, graph_id))
+            case views.More(graph_id=graph_id):
+                one_piece = Gathering(self._replies, number, 1)
+                at = (ask.alloc, graph_id)
+                self._of_view(partial(one_piece.put, 0), ask, at)
             case _:
-                self._of_view(number, ask, ask.graph.graph_id)
+                sink = partial(self._reply, number)
+                self._of_view(sink, ask, (ask.alloc, ask.graph.graph_id))
 
-    def _of_view(self, number: int, ask: ViewAsk, graph_id: int) -> None:
-        """Have something done by a view."""
-        place = self._places.get(ask.alloc)
+    def _of_view(self, sink: Sink, ask: ViewAsk, at: tuple[AllocId, int]) -> None:
+        """Have something done by the view of a copy's graph."""
+        place = self._places.get(at[0])
         if place is None:
-            gone = UnavailableError("the copy is not open")
-            self._replies.send(number, views.failed(gone))
+            sink(views.failed(UnavailableError("the copy is not open")))
             return
-        at = (ask.alloc, graph_id)
         owner = self._owners.get(at)
         if owner is None:
             owner = Owner(*at, place, self._replies, self._openings)
             self._owners[at] = owner
             owner.start()
-        owner.ask(number, ask)
+        owner.ask(sink, ask)
+
+    def _reply(self, number: int, answer: Answer) -> None:
+        """Send what is no piece of rows."""
+        assert not isinstance(answer, Piece), "it comes with others"
+        self._replies.send(number, answer)
 
     def _close(self, number: int, alloc: AllocId) -> None:
         """Close all views of a copy; answer once that is done."""

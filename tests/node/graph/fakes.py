@@ -31,6 +31,8 @@ from torua.node.errands import (
     QueryMore,
     QueryRelease,
 )
+from torua.node.outcomes import outcomes_of
+from torua.node.parcels import Asked, Visited
 
 INT = Type(Kind.INT64)
 PERSON = NodeTable(16, "Person", (Column(0, "id", INT), Column(1, "age", INT)), "id")
@@ -87,14 +89,22 @@ class FakeShards:
         """Tell where a person lives."""
         return self.shard_of_key(node_key(GRAPH, PERSON, person))
 
-    async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
-        """Answer at a new instant.
+    async def query_all(
+        self, asked: Sequence[Asked], call: Call
+    ) -> list[Visited | ToruaError]:
+        """Answer at new instants, and at those that were read at before.
 
         Args:
-            errand: what is asked.
+            asked: what.
             call: who asks.
         """
-        assert not errand.session
+        return await outcomes_of(self._visit(each.errand, call) for each in asked)
+
+    async def _visit(self, errand: Query, call: Call) -> Visited:
+        """Answer at one shard."""
+        if errand.session:
+            self._still_there(errand)
+            return self._answer(errand, errand.session), NodeId("n")
         self.calls.append(call)
         if self.failures:
             raise self.failures.pop(0)
@@ -102,21 +112,23 @@ class FakeShards:
         self.open[session] = errand.shard
         return self._answer(errand, session), NodeId("n")
 
+    def _still_there(self, errand: Query | QueryMore) -> None:
+        """Fail where a transaction shall be gone."""
+        assert self.open[errand.session] == errand.shard
+        if self.later:
+            raise self.later.pop(0)
+
     async def continue_query(
-        self, node: NodeId, errand: Query | QueryMore, call: Call
+        self, node: NodeId, errand: QueryMore, call: Call
     ) -> Queried:
-        """Answer at an instant that was read at before.
+        """Answer the rest.
 
         Args:
             node: where.
             errand: what is asked.
             call: who asks.
         """
-        assert self.open[errand.session] == errand.shard
-        if self.later:
-            raise self.later.pop(0)
-        if isinstance(errand, Query):
-            return self._answer(errand, errand.session)
+        self._still_there(errand)
         rest = self.waiting.pop(errand.session)
         del self.open[errand.session]
         return self._queried(Piece(7, "", False, ((0, rest),)))
@@ -129,8 +141,9 @@ class FakeShards:
             errand: which.
             call: who asks.
         """
-        del self.open[errand.session]
-        self.released.append(errand.session)
+        for _, session in errand.sessions:
+            del self.open[session]
+            self.released.append(session)
 
     async def measure(self, errand: Measure, call: Call) -> Measured:
         """Tell the sizes, the same for each shard.

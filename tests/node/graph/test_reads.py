@@ -1,6 +1,6 @@
 """Tests for graphs read through two routers, a wire of real CBOR, and engines."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from random import Random
 from typing import Any, TypeVar
 
@@ -11,15 +11,30 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.node.fakes import ONE, TWO, Holdings, States, Wire, alloc, state_of, targets
 from tests.node.graph.fakes import GRAPH
-from torua.core.graph.fragments import Expand, Fetch, Fragment, Piece, Scan, Text
+from torua.core.graph.fragments import (
+    CopyRead,
+    Expand,
+    Fetch,
+    Fragment,
+    Piece,
+    Scan,
+    Text,
+)
 from torua.core.graph.schema import Graph
-from torua.core.ids import AllocId, ShardId
-from torua.core.kv import Call
+from torua.core.ids import AllocId, NodeId, ShardId
+from torua.core.kv import Call, Entry
 from torua.core.reading import Level, Position, Reading, Token
-from torua.errors import NotFoundError, StaleSchemaError, UnavailableError
+from torua.errors import (
+    NotFoundError,
+    StaleSchemaError,
+    ToruaError,
+    UnavailableError,
+    UnprocessableError,
+)
 from torua.net.peers import Lane
 from torua.node.errands import Measure, Query, QueryMore, QueryRelease
 from torua.node.graph.reads import Reads
+from torua.node.parcels import PARCEL_MAX, Asked, Visited
 from torua.node.router import Router
 
 T = TypeVar("T")
@@ -42,35 +57,52 @@ class Stores(Holdings):
         """Hold some shards."""
         super().__init__(*held)
         self.asked: list[tuple[Any, ...]] = []
+        self.batches: list[int] = []
+        self.refusals: list[ToruaError] = []
+        self.unproven: set[ShardId] = set()
+
+    def hold(self, *shards: int) -> None:
+        """Hold more shards."""
+        self.held |= {ShardId(shard): {} for shard in shards}
+
+    async def get(self, shard: ShardId, key: bytes, call: Call) -> Entry | None:
+        """Confirm that a primary is one, or that it is none any more.
+
+        Args:
+            shard: whose.
+            key: which.
+            call: who asks.
+        """
+        if shard in self.unproven:
+            raise UnavailableError("not confirmed")
+        return await super().get(shard, key, call)
 
     def copy_of(self, shard: ShardId) -> AllocId:
         """Name the copy."""
         return alloc(shard)
 
-    async def read(  # noqa: PLR0913, PLR0917
-        self,
-        alloc: AllocId,
-        graph: Graph,
-        at_least: int,
-        fragments: tuple[Fragment, ...],
-        timeout_s: float,
-        keep: bool = False,
-        session: str = "",
-    ) -> Piece:
-        """Answer with bytes.
+    async def read_all(
+        self, graph: Graph, reads: Sequence[CopyRead], timeout_s: float
+    ) -> list[Piece | ToruaError]:
+        """Answer with bytes, or refuse what it was told to.
 
         Args:
-            alloc: noted.
             graph: noted.
-            at_least: noted.
-            fragments: noted.
+            reads: noted.
             timeout_s: above 0.
-            keep: noted.
-            session: noted.
         """
         assert timeout_s > 0
-        self.asked.append((alloc, graph, at_least, fragments, keep, session))
-        return Piece(9, "s1" if keep else "", False, ((0, b"\xff"),), more=keep)
+        self.batches.append(len(reads))
+        return [self._piece(graph, read) for read in reads]
+
+    def _piece(self, graph: Graph, read: CopyRead) -> Piece | ToruaError:
+        """Answer one read."""
+        noted = (read.at_least, read.fragments, read.keep, read.session)
+        self.asked.append((read.alloc, graph, *noted))
+        if self.refusals:
+            return self.refusals.pop(0)
+        session = "s1" if read.keep else ""
+        return Piece(9, session, False, ((0, b"\xff"),), more=read.keep)
 
     async def more(self, alloc: AllocId, session: str) -> Piece:
         """Answer the rest.
@@ -82,14 +114,9 @@ class Stores(Holdings):
         self.asked.append((alloc, session))
         return Piece(9, "", False, ((0, b"\xfe"),))
 
-    async def release(self, alloc: AllocId, session: str) -> None:
-        """Note it.
-
-        Args:
-            alloc: noted.
-            session: noted.
-        """
-        self.asked.append((alloc, session, "released"))
+    def release(self, sessions: Sequence[tuple[AllocId, str]]) -> None:
+        """Note it."""
+        self.asked += [(*each, "released") for each in sessions]
 
     async def rows(self, alloc: AllocId, graph: Graph) -> dict[str, tuple[int, int]]:
         """Count.
@@ -166,10 +193,25 @@ class ReadsTests(SynchronousTestCase):
         """Make a query."""
         return Query(ShardId(shard), 0, "g", GRAPH.version, FRAGMENTS, **given)
 
+    def read(
+        self, errand: Query, call: Call = CALL, at: NodeId | None = None
+    ) -> Visited:
+        """Return what one shard answers at once, or raise why it does not.
+
+        Args:
+            errand: what is asked.
+            call: who asks.
+            at: where its transaction is open.
+        """
+        (answer,) = self.value(self.router_.query_all([Asked(errand, at)], call))
+        if isinstance(answer, ToruaError):
+            raise answer
+        return answer
+
     def test_fragments_and_bytes_survive_the_wire(self) -> None:
         """Whatever cells there are, at the own node and at another."""
         for shard, node in ((0, ONE), (1, TWO)):
-            queried, who = self.value(self.router_.query(self.query(shard), CALL))
+            queried, who = self.read(self.query(shard))
             self.assertEqual(who, node)
             self.assertEqual(queried.piece.results, ((0, b"\xff"),))
             self.assertEqual(queried.at, Position("h", 9))
@@ -182,7 +224,7 @@ class ReadsTests(SynchronousTestCase):
     def test_what_the_primary_has_applied_must_be_shown(self) -> None:
         """As of before it was confirmed."""
         self.stores[TWO].applied[1] = 42
-        self.value(self.router_.query(self.query(1), CALL))
+        self.read(self.query(1))
         self.assertEqual(self.stores[TWO].asked[0][2], 42)
         self.assertEqual(len(self.stores[TWO].calls), 1)
 
@@ -191,24 +233,23 @@ class ReadsTests(SynchronousTestCase):
         seen = Reading(Level.SESSION, (Token(ShardId(1), Position("h", 5)),))
         call = structs.replace(CALL, reading=seen)
         self.stores[TWO].applied[1] = 6
-        self.value(self.router_.query(self.query(1), call))
+        self.read(self.query(1), call)
         self.assertEqual(self.stores[TWO].asked[0][2], 6)
         self.assertEqual(self.stores[TWO].calls, [])
         self.stores[TWO].applied[1] = 4
-        late = Deferred.fromCoroutine(self.router_.query(self.query(1), call))
-        self.clock.pump([1.0] * 30)
-        self.failureResultOf(late, UnavailableError)
+        (late,) = self.read_all([Asked(self.query(1))], call)
+        self.assertIsInstance(late, UnavailableError)
 
     def test_a_transaction_is_read_on_where_it_is(self) -> None:
         """Its next piece, further fragments, and its end."""
-        first, node = self.value(self.router_.query(self.query(1, keep=True), CALL))
+        first, node = self.read(self.query(1, keep=True))
         more = QueryMore(ShardId(1), 0, first.alloc, first.piece.session)
         rest = self.value(self.router_.continue_query(node, more, CALL))
         self.assertEqual(rest.piece.results, ((0, b"\xfe"),))
         again = self.query(1, keep=True, alloc=first.alloc, session="s1")
-        self.value(self.router_.continue_query(node, again, CALL))
+        self.read(again, at=node)
         self.assertEqual(self.stores[TWO].asked[-1][2:], (0, *self.tail("s1")))
-        release = QueryRelease(ShardId(1), 0, first.alloc, "s1")
+        release = QueryRelease(ShardId(1), 0, ((first.alloc, "s1"),))
         self.value(self.router_.release(node, release, CALL))
         self.assertEqual(self.stores[TWO].asked[-1][2], "released")
         confirmed = self.stores[TWO].calls
@@ -221,15 +262,71 @@ class ReadsTests(SynchronousTestCase):
     def test_a_copy_that_was_replaced_ends_its_transactions(self) -> None:
         """What was read of the old one is void."""
         again = self.query(1, alloc=AllocId("f" * 32), session="s1")
-        lost = Deferred.fromCoroutine(self.router_.continue_query(TWO, again, CALL))
-        self.failureResultOf(lost, UnavailableError)
+        with self.assertRaises(UnavailableError):
+            self.read(again, at=TWO)
+
+    def read_all(self, asked: list[Asked], call: Call = CALL) -> list[Any]:
+        """Return what several shards answer within a minute.
+
+        Args:
+            asked: what.
+            call: who asks.
+        """
+        waiting = Deferred.fromCoroutine(self.router_.query_all(asked, call))
+        self.clock.pump([0.5] * 60)
+        found: list[Any] = self.successResultOf(waiting)
+        return found
+
+    def spread(self, count: int) -> list[Asked]:
+        """Put shards on node two, and make a query for each."""
+        shards = range(1, count + 1)
+        self.states.apply(state_of({0: ONE} | dict.fromkeys(shards, TWO)))
+        self.stores[TWO].hold(*shards)
+        return [Asked(self.query(shard, keep=True)) for shard in shards]
+
+    def test_what_one_node_has_travels_together(self) -> None:
+        """In one message, and by one barrier each; so do the ends."""
+        asked = self.spread(PARCEL_MAX)
+        answers = self.read_all(asked)
+        self.assertEqual(self.wire.asked, [(TWO, "kv", Lane.READS)])
+        self.assertEqual(self.stores[TWO].batches, [PARCEL_MAX])
+        allocs = [answer[0].alloc for answer in answers]
+        self.assertEqual(allocs, [alloc(shard) for shard in range(1, PARCEL_MAX + 1)])
+
+    def test_more_than_fits_goes_in_several_messages(self) -> None:
+        """None of them larger than a message may be."""
+        self.value(self.router_.query_all(self.spread(PARCEL_MAX + 1), CALL))
+        self.assertEqual(sorted(self.stores[TWO].batches), [1, PARCEL_MAX])
+
+    def test_each_of_a_parcel_is_refused_by_itself(self) -> None:
+        """What may help is tried again, the rest stays as it is."""
+        asked = self.spread(3)
+        self.stores[TWO].refusals = [
+            UnavailableError("behind"),
+            UnprocessableError("no such thing"),
+        ]
+        again, refused, well = self.read_all(asked)
+        self.assertEqual(again[1], TWO)
+        self.assertIsInstance(refused, UnprocessableError)
+        self.assertEqual(well[1], TWO)
+        self.assertEqual(self.stores[TWO].batches, [3, 1])
+
+    def test_what_no_primary_vouches_for_is_thrown_away(self) -> None:
+        """And its transaction is ended."""
+        asked = self.spread(2)
+        self.stores[TWO].unproven = {ShardId(1)}
+        lost, well = self.read_all(asked)
+        self.assertIsInstance(lost, UnavailableError)
+        self.assertEqual(well[1], TWO)
+        self.assertIn((alloc(1), "s1", "released"), self.stores[TWO].asked)
+        self.assertNotIn((alloc(2), "s1", "released"), self.stores[TWO].asked)
 
     def test_a_newer_schema_is_told(self) -> None:
         """At once: nothing helps but to plan anew."""
         self.schemas.known = structs.replace(GRAPH, version=9)
-        stale = Deferred.fromCoroutine(self.router_.query(self.query(1), CALL))
-        error = self.failureResultOf(stale, StaleSchemaError).value
-        self.assertEqual(error.members["version"], 9)
+        with self.assertRaises(StaleSchemaError) as caught:
+            self.read(self.query(1))
+        self.assertEqual(caught.exception.members["version"], 9)
 
     def test_rows_are_counted(self) -> None:
         """At the primary, by the engine there."""

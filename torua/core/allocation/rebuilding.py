@@ -66,7 +66,7 @@ def _mend(shard: Shard, site: Site, traffic: Traffic, random: Random) -> Shard:
     shard = _returned(shard, site)
     staying = _staying(shard, site)
     if len(staying) >= shard.rf:
-        return _trim(shard, site, staying)
+        return _trim(shard, site, traffic, staying)
     moving = [copy for copy in shard.copies if is_moving(shard, copy)]
     stay = next((copy for copy in moving if site.is_up(copy.node)), None)
     if stay is not None:
@@ -110,19 +110,26 @@ def _add(shard: Shard, site: Site, traffic: Traffic, random: Random) -> Shard:
     return changed(shard, copies=(*shard.copies, new))
 
 
-def _trim(shard: Shard, site: Site, staying: list[Copy]) -> Shard:
+def _trim(shard: Shard, site: Site, traffic: Traffic, staying: list[Copy]) -> Shard:
     """Remove what is too much, where nothing rests on it."""
-    for copy in _surplus(shard, site, staying):
+    for copy in _surplus(shard, site, traffic, staying):
         if shard.primary is None or copy.alloc_id != shard.primary.alloc_id:
             kept = tuple(each for each in shard.copies if each is not copy)
             in_sync = without(shard.in_sync, copy.alloc_id)
             successor = None if shard.successor == copy.alloc_id else shard.successor
+            if not is_moving(shard, copy):
+                traffic.loads.add(copy.node, -1)
             shard = changed(shard, copies=kept, in_sync=in_sync, successor=successor)
     return shard
 
 
-def _surplus(shard: Shard, site: Site, staying: list[Copy]) -> Iterator[Copy]:
-    """Yield the copies that may go; none that is in sync before ``rf`` others are."""
+def _surplus(
+    shard: Shard, site: Site, traffic: Traffic, staying: list[Copy]
+) -> Iterator[Copy]:
+    """Yield the copies that may go; none that is in sync before ``rf`` others are.
+
+    Where fewer copies are wanted than before, the nodes with most copies give them.
+    """
     full = [
         copy
         for copy in staying
@@ -135,5 +142,6 @@ def _surplus(shard: Shard, site: Site, staying: list[Copy]) -> Iterator[Copy]:
         if (idle and (enough or given_up)) or (enough and is_moving(shard, copy)):
             yield copy
     lead = shard.primary.alloc_id if shard.primary else None
-    full.sort(key=lambda copy: copy.alloc_id == lead)
+    counts = traffic.loads.counts
+    full.sort(key=lambda c: (c.alloc_id == lead, -counts.get(c.node, 0), c.node))
     yield from full[: max(0, len(full) - shard.rf)]

@@ -5,7 +5,6 @@ its share.  What stands otherwise is moved: copies that were made while a zone w
 or before an operator named zones.
 """
 
-from collections import Counter
 from random import Random
 
 from torua.core.allocation.domains import Domains
@@ -90,8 +89,9 @@ def _better(shard: Shard, copy: Copy, site: Site, traffic: Traffic) -> NodeId | 
 
 def _is_crowded(shard: Shard, domains: Domains) -> bool:
     """Tell whether a zone or a host has more of a shard than its share."""
-    zones = Counter(domains.zone(copy.node) for copy in shard.copies)
-    hosts = Counter(domains.host(copy.node) for copy in shard.copies)
-    return max(zones.values(), default=0) > domains.zone_share(shard.rf) or max(
-        hosts.values(), default=0
-    ) > domains.host_share(shard.rf)
+    zones = [domains.zone(copy.node) for copy in shard.copies]
+    hosts = [domains.host(copy.node) for copy in shard.copies]
+    most_zone = max(map(zones.count, zones), default=0)
+    most_host = max(map(hosts.count, hosts), default=0)
+    most = domains.zone_share(shard.rf), domains.host_share(shard.rf)
+    return most_zone > most[0] or most_host > most[1]

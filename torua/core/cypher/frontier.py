@@ -5,11 +5,12 @@ connected part of its patterns a node that is given by key in the same clause, o
 clause before it has bound. Let the distance of a node pattern be 0 if it is given by
 key, else the least, over ways to it within its clause, of the distance where the way
 begins plus the lengths on the way (a variable length counts with its upper bound); a
-variable bound before keeps its own. If, for each relationship pattern, of whose two
-ends the nearer has distance d, and whose length is at most l, rounds d + 1 to d + l
-follow all pairs it may be of, in the directions in which it may be walked from that
-end, then what is gathered has all nodes and relationships of all matches of all
-clauses, and the statement gives on it what it gives on the whole graph.
+variable bound before keeps its own. If each relationship pattern, whose ends have
+distances d and e, and whose length is at most l, is followed (all pairs it may be of,
+in the directions in which it may be walked) either from the end at d in rounds d + 1 to
+d + l, or from both ends at once, in rounds d + 1 and e + 1 to (d + e + l + 1) / 2,
+rounded down, then what is gathered has all nodes and relationships of all matches of
+all clauses, and the statement gives on it what it gives on the whole graph.
 
 *Argument.* By induction over clauses. Assume that up to some clause the rows on the
 gathered graph are those on the whole one. Take a row and a match of the clause for it
@@ -19,13 +20,16 @@ it was seen before round d + 1 began. Along a way from one of these, a relations
 a node seen before round d + 1 is found in round d + 1, for each round expands all keys
 seen before it and not expanded along the same pair and direction yet, and those that
 were have been found already; so its far end is seen before round d + 2, and so on up to
-l steps. So all nodes of the match are seen by the rounds of their distances, and each
-of its relationships lies on such a way or leaves the nearer of its ends in a round that
-is followed. So the match is in the gathered graph. What is gathered is a part of the
-whole graph, so it has no other matches. Thus the clause gives the same rows, also where
-it is OPTIONAL or counted, or where its absence is asked for. All other clauses see
-nothing but rows. The shortest paths between two nodes up to an upper bound are among
-the walks above, and no shorter one is elsewhere.
+l steps. Followed from both ends, a walk of m steps has its i-th found in round d + i if
+not later than in e + m - i + 1; the sum of the two is d + e + m + 1, so the lesser is
+within the bound, and all steps before it, or all behind it, were found in rounds
+before. So all nodes of the match are seen by the rounds of their distances, and each of
+its relationships lies on such a way or was found from an end that it is followed from.
+So the match is in the gathered graph. What is gathered is a part of the whole graph, so
+it has no other matches. Thus the clause gives the same rows, also where it is OPTIONAL
+or counted, or where its absence is asked for. All other clauses see nothing but rows.
+The shortest paths between two nodes up to an upper bound are among the walks above, and
+no shorter one is elsewhere.
 
 What the claim does not cover is refused: a part without anchor, no upper bound,
 a relationship's variable that is matched twice, deletions of nodes.
@@ -156,14 +160,33 @@ class Reach:
             self._follow(edge, distances[id(edge.left)], distances[id(edge.right)])
 
     def _follow(self, edge: Edge, left: int, right: int) -> None:
-        """Follow a relationship from the nearer of its ends."""
-        start, stop = min(left, right), min(left, right) + _length(edge)
+        """Follow a relationship from the nearer of its ends, or both if that is less.
+
+        Both ends of a long way meet in half of the rounds; each finds so much less.
+        """
+        nearer = min(left, right)
+        alone, both = nearer + _length(edge), (left + right + _length(edge) + 1) // 2
+        if both < alone:
+            self._walk(edge, Direction.OUT, left, both)
+            self._walk(edge, Direction.IN, right, both)
+        else:
+            drawn = Direction.OUT if left <= right else Direction.IN
+            self._walk(edge, drawn, nearer, alone)
+
+    def _walk(self, edge: Edge, drawn: Direction, start: int, stop: int) -> None:
+        """Follow a relationship from one of its ends.
+
+        Args:
+            edge: which.
+            drawn: how the arrow points that leads away from that end.
+            start: the end's distance.
+            stop: the last round.
+        """
         if stop > ROUNDS_MAX:
             self.refuse(f"it looks further than {ROUNDS_MAX} steps")
             return
         while len(self._rounds) < stop:
             self._rounds.append({})
-        drawn = Direction.OUT if left <= right else Direction.IN
         ways = [True, False]
         if edge.direction is not Direction.BOTH:
             ways = [edge.direction is drawn]

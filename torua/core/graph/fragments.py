@@ -16,6 +16,7 @@ Ghosts (far ends that live elsewhere) are never among nodes.
 from msgspec import Struct
 
 from torua.core.graph.types import Cell
+from torua.core.ids import AllocId
 
 
 class Text(Struct, frozen=True, tag="text"):
@@ -83,6 +84,25 @@ class Expand(Struct, frozen=True, tag="expand"):
 
 
 Fragment = Text | Fetch | Scan | Expand
+
+
+class CopyRead(Struct, frozen=True):
+    """What is asked of one copy, all of it in one transaction.
+
+    Attributes:
+        alloc: which copy.
+        at_least: the record that must be shown.
+        fragments: what to read.
+        keep: whether the transaction stays open, for another round or until it is
+            released.
+        session: the transaction to read in; empty for a new one.
+    """
+
+    alloc: AllocId
+    at_least: int
+    fragments: tuple[Fragment, ...]
+    keep: bool = False
+    session: str = ""
 
 
 class Piece(Struct, frozen=True):

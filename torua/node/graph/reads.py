@@ -4,14 +4,15 @@ What is asked names the schema that it was made with.  Where this node has not a
 that yet it waits; where it has a newer one, the asker is to look again.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from torua.core.graph.fragments import Fragment, Piece
+from torua.core.graph.fragments import CopyRead, Piece
 from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId, ShardId
 from torua.core.kv import Call
 from torua.core.reading import Position
-from torua.errors import StaleSchemaError, UnavailableError
+from torua.errors import StaleSchemaError, ToruaError, UnavailableError
 from torua.node.errands import (
     Measure,
     Measured,
@@ -29,26 +30,15 @@ SCHEMA_WAIT_S = 2.0
 class Store(Protocol):
     """The engines of the copies here: see `torua.node.graph.store`."""
 
-    async def read(  # noqa: PLR0913, PLR0917
-        self,
-        alloc: AllocId,
-        graph: Graph,
-        at_least: int,
-        fragments: tuple[Fragment, ...],
-        timeout_s: float,
-        keep: bool = False,
-        session: str = "",
-    ) -> Piece:
-        """Read fragments in one transaction.
+    async def read_all(
+        self, graph: Graph, reads: Sequence[CopyRead], timeout_s: float
+    ) -> list[Piece | ToruaError]:
+        """Read at some copies at once, at each in one transaction.
 
         Args:
-            alloc: at which copy.
-            graph: the schema that they were made with.
-            at_least: the record that must be shown.
-            fragments: what to read.
+            graph: the schema that the fragments were made with.
+            reads: what to read at which copy.
             timeout_s: how long it may take.
-            keep: whether the transaction stays open.
-            session: the transaction to read in; empty for a new one.
         """
 
     async def more(self, alloc: AllocId, session: str) -> Piece:
@@ -59,12 +49,11 @@ class Store(Protocol):
             session: of which answer.
         """
 
-    async def release(self, alloc: AllocId, session: str) -> None:
-        """End a transaction.
+    def release(self, sessions: Sequence[tuple[AllocId, str]]) -> None:
+        """End transactions.
 
         Args:
-            alloc: of which copy.
-            session: which.
+            sessions: copies, and what they name them.
         """
 
     async def rows(self, alloc: AllocId, graph: Graph) -> dict[str, tuple[int, int]]:
@@ -122,28 +111,34 @@ class Reads:
         self._schemas = schemas
         self._copies = copies
 
-    async def query(self, errand: Query, at: Position | None, call: Call) -> Queried:
-        """See `torua.node.serving.GraphReads.query`.
+    async def query_all(
+        self, asked: Sequence[tuple[Query, Position | None]], call: Call
+    ) -> list[Queried | ToruaError]:
+        """See `torua.node.serving.GraphReads.query_all`.
 
         Args:
-            errand: what to read.
-            at: what is to be shown at least; None in a session that is open.
+            asked: what to read of one graph, and what is to be shown at least; None in
+                a session that is open.
             call: who asks, and how long it waits.
         """
-        graph = await self._graph(errand, call)
-        alloc = self._copies.copy_of(errand.shard)
-        if errand.session and alloc != errand.alloc:
-            raise UnavailableError("that copy is here no more", shard=errand.shard)
-        piece = await self._store.read(
-            alloc,
-            graph,
-            at.seq if at else 0,
-            errand.fragments,
-            call.timeout_s,
-            errand.keep,
-            errand.session,
-        )
-        return Queried(piece, alloc, self._at(errand.shard, piece.seq))
+        if not asked:
+            return []
+        graph = await self._graph(asked[0][0], call)
+        wanted: list[CopyRead | UnavailableError] = []
+        for errand, at in asked:
+            assert errand.schema_version == graph.version, "they are of one statement"
+            try:
+                wanted.append(self._read(errand, at))
+            except UnavailableError as error:
+                wanted.append(error)
+        reads = [each for each in wanted if isinstance(each, CopyRead)]
+        pieces = iter(await self._store.read_all(graph, reads, call.timeout_s))
+        return [
+            self._queried(errand.shard, each, next(pieces))
+            if isinstance(each, CopyRead)
+            else each
+            for (errand, _), each in zip(asked, wanted, strict=True)
+        ]
 
     async def more(self, errand: QueryMore, call: Call) -> Queried:
         """See `torua.node.serving.GraphReads.more`.
@@ -155,9 +150,9 @@ class Reads:
         piece = await self._store.more(errand.alloc, errand.session)
         return Queried(piece, errand.alloc, self._at(errand.shard, piece.seq))
 
-    async def release(self, errand: QueryRelease) -> Released:
+    def release(self, errand: QueryRelease) -> Released:
         """See `torua.node.serving.GraphReads.release`."""
-        await self._store.release(errand.alloc, errand.session)
+        self._store.release(errand.sessions)
         return Released()
 
     async def measure(self, errand: Measure, at: Position, call: Call) -> Measured:
@@ -171,6 +166,22 @@ class Reads:
         graph = await self._graph(errand, call)
         alloc = self._copies.copy_of(errand.shard)
         return Measured(await self._store.rows(alloc, graph), at)
+
+    def _read(self, errand: Query, at: Position | None) -> CopyRead:
+        """Say what to read at the copy here; UnavailableError where it is gone."""
+        alloc = self._copies.copy_of(errand.shard)
+        if errand.session and alloc != errand.alloc:
+            raise UnavailableError("that copy is here no more", shard=errand.shard)
+        seq = at.seq if at else 0
+        return CopyRead(alloc, seq, errand.fragments, errand.keep, errand.session)
+
+    def _queried(
+        self, shard: ShardId, read: CopyRead, piece: Piece | ToruaError
+    ) -> Queried | ToruaError:
+        """Say which copy answered, and of when."""
+        if isinstance(piece, ToruaError):
+            return piece
+        return Queried(piece, read.alloc, self._at(shard, piece.seq))
 
     async def _graph(self, errand: Query | Measure, call: Call) -> Graph:
         """Return the schema that was asked for."""

@@ -8,6 +8,8 @@ node that serves keys and values only has none, and its maps keep no journal.
 
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torua.codec import views
-from torua.core.graph.fragments import Fragment, Piece
+from torua.core.graph.fragments import CopyRead, Piece
 from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId, ShardId
 from torua.errors import StartupError, ToruaError, UnavailableError
@@ -56,6 +58,8 @@ POOL_BYTES = 256 << 20
 
 SCRUB_PERIOD_S = 600.0
 """One graph of the node is compared with its map so often, as one map is read."""
+
+_UNANSWERED = UnavailableError("it was not read")
 
 log = Logger()
 
@@ -174,39 +178,37 @@ class GraphStore:
         except UnavailableError:
             return
 
-    async def read(  # noqa: PLR0913, PLR0917
-        self,
-        alloc: AllocId,
-        graph: Graph,
-        at_least: int,
-        fragments: tuple[Fragment, ...],
-        timeout_s: float,
-        keep: bool = False,
-        session: str = "",
-    ) -> Piece:
-        """Read fragments in one transaction.
+    async def read_all(
+        self, graph: Graph, reads: Sequence[CopyRead], timeout_s: float
+    ) -> list[Piece | ToruaError]:
+        """Read at some copies at once, at each in one transaction.
 
         Args:
-            alloc: at which copy.
-            graph: the schema that they were made with.
-            at_least: the record that must be shown.
-            fragments: what to read.
+            graph: the schema that the fragments were made with.
+            reads: what to read at which copy.
             timeout_s: how long it may take.
-            keep: whether the transaction stays open, for another round or until it is
-                released.
-            session: the transaction to read in; empty for a new one.
 
-        Raises:
-            UnavailableError: the copy is not open, is behind, or the worker died.
-            StaleSchemaError: the copy has a newer schema.
-            UnprocessableError: the engine refused a fragment.
-            QueryTimeoutError: it took too long.
+        Returns:
+            For each, in order, the first piece of its answer, or why there is none:
+            `UnavailableError` where the copy is not open, is behind, or the worker
+            died; `StaleSchemaError` where it has a newer schema; `UnprocessableError`
+            where the engine refused a fragment; `QueryTimeoutError`.
         """
-        self._journal(alloc, graph, wants_keys(fragments))
-        name = self._session(session, graph.graph_id) if session else ""
-        ask = views.Read(alloc, graph, at_least, fragments, timeout_s, keep, name)
-        piece = await self._ask(ask, timeout_s + GRACE_S)
-        return self._named(piece, graph.graph_id)
+        found: list[Piece | ToruaError] = []
+        asked: list[CopyRead] = []
+        places: list[int] = []
+        for place, read in enumerate(reads):
+            try:
+                asked.append(self._prepared(graph, read))
+                places.append(place)
+                found.append(_UNANSWERED)
+            except UnavailableError as error:
+                found.append(error)
+        for place, piece in zip(
+            places, await self._pieces(graph, asked, timeout_s), strict=True
+        ):
+            found[place] = piece
+        return found
 
     async def more(self, alloc: AllocId, session: str) -> Piece:
         """Return the next piece of an answer.
@@ -220,21 +222,26 @@ class GraphStore:
         """
         graph_id = _graph_of(session)
         ask = views.More(alloc, graph_id, self._session(session, graph_id))
-        return self._named(await self._ask(ask, MORE_TIMEOUT_S), graph_id)
+        (part,) = _parts(await self._ask(ask, MORE_TIMEOUT_S))
+        if isinstance(part, views.Failed):
+            raise part.error()
+        return self._named(part, graph_id)
 
-    async def release(self, alloc: AllocId, session: str) -> None:
-        """End a transaction, or an answer that is not wanted; no error if it is gone.
+    def release(self, sessions: Sequence[tuple[AllocId, str]]) -> None:
+        """End transactions, and answers that are not wanted; no error if one is gone.
 
         Args:
-            alloc: of which copy.
-            session: which.
+            sessions: copies, and what their pieces were named by.
         """
-        graph_id = _graph_of(session)
-        try:
-            name = self._session(session, graph_id)
-            await self._ask(views.Release(alloc, graph_id, name), MORE_TIMEOUT_S)
-        except UnavailableError:
-            return
+        by_graph: dict[int, list[tuple[AllocId, str]]] = {}
+        for alloc, session in sessions:
+            with suppress(UnavailableError):
+                graph_id = _graph_of(session)
+                name = self._session(session, graph_id)
+                by_graph.setdefault(graph_id, []).append((alloc, name))
+        for graph_id, ended in by_graph.items():
+            assert self._process is not None, "a transaction is open in it"
+            self._process.tell(views.Release(graph_id, tuple(ended)))
 
     async def rows(
         self, alloc: AllocId, graph: Graph, timeout_s: float = MORE_TIMEOUT_S
@@ -334,6 +341,32 @@ class GraphStore:
             compared = self.digest(*followed[self._turn % len(followed)])
             Deferred.fromCoroutine(compared).addErrback(_not_now)
 
+    def _prepared(self, graph: Graph, read: CopyRead) -> CopyRead:
+        """Have a copy's map keep a journal; name its session as the worker does."""
+        self._journal(read.alloc, graph, wants_keys(read.fragments))
+        if not read.session:
+            return read
+        name = self._session(read.session, graph.graph_id)
+        return msgspec.structs.replace(read, session=name)
+
+    async def _pieces(
+        self, graph: Graph, reads: Sequence[CopyRead], timeout_s: float
+    ) -> list[Piece | ToruaError]:
+        """Have the worker read, if there is anything to be read."""
+        if not reads:
+            return []
+        ask = views.Read(graph, tuple(reads), timeout_s)
+        try:
+            reply = await self._ask(ask, timeout_s + GRACE_S)
+        except UnavailableError as error:
+            return [error] * len(reads)
+        return [
+            part.error()
+            if isinstance(part, views.Failed)
+            else self._named(part, graph.graph_id)
+            for part in _parts(reply)
+        ]
+
     def _journal(self, alloc: AllocId, graph: Graph, keys: bool) -> None:
         """Have the copy's map keep a journal."""
         copy = self._copies.get(alloc)
@@ -379,13 +412,12 @@ class GraphStore:
         path = self._copies[alloc].view.path
         process.tell(views.OpenCopy(alloc, str(path), str(path.parent)))
 
-    def _named(self, reply: views.Reply, graph_id: int) -> Piece:
+    def _named(self, piece: Piece, graph_id: int) -> Piece:
         """Give a session a name that no other life of the worker uses."""
-        assert isinstance(reply, Piece), "fragments are answered with pieces"
-        if not reply.session:
-            return reply
-        name = f"{self._life}.{graph_id}.{reply.session}"
-        return msgspec.structs.replace(reply, session=name)
+        if not piece.session:
+            return piece
+        name = f"{self._life}.{graph_id}.{piece.session}"
+        return msgspec.structs.replace(piece, session=name)
 
     def _session(self, name: str, graph_id: int) -> str:
         """Return the worker's own name of a session; UnavailableError if it is gone."""
@@ -393,6 +425,12 @@ class GraphStore:
         if self._process is None or not name.startswith(start):
             raise UnavailableError("that transaction is over")
         return name.removeprefix(start)
+
+
+def _parts(reply: views.Reply) -> Sequence[Piece | views.Failed]:
+    """Return what copies answered."""
+    assert isinstance(reply, views.Pieces), "fragments are answered with pieces"
+    return reply.parts
 
 
 def _not_now(failure: Failure) -> None:

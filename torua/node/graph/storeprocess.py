@@ -58,7 +58,7 @@ class StoreProcess(ProcessProtocol):
         self._write(self._number, ask)
         return answer
 
-    def tell(self, ask: views.OpenCopy) -> None:
+    def tell(self, ask: views.OpenCopy | views.Release) -> None:
         """Say something that is not answered."""
         self._write(0, ask)
 

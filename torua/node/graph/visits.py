@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.python.failure import Failure
 
@@ -29,6 +30,7 @@ from torua.node.errands import (
     QueryRelease,
 )
 from torua.node.graph.budget import Claim
+from torua.node.parcels import Asked, Visited
 
 T = TypeVar("T")
 
@@ -38,6 +40,8 @@ RELEASE_S = 2.0
 Parts = tuple[bytes, ...]
 """The Arrow IPC streams that one fragment was answered with."""
 
+Answers = tuple[Parts, ...]
+"""What came of all fragments of one shard, in order."""
 
 Sizes = Mapping[str, tuple[int, int]]
 """Rows and estimated bytes by table."""
@@ -52,11 +56,13 @@ class LostVisitError(UnavailableError):
 class Shards(Protocol):
     """The way to all shards: see `torua.node.router`."""
 
-    async def query(self, errand: Query, call: Call) -> tuple[Queried, NodeId]:
-        """Read at a shard.
+    async def query_all(
+        self, asked: Sequence[Asked], call: Call
+    ) -> list[Visited | ToruaError]:
+        """Read at some shards at once.
 
         Args:
-            errand: what.
+            asked: what, and where a transaction is open.
             call: who asks, and how long it waits.
         """
 
@@ -69,21 +75,21 @@ class Shards(Protocol):
         """
 
     async def continue_query(
-        self, node: NodeId, errand: Query | QueryMore, call: Call
+        self, node: NodeId, errand: QueryMore, call: Call
     ) -> Queried:
-        """Read on in an open transaction.
+        """Fetch the next piece of an answer.
 
         Args:
             node: where it is.
-            errand: what.
+            errand: of which.
             call: who asks, and how long it waits.
         """
 
     async def release(self, node: NodeId, errand: QueryRelease, call: Call) -> None:
-        """End a transaction.
+        """End transactions.
 
         Args:
-            node: where it is.
+            node: where they are.
             errand: which.
             call: who asks.
         """
@@ -156,7 +162,7 @@ class Visits:
         self,
         wanted: Mapping[ShardId, Sequence[Fragment]],
         keep: bool = False,
-    ) -> dict[ShardId, tuple[Parts, ...]]:
+    ) -> dict[ShardId, Answers]:
         """Read fragments at several shards at once.
 
         Args:
@@ -168,8 +174,17 @@ class Visits:
         """
         self.rounds += 1
         shards = [shard for shard, fragments in wanted.items() if fragments]
+        asked = [self._asked(shard, tuple(wanted[shard]), keep) for shard in shards]
+        answers = await self._shards.query_all(asked, self._call())
+        for shard, answer in zip(shards, answers, strict=True):
+            if not isinstance(answer, ToruaError):
+                self._opened(shard, *answer)
+        if self._ended:
+            self.end()
+            raise LostVisitError("the query is over")
         found = await all_of(
-            self._read(shard, tuple(wanted[shard]), keep) for shard in shards
+            self._whole(each.errand, answer)
+            for each, answer in zip(asked, answers, strict=True)
         )
         return dict(zip(shards, found, strict=True))
 
@@ -200,71 +215,74 @@ class Visits:
         """Release whatever is open or claimed; nothing is waited for."""
         self._ended = True
         self._claim.end()
+        self._release()
+
+    def _release(self) -> None:
+        """End all transactions that are open, by one message a node."""
+        by_node: dict[NodeId, list[tuple[ShardId, _Open]]] = {}
         for shard, opened in self._open.items():
-            errand = QueryRelease(shard, 0, opened.alloc, opened.session)
+            by_node.setdefault(opened.node, []).append((shard, opened))
+        for node, several in by_node.items():
+            sessions = tuple((opened.alloc, opened.session) for _, opened in several)
+            errand = QueryRelease(several[0][0], 0, sessions)
             releasing = self._shards.release(
-                opened.node, errand, Call("", timeout_s=RELEASE_S)
+                node, errand, Call("", timeout_s=RELEASE_S)
             )
             Deferred.fromCoroutine(releasing).addErrback(_unreleased)
         self._open.clear()
 
-    async def _read(
+    def _asked(
         self, shard: ShardId, fragments: tuple[Fragment, ...], keep: bool
-    ) -> tuple[Parts, ...]:
-        """Read fragments at one shard, all pieces of their answers."""
-        queried, node = await self._first(shard, fragments, keep)
-        results: list[list[bytes]] = [[] for _ in fragments]
-        while True:
-            piece = queried.piece
-            if piece.session:
-                self._open[shard] = _Open(node, queried.alloc, piece.session)
-            else:
-                self._open.pop(shard, None)
-            if self._ended:
-                self.end()
-                raise LostVisitError("the query is over", shard=shard)
-            self._note(shard, queried)
-            for number, stream in piece.results:
-                self._claim.take(len(stream))
-                results[number].append(stream)
-            if not piece.more:
-                return tuple(tuple(parts) for parts in results)
-            errand = QueryMore(shard, 0, queried.alloc, piece.session)
-            queried = await self._continue(node, errand)
-
-    async def _first(
-        self, shard: ShardId, fragments: tuple[Fragment, ...], keep: bool
-    ) -> tuple[Queried, NodeId]:
+    ) -> Asked:
         """Ask for fragments, in the transaction that is open or in a new one."""
         graph, opened = self._graph, self._open.get(shard)
         errand = Query(shard, 0, graph.name, graph.version, fragments, keep=keep)
         if opened is None:
             assert shard not in self._tokens, "a shard is read in one transaction"
-            return await self._shards.query(errand, self._call())
-        reading = Query(
-            shard,
-            0,
-            graph.name,
-            graph.version,
-            fragments,
-            keep=keep,
-            alloc=opened.alloc,
-            session=opened.session,
-        )
-        return await self._continue(opened.node, reading), opened.node
+            return Asked(errand)
+        alloc, session = opened.alloc, opened.session
+        return Asked(replace(errand, alloc=alloc, session=session), opened.node)
 
-    async def _continue(self, node: NodeId, errand: Query | QueryMore) -> Queried:
-        """Read on; what was read is void where that can't be done."""
-        try:
-            return await self._shards.continue_query(node, errand, self._call())
-        except UnavailableError as error:
-            raise LostVisitError(error.detail, shard=errand.shard) from error
+    async def _whole(self, errand: Query, first: Visited | ToruaError) -> Answers:
+        """Take all pieces of one shard's answer, or say why there is none."""
+        if isinstance(first, ToruaError):
+            raise _lost(first, errand) if errand.session else first
+        queried, node = first
+        results: list[list[bytes]] = [[] for _ in errand.fragments]
+        while True:
+            piece = queried.piece
+            for number, stream in piece.results:
+                self._claim.take(len(stream))
+                results[number].append(stream)
+            if not piece.more:
+                return tuple(tuple(parts) for parts in results)
+            more = QueryMore(errand.shard, 0, queried.alloc, piece.session)
+            try:
+                queried = await self._shards.continue_query(node, more, self._call())
+            except UnavailableError as error:
+                raise _lost(error, more) from error
+            self._opened(errand.shard, queried, node)
+            if self._ended:
+                self.end()
+                raise LostVisitError("the query is over", shard=errand.shard)
 
-    def _note(self, shard: ShardId, queried: Queried) -> None:
-        """Remember what was seen."""
-        self.graves = self.graves or queried.piece.graves
+    def _opened(self, shard: ShardId, queried: Queried, node: NodeId) -> None:
+        """Remember what was seen, and what is open now."""
+        piece = queried.piece
+        if piece.session:
+            self._open[shard] = _Open(node, queried.alloc, piece.session)
+        else:
+            self._open.pop(shard, None)
+        self.graves = self.graves or piece.graves
         if queried.at is not None:
             self._tokens[shard] = Token(shard, queried.at)
+
+
+def _lost(error: ToruaError, errand: Query | QueryMore) -> ToruaError:
+    """Say that what was read is void, where a transaction is gone."""
+    if not isinstance(error, UnavailableError):
+        return error
+    return LostVisitError(error.detail, shard=errand.shard)
 
 
 def _unreleased(failure: Failure) -> None:
