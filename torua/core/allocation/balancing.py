@@ -82,18 +82,27 @@ class Held:
             site: who is up.
         """
         self._site = site
+        self._copies: dict[NodeId, list[tuple[Shard, Copy]]] = {}
         self._moves: dict[NodeId, list[Move]] = {}
         self._doors: dict[NodeId, set[Domain]] = {}
         for shard in shards:
             for copy in shard.copies:
-                want = wanted(shard, site, copy.alloc_id)
-                self._moves.setdefault(copy.node, []).append((shard, copy, want))
+                self._copies.setdefault(copy.node, []).append((shard, copy))
 
     def drop(self, shard: Shard) -> None:
         """Leave a shard out from now on, for it moves."""
         for copy in shard.copies:
-            mine = self._moves[copy.node]
+            mine = self._given(copy.node)
             self._moves[copy.node] = [each for each in mine if each[0] is not shard]
+
+    def _given(self, giver: NodeId) -> list[Move]:
+        """Return what a node could give away; made when it is first asked for."""
+        if giver not in self._moves:
+            self._moves[giver] = [
+                (shard, copy, wanted(shard, self._site, copy.alloc_id))
+                for shard, copy in self._copies.get(giver, ())
+            ]
+        return self._moves[giver]
 
     def moves(self, giver: NodeId, taker: NodeId) -> list[Move]:
         """Return what a node could give to another without crowding a domain more.
@@ -107,7 +116,7 @@ class Held:
             return []
         return [
             each
-            for each in self._moves.get(giver, ())
+            for each in self._given(giver)
             if taker not in each[2].beside and _is_kept(domains, giver, taker, each[2])
         ]
 
@@ -125,7 +134,7 @@ class Held:
                 for domain, sample in samples.items()
                 if any(
                     _is_kept(domains, giver, sample, want)
-                    for _, _, want in self._moves.get(giver, ())
+                    for _, _, want in self._given(giver)
                 )
             }
         return self._doors[giver]
