@@ -12,7 +12,7 @@ WITHIN_S = 120.0
 
 def memory(effort: Effort) -> str:
     """Measure memory by the number of keys, and how soon a node starts with them."""
-    counts = (20_000, 100_000) if effort.quick else (100_000, 400_000)
+    counts = (50_000,) if effort.quick else (100_000, 400_000)
     rows = []
     with cluster_of(3, 2) as cluster:
         began = memory_mib(cluster.running())
@@ -68,7 +68,7 @@ def recovery(effort: Effort) -> str:
     rows = []
     written = 0
     with cluster_of(3, 2) as cluster:
-        for mib in (0, 16, 64) if effort.quick else (0, 32, 128, 512):
+        for mib in (0, 64) if effort.quick else (0, 32, 128, 512):
             note(f"recovery: {mib} MiB")
             keys = ((mib << 20) - written) // 10_000
             if keys:

@@ -85,9 +85,18 @@ class Twins:
     Invariants: both have seen the same bytes, on as many connections.
     """
 
-    def __init__(self, held_bytes_max: int = limits.HELD_BYTES_MAX) -> None:
-        """Make both, and connect to them."""
-        self.worlds = tuple(World(held_bytes_max=held_bytes_max) for _ in range(2))
+    def __init__(
+        self, held_bytes_max: int = limits.HELD_BYTES_MAX, *, admission: bool = False
+    ) -> None:
+        """Make both, and connect to them.
+
+        Args:
+            held_bytes_max: how many bytes of bodies they hold.
+            admission: whether they refuse what is too much.
+        """
+        self.worlds = tuple(
+            World(held_bytes_max=held_bytes_max, admission=admission) for _ in range(2)
+        )
         self.worlds[1].site.protocol = Channel
         self.connect()
 
@@ -267,3 +276,27 @@ def test_headers_that_never_repeat_fill_no_memory() -> None:
         assert plain is not None
         assert plain.head.request_id == f"r{number}"
     assert len(reader._blocks) <= hot._BLOCKS_MAX
+
+
+def test_what_is_too_much_is_refused_alike() -> None:
+    """The same requests get 429, at the same pace, and the others their answers."""
+    twins = Twins(admission=True)
+    gates = twins.hold()
+    pairs = []
+    for number in range(300):
+        twins.connect()
+        pairs.append(twins.wires)
+        method = ("GET", "PUT", "DELETE")[number % 3]
+        data = request(method, f"/kv/{number}", b"v" if method == "PUT" else b"")
+        for wire in twins.wires:
+            wire.send(data)
+    twins.connect()
+    twins.pass_time(3)
+    for gate in gates:
+        gate.callback(None)
+    twins.pass_time(3)
+    statuses = set()
+    for twins.wires in pairs:
+        statuses.add(twins.compare().split(b" ")[1])
+    assert statuses == {b"404", b"204", b"429"}
+    twins.compare_metrics()

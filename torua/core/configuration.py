@@ -22,6 +22,7 @@ from torua.core.graph.statement import (
     TIMEOUT_S_MAX,
 )
 from torua.core.resilience.admission import LIMIT_MAX, LIMIT_MIN, TURN_S
+from torua.core.resilience.cache import CACHE_BYTES
 from torua.core.resilience.policies import Policies
 from torua.core.resilience.stalls import STALL_S
 from torua.errors import InvalidError
@@ -139,6 +140,10 @@ class Limits(Struct, frozen=True):
         Annotated[float, Meta(ge=0.01, le=10.0)],
         Meta(description="longer turns of the reactor: fewer requests are taken"),
     ] = TURN_S
+    cache_bytes: Annotated[
+        Annotated[int, Meta(ge=1 << 12, le=1 << 40)],
+        Meta(description="of keys that were read of late are kept, for each copy"),
+    ] = CACHE_BYTES
     slow_request_s: Annotated[
         Annotated[float, Meta(ge=0.001, le=3600.0)],
         Meta(description="a request that takes longer is worth a line in the log"),

@@ -45,8 +45,12 @@ ANSWER_BYTES_MAX = 1 << 20
 HOLD_S = 0.01
 """So long at most keys wait for the answer to others, to share a message."""
 
-WAIT_S = 1.0
-"""What takes longer goes the long way; so does, for as long again, what is next."""
+WAIT_S = 3.0
+"""What takes longer goes the long way.  A node that is lost is found out sooner, by its
+connection or by another primary; one that is only busy must not be asked twice."""
+
+CAREFUL_S = 1.0
+"""After a failure so long everything goes the long way."""
 
 Key = Annotated[bytes, Meta(max_length=1024)]
 
@@ -268,7 +272,7 @@ class Fetches:
             given = shape(answer, Given)
             self._targets.is_answered(node)
         except (ToruaError, CancelledError):
-            way.careful_until = self._clock.seconds() + WAIT_S
+            way.careful_until = self._clock.seconds() + CAREFUL_S
         del way.under_way[bundle]
         if way.timer is not None and not way.under_way:
             way.timer.reset(0)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from torua.node.requests import Requests
 
-PROOF_S = 2.0
-"""How long reads wait that share a proof; alone they may wait longer."""
+PROOF_S = 2.5
+"""How long reads wait that share a proof: less than whoever asked for them by then."""
 
 Tell = Callable[[bool], None]
 

@@ -64,8 +64,8 @@ from torua.node.targets import Targets
 
 T = TypeVar("T")
 
-PLAIN_S = 2.0
-"""Who waits for less has no time for two ways: the short one takes a second at most."""
+PLAIN_S = 5.0
+"""Who waits for less has no time for two ways: the short one may take three seconds."""
 
 
 class _Fresh(Struct, frozen=True):
@@ -185,9 +185,7 @@ class Router:
         Returns:
             One outcome each, in order; and the tokens of all shards, with commas.
         """
-        parts: dict[ShardId, list[int]] = {}
-        for index, operation in enumerate(operations):
-            parts.setdefault(self.shard_of_key(operation.key), []).append(index)
+        parts = await self._bulks.parts(self._slots(), operations)
         outcomes: list[Outcome] = [Outcome()] * len(operations)
         tokens: dict[ShardId, Token] = {}
 

@@ -150,7 +150,8 @@ class Shards:
     def use(self, now: Configuration) -> None:
         """Send copies as fast, and keep what is read, as is configured."""
         self._caching.is_on = now.resilience.cache
-        self._transfers.throttle.rate = now.allocation.recovery_bytes_per_s
+        self._caching.copy_bytes_max = now.limits.cache_bytes
+        self._transfers.use(now.allocation)
 
     def _declare(self, registry: CollectorRegistry) -> None:
         """Make the metrics that are read off the slots."""

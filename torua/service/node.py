@@ -249,7 +249,9 @@ class Node(Service):
             worker=self._votes_thread,
         )
         self._coordinator.subscribe(self._belong)
-        self._live = LiveConfiguration(self._coordinator, reactor, config.policies)
+        self._live = LiveConfiguration(
+            self._coordinator, reactor, config.policies, self._registry
+        )
 
     def _assemble_data(self) -> None:
         """Make what keeps and serves keys and values."""

@@ -41,8 +41,8 @@ class Copy:
         """Begin empty."""
         self.seq = 0
         self.map: dict[bytes, Entry] = {}
-        self.all = Caching()
-        self.cache = ReadCache(self.all, ROOM)
+        self.all = Caching(copy_bytes_max=ROOM)
+        self.cache = ReadCache(self.all)
 
     def read(self, key: bytes) -> None:
         """Read as a copy does."""

@@ -34,6 +34,7 @@ class Caching(Struct):
 
     Attributes:
         is_on: whether anything is kept.
+        copy_bytes_max: how much each copy keeps at most.
         hits: look-ups that were answered, since the node began.
         misses: look-ups that were not.
         evictions: keys that went for want of room.
@@ -41,6 +42,7 @@ class Caching(Struct):
     """
 
     is_on: bool = True
+    copy_bytes_max: int = CACHE_BYTES
     hits: int = 0
     misses: int = 0
     evictions: int = 0
@@ -51,21 +53,19 @@ class ReadCache:
     """The cache of one copy.
 
     Invariants: what is kept is what the copy shows at ``position``; its cost is at
-    most its bound, and counted; switched off, it shows nothing, and lets go of what is
-    kept as soon as it is used.
+    most its bound, and counted.  Switched off, it shows nothing, and lets go of what is
+    kept as soon as it is used; so it does of what a lower bound has no room for.
 
     Performance: constant time a look-up and a key that is dropped.
     """
 
-    def __init__(self, caching: Caching, bytes_max: int = CACHE_BYTES) -> None:
+    def __init__(self, caching: Caching) -> None:
         """Keep nothing yet.
 
         Args:
             caching: the node's.
-            bytes_max: how much is kept at most.
         """
         self._all = caching
-        self._bytes_max = bytes_max
         self._bytes = 0
         self._position = 0
         self._kept: OrderedDict[bytes, Entry | None] = OrderedDict()
@@ -102,12 +102,13 @@ class ReadCache:
             self.clear()
             self._position = position
         cost = _cost(key, entry)
-        if not self._all.is_on or cost > min(ENTRY_BYTES_MAX, self._bytes_max):
+        most = self._all.copy_bytes_max
+        if not self._all.is_on or cost > min(ENTRY_BYTES_MAX, most):
             return
         self._drop(key)
         self._kept[key] = entry
         self._account(cost)
-        while self._bytes > self._bytes_max:
+        while self._bytes > most:
             old, shown = self._kept.popitem(last=False)
             self._account(-_cost(old, shown))
             self._all.evictions += 1
