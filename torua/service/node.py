@@ -302,11 +302,7 @@ class Node(Service):
         self._coordinator.subscribe(self._use_engine)
 
     def _assemble_edge(self, looks: Looks) -> None:
-        """Make what answers clients and other nodes.
-
-        Args:
-            looks: reads at any copy here.
-        """
+        """Make what answers clients and other nodes; ``looks`` reads at any copy."""
         config, kept, reactor = self._config, self._identity, self._reactor
         router = self._router(looks)
         grounds, shards = self._graphs.grounds, self._shards
