@@ -107,7 +107,7 @@ class BulksTests(SynchronousTestCase):
     def test_the_reactor_turns_between_two_portions(self) -> None:
         """Whatever else came meanwhile is done first."""
         self.part(SHARD, 2)
-        self.answers[0].callback(Done((Outcome(),) * OPERATIONS_MAX))
+        self.answers.pop(0).callback(Done((Outcome(),) * OPERATIONS_MAX))
         self.assertEqual(len(self.asked), 1)
         self.clock.advance(0)
         self.assertEqual(len(self.asked), 2)
