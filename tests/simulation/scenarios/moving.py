@@ -6,7 +6,9 @@ from tests.simulation import faults
 from tests.simulation.cluster import DataCluster
 from torua.core.allocation import Configure, Forget, SetDuty
 from torua.core.configuration import Value
-from torua.core.state import Duty
+from torua.core.ids import NodeId
+from torua.core.reporting import CopyReport, NodeReport
+from torua.core.state import ClusterState, Duty
 
 MOVES = (
     (faults.join, 3),
@@ -76,6 +78,63 @@ def duties(cluster: DataCluster) -> None:
     drain(cluster)
     cluster.run(3.0)
     faults.storm(cluster, 16.0, DUTIES, pace=2.0)
+
+
+def tell(cluster: DataCluster, *, calm: bool = False) -> None:
+    """Have all nodes report disks and loads to all that may coordinate.
+
+    Args:
+        cluster: where.
+        calm: whether disks are empty and nothing is loaded; else it is left to chance.
+    """
+    for node in cluster.data_nodes:
+        if node.machine is not None and not node.paused:
+            for number in sorted(node.state.nodes):
+                node.machine.report(number, _report(cluster, node.state, number, calm))
+
+
+def _report(
+    cluster: DataCluster, state: ClusterState, number: NodeId, calm: bool
+) -> NodeReport:
+    """Make a node's report."""
+    dice = cluster.world.random
+    copies = tuple(
+        CopyReport(
+            shard.shard,
+            copy.alloc_id,
+            0 if calm else dice.choice((0, 1 << 30, 40 << 30)),
+            0.0 if calm else dice.choice((0.0, 200.0, 5000.0)),
+        )
+        for shard in state.shards.values()
+        for copy in shard.copies
+        if copy.node == number
+    )
+    used = 10 if calm else dice.choice((10, 50, 84, 87, 92, 96))
+    epoch = state.nodes[number].boot_epoch
+    return NodeReport(epoch, used << 30, 100 << 30, copies)
+
+
+REPORTS = (
+    (tell, 12),
+    (faults.crash, 2),
+    (faults.restart, 5),
+    (faults.blink, 1),
+    (faults.cut, 1),
+    (faults.pause, 1),
+    (faults.leave, 1),
+    (faults.join, 1),
+    (faults.slow_disk, 1),
+)
+
+
+def reports(cluster: DataCluster) -> None:
+    """Have copies and leads move by what nodes report, which is left to chance."""
+    cluster.add().start()
+    for _ in range(3):
+        tell(cluster)
+        cluster.run(2.0)
+    faults.storm(cluster, 16.0, REPORTS, pace=2.0)
+    tell(cluster, calm=True)
 
 
 def reconfigure(cluster: DataCluster) -> None:
