@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from tests.simulation import faults
 from tests.simulation.cluster import DataCluster
 from torua.core.allocation import Configure, Forget, SetDuty
@@ -80,17 +82,27 @@ def duties(cluster: DataCluster) -> None:
     faults.storm(cluster, 16.0, DUTIES, pace=2.0)
 
 
-def tell(cluster: DataCluster, *, calm: bool = False) -> None:
+DISKS = (10, 10, 10, 10, 10, 10, 87, 92, 96)
+"""How full disks may be, in percent."""
+
+
+def tell(
+    cluster: DataCluster, *, calm: bool = False, disks: Sequence[int] = DISKS
+) -> None:
     """Have all nodes report disks and loads to all that may coordinate.
 
     Args:
         cluster: where.
-        calm: whether disks are empty and nothing is loaded; else it is left to chance.
+        calm: whether nothing is stored or loaded; else it is left to chance.
+        disks: how full the disks may be, by chance.
     """
     for node in cluster.data_nodes:
         if node.machine is not None and not node.paused:
             for number in sorted(node.state.nodes):
-                node.machine.report(number, _report(cluster, node.state, number, calm))
+                used = cluster.world.random.choice(disks)
+                report = _report(cluster, node.state, number, calm)
+                report = replace(report, disk_used=used << 30, disk_total=100 << 30)
+                node.machine.report(number, report)
 
 
 def _report(
@@ -109,9 +121,7 @@ def _report(
         for copy in shard.copies
         if copy.node == number
     )
-    used = 10 if calm else dice.choice((10, 50, 84, 87, 92, 96))
-    epoch = state.nodes[number].boot_epoch
-    return NodeReport(epoch, used << 30, 100 << 30, copies)
+    return NodeReport(state.nodes[number].boot_epoch, copies=copies)
 
 
 REPORTS = (
@@ -129,12 +139,12 @@ REPORTS = (
 
 def reports(cluster: DataCluster) -> None:
     """Have copies and leads move by what nodes report, which is left to chance."""
+    for _ in range(4):
+        tell(cluster, disks=(10,))
+        cluster.run(3.0)
     cluster.add().start()
-    for _ in range(3):
-        tell(cluster)
-        cluster.run(2.0)
     faults.storm(cluster, 16.0, REPORTS, pace=2.0)
-    tell(cluster, calm=True)
+    tell(cluster, calm=True, disks=(10,))
 
 
 def reconfigure(cluster: DataCluster) -> None:
