@@ -33,13 +33,13 @@ from torua.node.errands import (
     KIND,
     Apply,
     Errand,
-    Parcel,
     Peers,
     is_brief,
     is_repeatable,
     is_write,
     lane_of,
     needs_primary,
+    parts_of,
 )
 from torua.node.serving import Serving
 from torua.node.targets import Rest, Targets
@@ -290,11 +290,15 @@ class Dispatch:
         Returns:
             To be cancelled when the errand is done.
         """
-        before = self._primary_of(self._states.state, errand.shard)
+        before = {
+            each.shard: self._primary_of(self._states.state, each.shard)
+            for each in parts_of(errand)
+            if needs_primary(each)
+        }
         watching = self._when(
-            lambda state: (
-                self._primary_of(state, errand.shard) != before
-                and needs_primary(errand)
+            lambda state: any(
+                self._primary_of(state, shard) != primary
+                for shard, primary in before.items()
             )
         )
 
@@ -403,7 +407,7 @@ class Dispatch:
             )
             if self.version < wanted:
                 raise _unavailable(errand.shard, "is asked of a node behind the state")
-        for each in errand.errands if isinstance(errand, Parcel) else (errand,):
+        for each in parts_of(errand):
             if needs_primary(each) and self.primary(each.shard) != self._me:
                 raise StaleRouteError("its primary is elsewhere", version=self.version)
         call = Call(
