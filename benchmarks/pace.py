@@ -1,14 +1,17 @@
 """How long requests take: at a pace, while a node is killed, in bad company."""
 
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
+from chart import Axes, draw
 from rig import (
     Cluster,
     Effort,
     Measured,
+    Node,
     cluster_of,
     endpoints,
     fill,
@@ -19,7 +22,98 @@ from rig import (
 )
 
 from torua.cli import load, loader
+from torua.cli.histogram import percentiles_ms
+from torua.cli.http import Client
 from torua.cli.load import Plan
+
+SHARES = (0.1, 0.25, 0.5, 0.7, 0.85, 1.0)
+"""Of the most that is done, what is offered."""
+
+MANY = 600
+"""Connections, when some of them may have to wait for a failover."""
+
+
+def latency(effort: Effort) -> str:
+    """Measure how long requests take at a pace, by what share of the most that is."""
+    rows: list[tuple[str, ...]] = []
+    lines: dict[str, list[tuple[float, float]]] = {"p50": [], "p99": [], "p99.9": []}
+    with cluster_of(3, 2) as cluster:
+        plan = Plan("mixed", keys=effort.keys)
+        fill(cluster, plan)
+        most = measured(cluster, plan, seconds=effort.seconds).per_s
+        for share in SHARES[1::2] if effort.quick else SHARES:
+            note(f"latency: {share:.0%} of {most:,.0f} a second")
+            found = measured(
+                cluster,
+                plan,
+                seconds=effort.seconds,
+                connections=256,
+                rate=share * most,
+            )
+            times = percentiles_ms(found.latencies, (0.5, 0.99, 0.999))
+            for line, time_ms in zip(lines.values(), times, strict=True):
+                line.append((share * most, time_ms))
+            told = (f"{each:,.1f}" for each in times)
+            rows.append((f"{share:.0%}", f"{share * most:,.0f}", *told, found.errors))
+    axes = Axes("Latency by offered load", "requests a second", "ms", logarithmic=True)
+    draw(effort.charts / "latency.svg", axes, lines)
+    said = (
+        "Three nodes, two copies, half puts, half gets; requests are due at a fixed"
+        f" pace, and the time of each counts from then. The most, {most:,.0f} a second,"
+        " is what 64 connections get that send as soon as they are answered.\n\n"
+    )
+    heads = ("of the most", "a second", "p50 ms", "p99 ms", "p99.9 ms", "errors")
+    chart = f"\n\n![Latency by offered load]({effort.charts.name}/latency.svg)"
+    return said + table(heads, rows) + chart
+
+
+def kill(effort: Effort) -> str:
+    """Measure latencies over a minute in which a node is killed and comes back."""
+    rows: list[tuple[str, ...]] = []
+    minute = 18.0 if effort.quick else 60.0
+    with cluster_of(3, 2) as cluster:
+        plan = Plan("mixed", keys=effort.keys)
+        fill(cluster, plan)
+        most = measured(cluster, plan, seconds=effort.seconds).per_s
+        pool = load.requests_of(plan)
+        for victim in (None, cluster.running()[-1]):
+            note(f"kill: {victim.name if victim else 'nobody'}")
+            drive = loader.Drive(
+                endpoints(cluster),
+                connections=MANY,
+                rate=most / 2,
+                seconds=minute if victim else 2 * effort.seconds,
+                again=True,
+            )
+            harm = threading.Thread(target=_harm, args=(cluster, victim, minute))
+            harm.start()
+            tally = loader.run(pool, drive)
+            harm.join()
+            found = Measured(tally, 0.0)
+            late = f"{found.latencies.above(0.1):,} of {found.latencies.count:,}"
+            times = found.percentiles(0.5, 0.99, 0.999, 1)
+            rows.append(("a node" if victim else "nobody", *times, late, found.errors))
+    said = (
+        f"Three nodes, two copies, half puts, half gets at half of the most"
+        f" ({most / 2:,.0f} a second) for {minute:.0f} s, less where nobody is killed;"
+        " a node is killed (-9) after a sixth of that, and started again after a"
+        " third. A request whose connection"
+        " is lost goes to another node at once, and its time counts from when it was"
+        " due. What takes long is what the killed node led: it waits for the"
+        " failover.\n\n"
+    )
+    heads = ("killed", "p50 ms", "p99 ms", "p99.9 ms", "most ms", "over 100 ms")
+    return said + table((*heads, "errors"), rows)
+
+
+def _harm(cluster: Cluster, victim: Node | None, minute: float) -> None:
+    """Kill a node and start it again, if it is given."""
+    if victim is not None:
+        time.sleep(minute / 6)
+        victim.kill()
+        time.sleep(minute / 6)
+        cluster.restart(victim.name)
+
 
 COMPANY = (
     ("nothing", None),
@@ -75,7 +169,7 @@ def in_company(
     if plan is None:
         return measured(cluster, small, **paced), None
     if plan.workload == "get":
-        load.fill(load.Client(endpoints(cluster)), plan)
+        load.fill(Client(endpoints(cluster)), plan)
     drive = loader.Drive(endpoints(cluster), connections=2, seconds=seconds + 1.5)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
         others = executor.submit(loader.run, load.requests_of(plan), drive)
@@ -116,7 +210,7 @@ def overload(effort: Effort) -> str:
     """Measure what is done while ten times what can be done is asked."""
     rows = []
     with cluster_of(3, 2) as cluster:
-        for name, plan, usual, many in OVERLOADS:
+        for name, plan, usual, many in OVERLOADS[: 1 if effort.quick else 2]:
             fill(cluster, plan)
             note(f"overload: {name}, the most")
             most = measured(cluster, plan, seconds=effort.seconds, connections=usual)

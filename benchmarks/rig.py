@@ -174,6 +174,7 @@ __all__ = [
     "Cluster",
     "Effort",
     "Measured",
+    "Node",
     "cluster_of",
     "cpu_s",
     "endpoints",

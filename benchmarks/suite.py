@@ -2,7 +2,7 @@
 
 It runs the parts one after the other, each with clusters of its own, and writes what
 it measured as a section of ``docs/benchmarks.md``; sections of parts that did not run
-stay as they are.  All of it takes some twelve minutes, ``--quick`` three; ``--only
+stay as they are.  All of it takes some twelve minutes, ``--quick`` some three; ``--only
 bulk,kill`` runs some parts.  The machine should have nothing else to do.
 """
 
@@ -13,6 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import etcd
+import footprint
+import pace
 import psutil
 import throughput
 from rig import Effort, note
@@ -20,10 +23,17 @@ from rig import Effort, note
 Part = Callable[[Effort], str]
 
 PARTS: dict[str, tuple[str, Part]] = {
+    "etcd": ("Side by side with etcd", etcd.side_by_side),
     "copies": ("Single requests", throughput.copies),
     "nodes": ("One, three and five nodes", throughput.nodes),
     "bulk": ("Bulk requests", throughput.bulk),
     "sizes": ("By the size of values", throughput.sizes),
+    "latency": ("Latency by offered load", pace.latency),
+    "kill": ("While a node is killed and comes back", pace.kill),
+    "overload": ("Ten times too much", pace.overload),
+    "beside": ("Small reads in bad company", pace.beside),
+    "memory": ("Memory and starting", footprint.memory),
+    "recovery": ("Recovery by what was written", footprint.recovery),
 }
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -49,7 +59,7 @@ def main() -> None:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     charts = given.into.parent / given.into.stem
     effort = Effort(
-        seconds=2.0 if given.quick else 5.0,
+        seconds=1.5 if given.quick else 5.0,
         rounds=2 if given.quick else 3,
         keys=10_000,
         quick=given.quick,

@@ -3,14 +3,19 @@ Feature: Parts are slow or gone, and those who ask others do not feel it
   I want my node to ask those who answer
   So that one slow machine is not everybody's
 
-  Scenario: A copy that is slow is read no more, and again when it is well
+  Scenario Outline: When <copy> is slow, sessions read there no more until it is well
     Given 4 nodes behind a proxy, with 3 copies of each shard
     When a node reads at any copy of a shard that it has no copy of
     Then all three copies are read
-    When what it hears of one of those copies comes 200 ms later
+    When what it hears of <copy> comes 200 ms later
     Then after a second it reads there seldom, and quickly all the same
     When the network is whole again
     Then within 10 seconds all three copies are read
+
+    Examples:
+      | copy        |
+      | a replica   |
+      | the primary |
 
   Scenario: A node that hangs costs few of those who read elsewhere anything
     Given 4 nodes behind a proxy, with 3 copies of each shard

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.core.test_allocation import formed, member
 from torua.core.allocation import reconcile
-from torua.core.builds import Build, Range, gap, mismatch
+from torua.core.builds import Build, Range, gap, mismatch, next_level
 from torua.core.members import Member, Status
 
 RANGES = st.tuples(st.integers(1, 5), st.integers(0, 3)).map(
@@ -61,6 +61,12 @@ def test_a_build_works_at_a_level_that_it_knows() -> None:
     assert [bool(gap(build, level)) for level in range(6)] == [
         *(False, True, False, False, True, True)
     ]
+
+
+def test_the_level_stays_where_nobody_belongs() -> None:
+    """It never falls, whoever left."""
+    assert next_level(3, []) == 3
+    assert next_level(3, [Build(features=(1, 2))]) == 3
 
 
 def test_the_level_rises_once_the_last_node_knows_it() -> None:

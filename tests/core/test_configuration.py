@@ -1,5 +1,6 @@
 """Keys, values, and all that is wrong with a change at once."""
 
+import json
 import math
 from pathlib import Path
 
@@ -116,3 +117,22 @@ def test_the_copies_that_a_write_needs() -> None:
     needed = [min_copies(Replication(count)) for count in (1, 2, 3, 5)]
     assert needed == [1, 1, 2, 3]
     assert min_copies(Replication(3, min_copies=3)) == 3
+
+
+def table() -> list[str]:
+    """Spell the table of keys as the documentation has it."""
+    return [
+        f"| `{key.name}` | {spelled(key.default)} | {key.takes} | {key.help} |"
+        for key in KEYS.values()
+    ]
+
+
+def spelled(value: object) -> str:
+    """Spell a default as it would be given."""
+    return json.dumps(value)
+
+
+def test_the_documentation_has_every_key() -> None:
+    """As it is: its default, what it takes, and what it is for."""
+    page = (ROOT / "docs" / "configuration.md").read_text().splitlines()
+    assert [line for line in page if line.startswith("| `")] == table()

@@ -6,6 +6,7 @@ import cbor2
 import pytest
 
 from tests.http.wire import World
+from torua.core.configuration import Limits
 from torua.core.graph.schema import Placement
 from torua.core.graph.statement import Answered, Statement
 from torua.core.graph.views import ExplainView, GraphView, SchemaView
@@ -149,6 +150,16 @@ def test_all_that_a_body_says_reaches_the_query() -> None:
     assert call.reading.level is Level.SESSION
     assert call.reading.seen[0].position.seq == 7
     assert call.timeout_s == 120.0
+
+
+def test_what_a_statement_does_not_say_is_configured() -> None:
+    """It holds from the next statement on."""
+    fake, limits = FakeGraphs(), [Limits(), Limits(query_rows=7, query_timeout_s=2.0)]
+    world = World(cypher.routes(fake, "n1", limits.pop))
+    for body in (b'{"query":"RETURN 1"}', b'{"query":"RETURN 1"}'):
+        assert world.ask("POST", "/cypher", body).status == 200
+    found = [(asked.rows_max, call.timeout_s) for asked, call in fake.asked]
+    assert found == [(7, 2.0), (100_000, 30.0)]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.wire import Wire, World, request
+from torua.core.configuration import Configuration, Limits
 from torua.core.resilience.admission import (
     LANE_MIN,
     LIMIT_FIRST,
@@ -11,6 +12,7 @@ from torua.core.resilience.admission import (
     TURN_S,
     Rank,
 )
+from torua.core.resilience.policies import Policies
 from torua.http.gate import rank_of
 
 
@@ -34,6 +36,9 @@ class RankTests(SynchronousTestCase):
         }
         for rank, routes in found.items():
             self.assertEqual({rank_of(*route) for route in routes}, {rank})
+
+
+OFF = Configuration(resilience=Policies(admission=False))
 
 
 class OverloadTests(SynchronousTestCase):
@@ -128,18 +133,25 @@ class OverloadTests(SynchronousTestCase):
 
     def test_it_is_turned_off_and_on_while_requests_are_at_work(self) -> None:
         """What was taken meanwhile counts, whoever is answered when."""
-        self.world.site.gate.use(is_on=False)
+        self.world.site.use(OFF)
         more = [self.ask("GET", "/kv/a") for _ in range(10)]
         self.assertEqual(self.statuses(more), [])
         at_work = LIMIT_FIRST + len(more)
         self.assertEqual(self.world.metric("torua_http_admission_at_work"), at_work)
-        self.world.site.gate.use(is_on=True)
+        self.world.site.use(Configuration())
         self.assertEqual(self.statuses([self.ask("GET", "/kv/a")]), [429])
-        self.world.site.gate.use(is_on=False)
+        self.world.site.use(OFF)
         self.gate.callback(None)
         self.assertEqual(self.world.metric("torua_http_admission_at_work"), 0)
-        self.world.site.gate.use(is_on=True)
+        self.world.site.use(Configuration())
         self.assertEqual(self.statuses([self.ask("GET", "/kv/a")]), [404])
+
+    def test_what_may_be_at_work_is_configured(self) -> None:
+        """A lower bound counts at once, a turn is as long as it is said to be."""
+        self.world.site.use(Configuration(limits=Limits(requests=40, turn_s=9.0)))
+        self.assertEqual(self.world.metric("torua_http_admission_limit"), 40)
+        self.world.clock.advance(TURN_S * 2)
+        self.assertEqual(self.world.metric("torua_http_admission_limit"), 40)
 
     def test_a_long_turn_shrinks_what_is_taken(self) -> None:
         """It is measured from the first request of a turn."""

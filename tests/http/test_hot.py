@@ -85,9 +85,18 @@ class Twins:
     Invariants: both have seen the same bytes, on as many connections.
     """
 
-    def __init__(self, held_bytes_max: int = limits.HELD_BYTES_MAX) -> None:
-        """Make both, and connect to them."""
-        self.worlds = tuple(World(held_bytes_max=held_bytes_max) for _ in range(2))
+    def __init__(
+        self, held_bytes_max: int = limits.HELD_BYTES_MAX, *, admission: bool = False
+    ) -> None:
+        """Make both, and connect to them.
+
+        Args:
+            held_bytes_max: how many bytes of bodies they hold.
+            admission: whether they refuse what is too much.
+        """
+        self.worlds = tuple(
+            World(held_bytes_max=held_bytes_max, admission=admission) for _ in range(2)
+        )
         self.worlds[1].site.protocol = Channel
         self.connect()
 
@@ -104,7 +113,7 @@ class Twins:
     def compare_metrics(self) -> None:
         """Compare all that is counted, but times."""
         metrics = [
-            TIMES.sub("", generate_latest(world.registry).decode())
+            sorted(TIMES.sub("", generate_latest(world.registry).decode()).split("\n"))
             for world in self.worlds
         ]
         assert metrics[0] == metrics[1]
@@ -199,6 +208,52 @@ def test_plain_requests_take_the_short_way(data: bytes) -> None:
     assert wire.value().startswith(b"HTTP/1.1 ")
 
 
+@pytest.mark.parametrize("cut", [50, 51, 60])
+def test_a_body_may_come_behind_its_head(cut: int) -> None:
+    """In another piece, and the beginning of the next request with it."""
+    data = request("PUT", "/kv/a", b"v" * 20)
+    assert data.index(b"v" * 20) == 51
+    twins = Twins()
+    with patch.object(Channel, "lineReceived", side_effect=AssertionError):
+        short = twins.wires[0]
+        short.send(data[: max(cut, 51)])
+        short.send(data[max(cut, 51) :])
+    assert b" 204 " in short.value()
+    twins = Twins()
+    twins.send(data[:cut])
+    assert b" 204 " in twins.send(data[cut:] + request("GET", "/kv/a")[:9])
+    assert b" 200 " in twins.send(request("GET", "/kv/a")[9:])
+    twins.compare_metrics()
+
+
+def test_a_body_that_does_not_come_is_told_so() -> None:
+    """In the same time; nothing of it stays held."""
+    twins = Twins()
+    data = request("PUT", "/kv/a", b"v" * 20)
+    twins.send(data[:-1])
+    assert twins.worlds[0].metric("torua_http_held_bytes") == 19
+    for world in twins.worlds:
+        world.clock.advance(limits.BODY_S + 1)
+    assert b" 408 " in twins.compare()
+    twins.send(b"v")
+    for wire in twins.wires:
+        wire.hang_up()
+    assert twins.worlds[0].metric("torua_http_held_bytes") == 0
+    twins.compare_metrics()
+
+
+def test_a_body_that_outgrows_the_room_is_refused_alike() -> None:
+    """Where others came between, the rest of it finds none."""
+    twins = Twins(held_bytes_max=100)
+    first, data = twins.wires, request("PUT", "/kv/a", b"v" * 60)
+    twins.send(data[:-50])
+    twins.connect()
+    twins.send(request("PUT", "/kv/b", b"v" * 85)[:-1])
+    twins.wires = first
+    assert b" 429 " in twins.send(data[-50:])
+    twins.compare_metrics()
+
+
 @pytest.mark.parametrize("size", [limits.PIECE_BYTES, limits.PIECE_BYTES + 1, 1 << 20])
 def test_large_answers_are_alike(size: int) -> None:
     """A value that is written in pieces is, and the connection goes on after it."""
@@ -267,3 +322,27 @@ def test_headers_that_never_repeat_fill_no_memory() -> None:
         assert plain is not None
         assert plain.head.request_id == f"r{number}"
     assert len(reader._blocks) <= hot._BLOCKS_MAX
+
+
+def test_what_is_too_much_is_refused_alike() -> None:
+    """The same requests get 429, at the same pace, and the others their answers."""
+    twins = Twins(admission=True)
+    gates = twins.hold()
+    pairs = []
+    for number in range(300):
+        twins.connect()
+        pairs.append(twins.wires)
+        method = ("GET", "PUT", "DELETE")[number % 3]
+        data = request(method, f"/kv/{number}", b"v" if method == "PUT" else b"")
+        for wire in twins.wires:
+            wire.send(data)
+    twins.connect()
+    twins.pass_time(3)
+    for gate in gates:
+        gate.callback(None)
+    twins.pass_time(3)
+    statuses = set()
+    for twins.wires in pairs:
+        statuses.add(twins.compare().split(b" ")[1])
+    assert statuses == {b"404", b"204", b"429"}
+    twins.compare_metrics()

@@ -10,6 +10,7 @@ from twisted.logger import ILogObserver, LogLevel, globalLogPublisher
 
 from tests.http.wire import World, held, request
 from torua import __version__
+from torua.core.configuration import Configuration, Limits
 from torua.errors import ERRORS, UnavailableError
 from torua.http import limits, problems
 from torua.http.problems import KINDS
@@ -252,6 +253,36 @@ def test_a_request_has_one_line_at_debug_level() -> None:
         "request_id": "me",
     }
     assert events[0]["milliseconds"] == 0
+
+
+def test_a_slow_request_is_worth_a_line() -> None:
+    """How slow, is configured."""
+    world = World(chatty=lambda: False)  # type: ignore[arg-type]
+    with logged() as events:
+        for slow_s in (1.0, 3.0):
+            world.site.use(Configuration(limits=Limits(slow_request_s=slow_s)))
+            world.key_value.gate = gate = held()
+            wire = world.connect()
+            wire.send(request("GET", "/kv/k"))
+            world.clock.advance(2.0)
+            gate.callback(None)
+            assert wire.responses("GET")[0].status == 404
+    (line,) = events
+    assert (line["log_level"].name, line["milliseconds"]) == ("warn", 2000)
+
+
+def test_a_flood_of_trouble_has_a_line_a_second() -> None:
+    """It tells how many more there were; each has its line at debug level."""
+    world = World()
+    world.key_value.failure = UnavailableError("no primary")
+    with logged() as events:
+        for _ in range(5):
+            world.ask("GET", "/kv/k")
+        world.clock.advance(1)
+        world.ask("GET", "/kv/k")
+    loud = [each for each in events if each["log_level"] is LogLevel.warn]
+    assert [each["unsaid"] for each in loud] == [0, 4]
+    assert len(events) == 6
 
 
 def test_a_client_that_goes_cancels_nothing() -> None:

@@ -13,6 +13,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from tests.http.fakes import FakeFeeds, FakeKeyValue, FakeOperations, FakeOverview
+from torua.core.configuration import Configuration
+from torua.core.resilience.policies import Policies
 from torua.http.routes import Route
 from torua.http.site import ApiSite, make_site
 
@@ -142,7 +144,7 @@ class World:
             fresh_id=lambda: "fresh",
             **bounds,  # type: ignore[arg-type]
         )
-        self.site.gate.use(admission)
+        self.site.use(Configuration(resilience=Policies(admission=admission)))
 
     def connect(self) -> Wire:
         """Open a connection."""

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -194,12 +195,26 @@ def test_a_second_up_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "cluster.json").exists()
 
 
+def chosen_ports(wanted: Sequence[tuple[int, int] | None]) -> list[tuple[int, int]]:
+    """Choose ports, and let them go again."""
+    with ExitStack() as claims:
+        return ports.choose(wanted, claims)
+
+
+def test_two_that_choose_at_the_same_time_choose_different_ports() -> None:
+    """Before any node listens; and they can be chosen again afterwards."""
+    with ExitStack() as one, ExitStack() as other:
+        first = ports.choose([None, None], one)
+        assert not set(first) & set(ports.choose([None, None], other))
+    assert chosen_ports(first) == first
+
+
 def test_ports_that_are_taken_are_avoided() -> None:
     """A cluster port is taken if either of its two kinds is."""
     with socket.socket(type=socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        chosen = ports.choose([(port - 1, port), None])
+        chosen = chosen_ports([(port - 1, port), None])
     used = [each for pair in chosen for each in pair]
     assert port not in used
     assert len(set(used)) == 4
@@ -208,21 +223,22 @@ def test_ports_that_are_taken_are_avoided() -> None:
 def test_ports_of_before_are_kept() -> None:
     """A new node does not take what an old one had."""
     http = free_port()
-    first = ports.choose([None, None])[0]
-    assert ports.choose([None, (http, http + 1)])[1] == (http, http + 1)
-    assert ports.choose([None, first])[1] == first
+    first = chosen_ports([None, None])[0]
+    assert chosen_ports([None, (http, http + 1)])[1] == (http, http + 1)
+    assert chosen_ports([None, first])[1] == first
 
 
 def test_each_node_is_told_of_the_others(tmp_path: Path) -> None:
     """All expect all, and join by the addresses of the others."""
-    plans = up.plan(3, tmp_path, (), ["--shards", "8"])
+    with ExitStack() as claims:
+        plans = up.plan(3, tmp_path, (), ["--shards", "8"], claims)
+        single = up.plan(1, tmp_path, (), [], claims)[0]
     for each in plans:
         options = dict(zip(each.command[5::2], each.command[6::2], strict=True))
         others = {other.cluster for other in plans} - {each.cluster}
         assert set(options["--join"].split(",")) == others
         assert options["--bootstrap-expect"] == "3"
         assert options["--shards"] == "8"
-    single = up.plan(1, tmp_path, (), [])[0]
     assert "--join" not in single.command
     assert single.command[:5] == node_command(())
 

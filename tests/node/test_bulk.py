@@ -11,13 +11,14 @@ from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call, IdempotencyKey, Operation, Outcome, Put
 from torua.core.reading import Position, Token
 from torua.core.resilience.portions import AT_ONCE, BYTES_MAX, OPERATIONS_MAX
+from torua.core.routing import even_slots, shard_of
 from torua.errors import (
     OutcomeUnknownError,
     OverloadedError,
     ToruaError,
     UnavailableError,
 )
-from torua.node.bulk import Bulks
+from torua.node.bulk import ROUTED_AT_ONCE, Bulks
 from torua.node.errands import Done
 
 SHARD, OTHER = ShardId(3), ShardId(4)
@@ -104,6 +105,20 @@ class BulksTests(SynchronousTestCase):
         self.assertEqual(len(self.asked), 1)
         self.clock.advance(0)
         self.assertEqual(len(self.asked), 2)
+
+    def test_many_keys_are_routed_in_several_turns(self) -> None:
+        """Each stands at its place in the part of its shard."""
+        puts = [Put(b"%d" % n, b"") for n in range(2 * ROUTED_AT_ONCE)]
+        slots = even_slots(3)
+        routing = Deferred.fromCoroutine(self.bulks.parts(slots, puts))
+        self.assertNoResult(routing)
+        self.clock.advance(0)
+        found = self.successResultOf(routing)
+        places_of_all = [place for places in found.values() for place in places]
+        self.assertEqual(sorted(places_of_all), list(range(len(puts))))
+        for shard, places in found.items():
+            self.assertEqual(places, sorted(places))
+            self.assertEqual({shard_of(slots, puts[n].key) for n in places}, {shard})
 
     def test_large_values_make_short_portions(self) -> None:
         """What a portion holds in bytes is bounded as well."""

@@ -5,6 +5,7 @@ from itertools import count
 from typing import Any
 
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -107,7 +108,7 @@ class ConfiguringTests(SynchronousTestCase):
         """
         return Configurator(
             node,
-            LiveConfiguration(states, self.clock, started),
+            LiveConfiguration(states, self.clock, started, CollectorRegistry()),
             states,
             self.wire.end(node),
             self.clock,
@@ -252,7 +253,8 @@ class ConfiguringTests(SynchronousTestCase):
         """At once, then of each; less what the node was started without."""
         started = Policies(breakers=False)
         states = States(state_of({0: ONE}))
-        live = LiveConfiguration(states, self.clock, started)
+        registry = CollectorRegistry()
+        live = LiveConfiguration(states, self.clock, started, registry)
         seen: list[tuple[int, Configuration]] = []
         live.subscribe(lambda now: seen.append((live.version, now)))
         changed = execute(
@@ -263,3 +265,5 @@ class ConfiguringTests(SynchronousTestCase):
         self.assertEqual([version for version, _ in seen], [1, 1])
         self.assertEqual(seen[-1][1].resilience, replace(started, selection=False))
         self.assertEqual(live.version, 2)
+        shown = registry.get_sample_value("torua_node_configuration_version")
+        self.assertEqual(shown, 2)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from tests.node.lone_node import CALL, SHARD, result
 from tests.node.several_nodes import ALLOCS, NODES, Several
@@ -199,8 +199,9 @@ def test_a_copy_that_differs_is_found_and_fails(tmp_path: Path) -> None:
     several.write(0, b"k")
     several.settle(scrubber.COMPARE_PERIOD_S)
     assert several.nodes[2].shards.failures() == {}
-    rotten = several.copy(2).holding
+    rotten = several.copy(2).holding.view
     several.write(0, b"l")
+    several.settle(2 * holding.FLUSH_S)
     seq, digest = rotten.digests[-1]
     rotten.digests[-1] = (seq, digest[:-1] + bytes([digest[-1] ^ 1]))
     several.settle(scrubber.COMPARE_PERIOD_S)
@@ -302,6 +303,29 @@ def test_a_throttle_lets_so_much_pass(tmp_path: Path) -> None:
         several.clock.advance(0.05)
     assert [round(at - begun, 1) for at in passed] == [0.0, 0.5, 1.0, 1.5]
     several.close()
+
+
+def test_as_many_go_at_a_time_as_are_allowed() -> None:
+    """More at once, or fewer; in the order in which they came."""
+    turns = transfer.Turns(2)
+    waiting = [Deferred.fromCoroutine(turns.take()) for _ in range(6)]
+
+    def gone() -> int:
+        """Count those whose turn it was."""
+        return sum(each.called for each in waiting)
+
+    assert gone() == 2
+    turns.bound(3)
+    assert gone() == 3
+    turns.bound(1)
+    turns.give_back()
+    turns.give_back()
+    assert (gone(), turns.under_way) == (3, 1)
+    waiting[3].addErrback(lambda failure: failure.trap(CancelledError))
+    waiting[3].cancel()
+    turns.give_back()
+    assert gone() == 5
+    assert (waiting[4].called, waiting[5].called) == (True, False)
 
 
 def test_an_open_copy_is_found_by_its_readers(tmp_path: Path) -> None:

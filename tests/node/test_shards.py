@@ -14,6 +14,7 @@ from torua.core.kv import Condition, Delete, Put
 from torua.core.state import ClusterState, Copy, CopyState
 from torua.errors import DiskFullError, OutcomeUnknownError, UnavailableError
 from torua.node.copies import REOPEN_AFTER_S
+from torua.node.holding import FLUSH_S
 from torua.storage.shelf import Shelf
 
 STARTED = CopyState.STARTED
@@ -35,6 +36,7 @@ def test_a_new_copy_is_made_led_and_reported(tmp_path: Path) -> None:
     assert seen_started(node)
     assert node.write(Put(b"k", b"v"))[0].version == 2
     assert node.get(b"k") == b"v"
+    node.pass_time(2 * FLUSH_S)
     (position,) = node.shards.positions()
     assert (position.role, position.state) == ("primary", "started")
     assert (position.position, position.keys, position.bytes) == (2, 1, 2)
@@ -85,6 +87,7 @@ def test_another_life_leads_when_the_state_names_it(tmp_path: Path) -> None:
     """Until then it is open and refuses; every acknowledged key is there."""
     node = LoneNode(tmp_path, state_of()).settle()
     node.write(Put(b"k", b"v"))
+    node.pass_time(2 * FLUSH_S)
     state = node.coordinator.state
     node.close()
     again = LoneNode(tmp_path, state, boot_epoch=2).settle()
@@ -182,6 +185,7 @@ def test_a_map_ahead_of_its_log_is_not_served(tmp_path: Path) -> None:
     node = LoneNode(tmp_path, state_of()).settle()
     shutil.copytree(tmp_path / "log", tmp_path / "old")
     node.write(Put(b"k", b"v"))
+    node.pass_time(2 * FLUSH_S)
     node.close()
     shutil.rmtree(tmp_path / "log")
     (tmp_path / "old").rename(tmp_path / "log")

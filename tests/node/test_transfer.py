@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from tests.node.lone_node import HandWorker, result
 from tests.node.network import Network
 from torua.codec.plain import encode, plain
+from torua.core.configuration import Allocation
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.replication.messages import SnapshotReady
 from torua.errors import ConflictError, CorruptionError, OverloadedError
@@ -78,6 +79,18 @@ def piece(data: bytes, offset: int = 0, nonce: int = 1) -> Chunk:
         nonce: of the session.
     """
     return Chunk(A, nonce, offset, crc32c(data), data)
+
+
+def test_as_many_come_in_at_once_as_are_configured(tmp_path: Path) -> None:
+    """What is under way goes on; more are told to come again."""
+    receiver = Receiver(tmp_path)
+    facts, _ = taken(receiver.shelf)
+    receiver.transfers.use(Allocation(recoveries_per_node=1))
+    assert receiver.tell(Begin(SHARD, A, 3, 1, facts)) == 0
+    with pytest.raises(OverloadedError):
+        receiver.tell(Begin(SHARD, C, 3, 1, facts))
+    receiver.transfers.use(Allocation(recoveries_per_node=2))
+    assert receiver.tell(Begin(SHARD, C, 3, 1, facts)) == 0
 
 
 def test_pieces_are_taken_once_and_in_order(tmp_path: Path) -> None:

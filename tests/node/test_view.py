@@ -28,17 +28,19 @@ effects = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(effects, st.booleans()), min_size=1, max_size=8))
+@given(
+    st.lists(st.tuples(effects, st.booleans(), st.booleans()), min_size=1, max_size=8)
+)
 def test_the_map_and_its_fake_answer_alike(
-    changes: list[tuple[list[Effect], bool]],
+    changes: list[tuple[list[Effect], bool, bool]],
 ) -> None:
-    """Whatever was applied to both."""
+    """Whatever was applied to both, written or staged."""
     with TemporaryDirectory() as place:
         real, fake = Map.open(Path(place) / "map.db"), DictMap()
-        for seq, (each, answers) in enumerate(changes, 1):
+        for seq, (each, answers, staged) in enumerate(changes, 1):
             answered = Answered(f"i{seq}", b"f", b"%d" % seq) if answers else None
             record = Record(ShardId(0), seq, 1, seq, tuple(each), answered)
-            real.apply([record])
+            (real.stage if staged else real.apply)([record])
             fake.apply(record)
             assert answers_of(real) == answers_of(fake)
         real.close()

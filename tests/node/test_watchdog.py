@@ -8,6 +8,8 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from torua.core.configuration import Configuration, Limits
+from torua.core.resilience.policies import Policies
 from torua.core.resilience.stalls import STALL_S
 from torua.node.watchdog import Watchdog
 
@@ -65,9 +67,19 @@ class WatchdogTests(SynchronousTestCase):
     def test_it_is_turned_on_and_off(self) -> None:
         """Being told twice what it does already is fine."""
         for is_on in (True, True, False, False, True):
-            self.dog.use(is_on)
+            self.dog.use(Configuration(resilience=Policies(watchdog=is_on)))
             self.assertEqual(len(self.reactor.getDelayedCalls()), is_on)
         self.dog.stop()
+
+    def test_what_a_stall_is_may_change(self) -> None:
+        """The same delay is one, and is none."""
+        self.addCleanup(self.dog.stop)
+        for stall_s, stalls in ((1.0, 0), (0.1, 1), (1.0, 1)):
+            self.dog.use(Configuration(limits=Limits(stall_s=stall_s)))
+            self.now += 0.7
+            self.dog.look()
+            self.assertEqual(self.stalls(), stalls)
+            self.turn(stall_s)
 
     def test_nothing_is_left_of_it(self) -> None:
         """Neither a timer nor a thread; stopping twice is fine."""

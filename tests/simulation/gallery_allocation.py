@@ -8,8 +8,10 @@ from msgspec.structs import replace
 
 from torua.core.allocation import (
     Delays,
+    Outlook,
     commands,
     failover,
+    rebuilding,
     reconcile,
     reconciling,
 )
@@ -58,6 +60,7 @@ def remove_before_add(patch: Patch) -> None:
         *,
         lost: Collection[NodeId] = (),
         delays: Delays | None = None,
+        outlook: Outlook | None = None,
         now: float = 0.0,
     ) -> ClusterState:
         """Remove a copy where some node has none.
@@ -68,6 +71,7 @@ def remove_before_add(patch: Patch) -> None:
             random: passed on.
             lost: passed on.
             delays: passed on.
+            outlook: passed on.
             now: passed on.
         """
         shards = dict(state.shards)
@@ -83,7 +87,15 @@ def remove_before_add(patch: Patch) -> None:
                     copies=tuple(c for c in shard.copies if c.alloc_id != others[0]),
                 )
         state = replace(state, shards=shards) if shards != state.shards else state
-        return reconcile(state, members, random, lost=lost, delays=delays, now=now)
+        return reconcile(
+            state,
+            members,
+            random,
+            lost=lost,
+            delays=delays,
+            outlook=outlook,
+            now=now,
+        )
 
     patch.setattr(leading, "reconcile", careless)
 
@@ -116,6 +128,38 @@ def evacuate_by_removing(patch: Patch) -> None:
         return with_shards(state, after)
 
     patch.setattr(reconciling, "drain", hasty)
+
+
+def drop_at_once(patch: Patch) -> None:
+    """Where fewer copies are wanted, drop the first in sync, whatever the others are.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+    careful = rebuilding._surplus
+
+    def hasty(
+        shard: Shard, site: Site, traffic: Traffic, staying: list[Copy]
+    ) -> list[Copy]:
+        """Count copies, not those in sync.
+
+        Args:
+            shard: whose.
+            site: passed on.
+            traffic: passed on.
+            staying: those to count on.
+        """
+        lead = shard.primary.alloc_id if shard.primary else None
+        others = [
+            copy
+            for copy in staying
+            if copy.alloc_id in shard.in_sync and copy.alloc_id != lead
+        ]
+        spare = others[: len(staying) - shard.rf]
+        more = careful(shard, site, traffic, staying)
+        return spare + [copy for copy in more if copy not in spare]
+
+    patch.setattr(rebuilding, "_surplus", hasty)
 
 
 def promote_out_of_sync(patch: Patch) -> None:

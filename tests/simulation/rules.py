@@ -311,7 +311,7 @@ class DataRules:
         left = {copy.alloc_id for copy in new.copies}
         for copy in old.copies:
             if copy.alloc_id in old.in_sync and copy.alloc_id not in left:
-                spare = len(old.in_sync) > old.rf
+                spare = len(old.in_sync) > min(old.rf, new.rf)
                 needed = self._look(copy.node, copy.alloc_id) is not None
                 demand(spare or not needed, "R16", "removed", copy, "of", old)
         nodes = [copy.node for copy in new.copies]

@@ -48,10 +48,11 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
     ("truncate on mid-log corruption", storage.truncate_on_corruption, "bit-flips", 10),
     ("remove before add", allocation.remove_before_add, "joins-moves", 10),
     ("evacuate by removing first", allocation.evacuate_by_removing, "duties", 10),
+    ("drop copies at once", allocation.drop_at_once, "numbers", 30),
     ("a deaf coordinator publishes", allocation.deaf_coordinator, "deaf-primary", 5),
     ("promote out of sync", allocation.promote_out_of_sync, "stale-copy", 20),
     ("swallow fsync EIO", storage.swallow_eio, "disks", 10),
-    ("expiry by local clock", storage.expiry_by_local_clock, "calm", 10),
+    ("expiry by local clock", storage.expiry_by_local_clock, "calm", 40),
 )
 
 

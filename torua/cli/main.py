@@ -14,6 +14,7 @@ from torua.cli.http import DEFAULT_TIMEOUT_S, Client
 from torua.cli.kv import kv
 from torua.cli.load_files import load
 from torua.cli.nodes import nodes
+from torua.cli.offline import detach, inspect_data, unsafe_bootstrap
 from torua.cli.overview import shards, status
 from torua.cli.rolling import rolling_restart
 from torua.cli.shard import rebalance, shard
@@ -76,5 +77,6 @@ def main(context: click.Context, endpoint: str | None, timeout: float) -> None:
 for command in (
     *(up, status, nodes, shards, shard, rebalance, tasks, rolling_restart, config),
     *(kv, cypher, load, bench),
+    *(inspect_data, unsafe_bootstrap, detach),
 ):
     main.add_command(command)

@@ -1,15 +1,23 @@
-"""Finding ports on loopback for a local cluster."""
+"""Finding ports on loopback for a local cluster.
+
+A port is free until a node listens on it, which takes a second: who starts a cluster
+meanwhile would choose the same.  So ports are claimed, by names of sockets that two
+processes cannot have at once and that end with the process.
+"""
 
 import errno
 import socket
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 HOST = "127.0.0.1"
 FIRST_HTTP_PORT = 7440
 _PAIRS_MAX = 1000
 
 
-def choose(wanted: Sequence[tuple[int, int] | None]) -> list[tuple[int, int]]:
+def choose(
+    wanted: Sequence[tuple[int, int] | None], claims: ExitStack
+) -> list[tuple[int, int]]:
     """Choose an HTTP and a cluster port for each node.
 
     The first choice is what is ``wanted``, the second the pair of the node's place:
@@ -17,6 +25,7 @@ def choose(wanted: Sequence[tuple[int, int] | None]) -> list[tuple[int, int]]:
 
     Args:
         wanted: the ports that each node had before; None for a new node.
+        claims: the ports are nobody else's until it is closed.
     """
     chosen: list[tuple[int, int]] = []
     asked_for = {port for pair in wanted if pair for port in pair}
@@ -27,8 +36,24 @@ def choose(wanted: Sequence[tuple[int, int] | None]) -> list[tuple[int, int]]:
         candidates = [*([pair] if pair else []), (usual, usual + 1)]
         after = FIRST_HTTP_PORT + 2 * len(wanted)
         candidates += [(port, port + 1) for port in range(after, after + _PAIRS_MAX, 2)]
-        chosen.append(next(each for each in candidates if _free(each, others)))
+        found = (each for each in candidates if _free(each, others))
+        chosen.append(next(each for each in found if _claim(each, claims)))
     return chosen
+
+
+def _claim(pair: tuple[int, int], claims: ExitStack) -> bool:
+    """Claim a pair of ports, unless somebody has."""
+    with ExitStack() as held:
+        for port in pair:
+            claim = held.enter_context(socket.socket(socket.AF_UNIX))
+            try:
+                claim.bind(f"\0torua-up-{port}")
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    return False
+                raise
+        claims.enter_context(held.pop_all())
+    return True
 
 
 def _free(pair: tuple[int, int], others: set[int]) -> bool:

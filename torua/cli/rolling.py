@@ -140,7 +140,7 @@ class Round:
     def _one(self, node: str, display: Display) -> float:
         """Restart a node, and wait; returns how many seconds it took."""
         began = time.monotonic()
-        display.show("all", f"{node}: is ended", self._steps)
+        display.show("all", f"{node}: is being restarted", self._steps)
         self._restart(node)
 
         def trouble() -> str:
@@ -217,11 +217,8 @@ class Round:
         view = next((each for each in self._nodes() if each["name"] == node), None)
         if view is None or view["status"] in {"dead", "suspect"}:
             return f"{node} is not back yet"
-        try:
-            Client([f"http://{view['http']}"], ASK_TIMEOUT_S).ask("GET", "/ready")
-        except Failure as failure:
-            return f"{node} is not ready: {failure.message}"
-        return ""
+        why = _unready(f"http://{view['http']}")
+        return f"{node} is not ready: {why}" if why else ""
 
     def _trouble(self) -> str:
         """Say why the cluster is not green; nothing where it is, in every node's eyes.
@@ -239,6 +236,15 @@ class Round:
             if late:
                 return f"shard {shard['shard']} catches up on {', '.join(late)}"
         return ""
+
+
+def _unready(url: str) -> str:
+    """Ask a node itself whether it serves; returns why not, or nothing."""
+    try:
+        Client([url], ASK_TIMEOUT_S).ask("GET", "/ready")
+    except Failure as failure:
+        return failure.message
+    return ""
 
 
 def _asked(trouble: Callable[[], str]) -> str:

@@ -105,7 +105,8 @@ def _describe(client: Client, task: str, form: str) -> None:
     if form == "json":
         print_json(told)
         return
-    facts = told.pop("facts", {})
+    told["errors"] = told["errors"] or None
+    facts = told.pop("facts")
     print_facts([*told.items(), *facts.items()])
 
 

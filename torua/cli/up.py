@@ -2,7 +2,7 @@
 
 import fcntl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -72,11 +72,12 @@ def up(  # noqa: PLR0913 - click hands in each option
         *_option("--preset", preset),
         *node_options,
     ]
-    with _locked(data_dir):
+    with _locked(data_dir), ExitStack() as claims:
         before = cluster_file.read(data_dir)
         known = before.nodes if before else ()
         _refuse_survivors(known)
-        plans = plan(_node_count(nodes, len(known)), data_dir, known, shared)
+        count = _node_count(nodes, len(known))
+        plans = plan(count, data_dir, known, shared, claims)
         click.echo(f"Torua {torua.__version__}: {len(plans)} nodes in {data_dir}")
         for each in plans:
             click.echo(f"  {each.name}  {each.url}  log: {each.log}")
@@ -88,7 +89,11 @@ def up(  # noqa: PLR0913 - click hands in each option
 
 
 def plan(
-    count: int, data_dir: Path, known: Sequence[LocalNode], shared: Sequence[str]
+    count: int,
+    data_dir: Path,
+    known: Sequence[LocalNode],
+    shared: Sequence[str],
+    claims: ExitStack,
 ) -> list[NodePlan]:
     """Lay out the nodes: names, ports, data dirs and command lines.
 
@@ -97,10 +102,11 @@ def plan(
         data_dir: of the whole cluster.
         known: the nodes of the last start; they keep name, place and, if free, ports.
         shared: options that go to each node.
+        claims: the ports are nobody else's until it is closed.
     """
     before = {node.name: (_port(node.http), _port(node.cluster)) for node in known}
     names = [f"node-{place}" for place in range(1, count + 1)]
-    pairs = ports.choose([before.get(name) for name in names])
+    pairs = ports.choose([before.get(name) for name in names], claims)
     cluster = [f"{ports.HOST}:{pair[1]}" for pair in pairs]
     plans = []
     for name, pair, address in zip(names, pairs, cluster, strict=True):

@@ -54,6 +54,9 @@ class Lane(IntEnum):
     RECOVERY = 4
 
 
+_LANES = tuple(Lane)
+
+
 class Message(NamedTuple):
     """A whole message, as it came."""
 
@@ -198,7 +201,7 @@ class FrameReader:
         self.seal: Seal = Checksum()
         self.message_bytes_max = message_bytes_max
         self.frames = [0] * len(Lane)
-        self._buffer = bytearray()
+        self._buffer = b""
         self._start = 0
         self._partials: dict[int, _Partial] = {}
         self._held = [0] * len(Lane)
@@ -206,9 +209,9 @@ class FrameReader:
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they come; `read` then tells what they completed."""
-        del self._buffer[: self._start]
+        rest = self._buffer[self._start :]
         self._start = 0
-        self._buffer += data
+        self._buffer = rest + data if rest else bytes(data)
 
     def read(self) -> Message | None:
         """Give the next whole message, None until more bytes come.
@@ -218,21 +221,21 @@ class FrameReader:
         Raises:
             ProtocolError: no correct peer sends this; see `torua.errors`.
         """
-        while len(self._buffer) - self._start >= _HEADER.size:
-            header = bytes(self._buffer[self._start : self._start + _HEADER.size])
+        buffer = self._buffer
+        while len(buffer) - self._start >= _HEADER.size:
+            begin = self._start + _HEADER.size
+            header = buffer[self._start : begin]
             length, lane, flags, number, timeout_ms = _HEADER.unpack(header)
             self._check(length, lane, flags)
-            begin = self._start + _HEADER.size
             end = begin + length + self.seal.overhead
-            if len(self._buffer) < end:
+            if len(buffer) < end:
                 return None
-            with memoryview(self._buffer) as view:
-                payload = self.seal.open(header, bytes(view[begin:end]))
+            payload = self.seal.open(header, buffer[begin:end])
             self._start = end
             self.frames[lane] += 1
-            body = self._add(Lane(lane), flags, number, payload)
+            body = self._add(_LANES[lane], flags, number, payload)
             if body is not None:
-                return Message(Lane(lane), body, timeout_ms)
+                return Message(_LANES[lane], body, timeout_ms)
         return None
 
     def _check(self, length: int, lane: int, flags: int) -> None:
@@ -248,7 +251,7 @@ class FrameReader:
 
     def _add(self, lane: Lane, flags: int, number: int, payload: bytes) -> bytes | None:
         """Put a piece to its message; give the message if that was the last."""
-        partial = self._partials.get(number)
+        partial = self._partials.get(number) if self._partials else None
         if partial is None and flags == LAST:
             return self._sized(payload)
         if partial is None:

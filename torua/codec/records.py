@@ -1,19 +1,49 @@
-"""Records of the write log as bytes: CBOR, the same on every copy."""
+"""Records of the write log as bytes: CBOR, the same on every copy.
 
-import cbor2
+A record is spelled once.  Its bytes stay with it while it is in memory: the same go to
+the log and to every other copy, and from there into that copy's log.
+"""
+
+from collections.abc import Sequence
+
 import msgspec
 
-from torua.codec.plain import read
+from torua.codec.plain import decode, encode, read, shape
 from torua.core.records import Record
+from torua.errors import ProtocolError
 
 _BYTES = (bytes,)
+_SPELLED = "spelled"
 
 
 def spell_record(record: Record) -> bytes:
     """Spell one record as CBOR, as it stands in the log and travels to copies."""
-    return cbor2.dumps(msgspec.to_builtins(record, builtin_types=_BYTES))
+    spelled = record.__dict__.get(_SPELLED)
+    if spelled is None:
+        spelled = encode(msgspec.to_builtins(record, builtin_types=_BYTES))
+        record.__dict__[_SPELLED] = spelled
+    return bytes(spelled)
 
 
 def read_record(data: bytes) -> Record:
     """Read one record; ProtocolError where ``data`` is not exactly one."""
-    return read(data, Record)
+    record = read(data, Record)
+    record.__dict__[_SPELLED] = data
+    return record
+
+
+def read_records(payloads: Sequence[bytes]) -> list[Record]:
+    """Read records, all at once; ProtocolError where any is not exactly one.
+
+    Args:
+        payloads: each as `spell_record` spells one.
+    """
+    if len(payloads) < 2:
+        return [read_record(data) for data in payloads]
+    head = b"\x9a" + len(payloads).to_bytes(4, "big")
+    found = shape(decode(head + b"".join(payloads)), list[Record])
+    if len(found) != len(payloads):
+        raise ProtocolError("records are missing")
+    for record, data in zip(found, payloads, strict=True):
+        record.__dict__[_SPELLED] = data
+    return found

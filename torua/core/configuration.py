@@ -15,7 +15,16 @@ from typing import Annotated, cast
 from msgspec import Meta, Struct, ValidationError, convert, inspect
 from msgspec.structs import replace
 
+from torua.core.graph.statement import (
+    ROWS_LIMIT,
+    ROWS_MAX,
+    TIMEOUT_S,
+    TIMEOUT_S_MAX,
+)
+from torua.core.resilience.admission import LIMIT_MAX, LIMIT_MIN, TURN_S
+from torua.core.resilience.cache import CACHE_BYTES
 from torua.core.resilience.policies import Policies
+from torua.core.resilience.stalls import STALL_S
 from torua.errors import InvalidError
 
 REPLICAS_MAX = 7
@@ -33,7 +42,6 @@ Value = bool | int | float | str | tuple[str, ...] | None
 Copies = Annotated[int, Meta(ge=1, le=REPLICAS_MAX)]
 Seconds = Annotated[float, Meta(ge=0.0, le=7 * 86400.0)]
 Percent = Annotated[float, Meta(ge=1.0, le=100.0)]
-Weight = Annotated[float, Meta(ge=0.0, le=1000.0)]
 Bytes = Annotated[int, Meta(ge=1 << 16, le=1 << 50)]
 ZoneName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
@@ -94,19 +102,56 @@ class Allocation(Struct, frozen=True):
     force_hosts: Annotated[
         bool, Meta(description="no two copies of a shard are put on one host")
     ] = False
-    weight_copies: Annotated[
-        Weight, Meta(description="what a node's number of copies counts in balance")
-    ] = 1.0
-    weight_bytes: Annotated[
-        Weight, Meta(description="what the bytes of its copies count")
-    ] = 0.25
-    weight_load: Annotated[
-        Weight, Meta(description="what the requests to its copies count")
-    ] = 0.25
-    balance_threshold: Annotated[
-        Annotated[float, Meta(ge=0.0, le=100.0)],
-        Meta(description="what a move must better the balance by, in copies"),
-    ] = 1.0
+    balance_load_percent: Annotated[
+        Percent,
+        Meta(
+            description="of a node's requests: a change for the sake of load saves more"
+        ),
+    ] = 20.0
+    balance_load_least: Annotated[
+        Annotated[float, Meta(ge=1.0, le=1e9)],
+        Meta(description="requests a second: a change for load saves more"),
+    ] = 100.0
+    balance_bytes_percent: Annotated[
+        Percent,
+        Meta(description="of a node's bytes: a move for the sake of bytes saves more"),
+    ] = 10.0
+    balance_bytes_least: Annotated[
+        Bytes, Meta(description="bytes: a move for the sake of bytes saves more")
+    ] = 1 << 30
+
+
+class Limits(Struct, frozen=True):
+    """What is too long, or too much."""
+
+    query_timeout_s: Annotated[
+        Annotated[float, Meta(ge=0.1, le=TIMEOUT_S_MAX)],
+        Meta(description="a statement takes at most, where it does not say otherwise"),
+    ] = TIMEOUT_S
+    query_rows: Annotated[
+        Annotated[int, Meta(ge=1, le=ROWS_LIMIT)],
+        Meta(description="of an answer at most, where a statement says no other bound"),
+    ] = ROWS_MAX
+    requests: Annotated[
+        Annotated[int, Meta(ge=LIMIT_MIN, le=LIMIT_MAX)],
+        Meta(description="that are at work on a node at once, at most (admission)"),
+    ] = LIMIT_MAX
+    turn_s: Annotated[
+        Annotated[float, Meta(ge=0.01, le=10.0)],
+        Meta(description="longer turns of the reactor: fewer requests are taken"),
+    ] = TURN_S
+    cache_bytes: Annotated[
+        Annotated[int, Meta(ge=1 << 12, le=1 << 40)],
+        Meta(description="of keys that were read of late are kept, for each copy"),
+    ] = CACHE_BYTES
+    slow_request_s: Annotated[
+        Annotated[float, Meta(ge=0.001, le=3600.0)],
+        Meta(description="a request that takes longer is worth a line in the log"),
+    ] = 10.0
+    stall_s: Annotated[
+        Annotated[float, Meta(ge=0.01, le=10.0)],
+        Meta(description="the reactor of a node stands still for longer: a stall"),
+    ] = STALL_S
 
 
 class Configuration(Struct, frozen=True):
@@ -116,6 +161,7 @@ class Configuration(Struct, frozen=True):
         replication: how often each shard is kept.
         allocation: where copies are put.
         resilience: which parts of the resilience are used.
+        limits: what is too long, or too much.
         version: rises with every change; 1 when the cluster is formed.
         recent: the ids of the last changes, the newest last; `CHANGES_KEPT` at most.
     """
@@ -123,6 +169,7 @@ class Configuration(Struct, frozen=True):
     replication: Replication = Replication()
     allocation: Allocation = Allocation()
     resilience: Policies = Policies()
+    limits: Limits = Limits()
     version: int = 1
     recent: tuple[str, ...] = ()
 

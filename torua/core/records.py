@@ -35,8 +35,11 @@ class Answered(Struct, frozen=True, array_like=True):
     answer: bytes
 
 
-class Record(Struct, frozen=True, array_like=True):
+class Record(Struct, frozen=True, array_like=True, dict=True):
     """One atomic entry of a shard's log.
+
+    What is computed of it once (its cost, its spelling) is kept in its ``__dict__``,
+    which is no part of its value.
 
     Attributes:
         shard: whose log.

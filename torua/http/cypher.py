@@ -1,14 +1,15 @@
 """Statements of Cypher."""
 
+from collections.abc import Callable
+
 from msgspec import Struct, json, structs
 
 from torua import codec
+from torua.core.configuration import Limits
 from torua.core.graph.schema import MAIN
 from torua.core.graph.statement import (
     ROWS_LIMIT,
-    ROWS_MAX,
     TEXT_CHARS_MAX,
-    TIMEOUT_S,
     TIMEOUT_S_MAX,
     Answered,
     Statement,
@@ -60,46 +61,57 @@ class CypherHandlers:
     Invariants: it keeps nothing between two requests.
     """
 
-    def __init__(self, statements: Statements, node_name: str) -> None:
+    def __init__(
+        self, statements: Statements, node_name: str, limits: Callable[[], Limits]
+    ) -> None:
         """Have statements run.
 
         Args:
             statements: runs them.
             node_name: this node's, which puts answers together.
+            limits: tells what holds of those that say nothing else.
         """
         self._statements = statements
         self._node_name = node_name
+        self._limits = limits
 
     async def run(self, ask: Ask) -> Answer:
         """Answer POST of a statement, in the format that the caller accepts."""
-        statement, call = read_statement(ask)
+        statement, call = read_statement(ask, self._limits())
         answered = await self._statements.run(statement, call)
         return rows_answer(statement.format, answered, self._node_name)
 
     async def explain(self, ask: Ask) -> Answer:
         """Answer POST of a statement with how it would run."""
-        statement, call = read_statement(ask)
+        statement, call = read_statement(ask, self._limits())
         return spelled(ask, await self._statements.explain(statement, call))
 
 
-def routes(statements: Statements, node_name: str) -> tuple[Route, ...]:
+def routes(
+    statements: Statements, node_name: str, limits: Callable[[], Limits] = Limits
+) -> tuple[Route, ...]:
     """List what serves statements.
 
     Args:
         statements: runs them.
         node_name: this node's.
+        limits: tells what holds of those that say nothing else.
     """
-    handlers = CypherHandlers(statements, node_name)
+    handlers = CypherHandlers(statements, node_name, limits)
     return (
         Route("/cypher", "POST", handlers.run, BODY_BYTES_MAX),
         Route("/cypher/explain", "POST", handlers.explain, BODY_BYTES_MAX),
     )
 
 
-def read_statement(ask: Ask) -> tuple[Statement, Call]:
+def read_statement(ask: Ask, limits: Limits) -> tuple[Statement, Call]:
     """Read a statement, and how its caller wants it run.
 
     What the body says goes before what the query string says.
+
+    Args:
+        ask: the request.
+        limits: hold where it says nothing else.
 
     Raises:
         MalformedError: it is not what the body must be.
@@ -119,13 +131,15 @@ def read_statement(ask: Ask) -> tuple[Statement, Call]:
         body.parameters or {},
         asked.query.get("graph", MAIN),
         wanted_format(ask),
-        parameters.whole(asked.query, "max_rows", ROWS_MAX, range(1, ROWS_LIMIT + 1)),
+        parameters.whole(
+            asked.query, "max_rows", limits.query_rows, range(1, ROWS_LIMIT + 1)
+        ),
     )
     if not statement.text.strip():
         raise MalformedError("query: a statement of Cypher")
     reading = parameters.reading(asked)
     promise = parameters.idempotency(ask)
-    return statement, asked.call(_timeout_s(asked), promise, reading)
+    return statement, asked.call(_timeout_s(asked, limits), promise, reading)
 
 
 def wanted_format(ask: Ask) -> str:
@@ -138,9 +152,9 @@ def wanted_format(ask: Ask) -> str:
     return "json"
 
 
-def _timeout_s(ask: Ask) -> float:
+def _timeout_s(ask: Ask, limits: Limits) -> float:
     """Return how long the statement may take."""
-    most, usual = round(TIMEOUT_S_MAX * 1000), round(TIMEOUT_S * 1000)
+    most, usual = round(TIMEOUT_S_MAX * 1000), round(limits.query_timeout_s * 1000)
     bounds = range(1, most + 1)
     return parameters.whole(ask.query, "timeout_ms", usual, bounds) / 1000
 

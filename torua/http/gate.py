@@ -4,10 +4,13 @@ What is decided by `torua.core.resilience.admission` is done here: turns of the 
 are measured while there are requests, and refusals leave at their pace.
 """
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from torua.core.configuration import Configuration
 from torua.core.resilience.admission import Admission, Rank
 from torua.core.resilience.stays import Stays
 
@@ -62,9 +65,10 @@ class Gate:
             registry=registry,
         )
 
-    def use(self, is_on: bool) -> None:
-        """Refuse from now on what is too much; or nothing."""
-        self._is_on = is_on
+    def use(self, now: Configuration) -> None:
+        """Refuse what is too much, as is configured from now on; or nothing."""
+        self._is_on = now.resilience.admission
+        self._admission.bound(now.limits.requests, now.limits.turn_s)
 
     def has_room(self, rank: Rank, size: int) -> bool:
         """Tell whether a request would be taken; if not, it is refused by that.
@@ -136,12 +140,13 @@ class Gate:
         self._admission.turned(length_s)
 
 
+@cache
 def rank_of(method: str, path: str) -> Rank:
     """Tell how urgent a request is.
 
     Args:
         method: of the request.
-        path: of its route.
+        path: of its route; there are as many as there are routes.
     """
     if path.startswith(_QUERY):
         return Rank.QUERY

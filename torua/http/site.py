@@ -11,7 +11,9 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from torua.core.configuration import Configuration, Limits
 from torua.core.kv import BULK_BYTES_MAX, VALUE_BYTES_MAX
+from torua.core.resilience.lines import Lines
 from torua.errors import OverloadedError, ToruaError
 from torua.http import ids, limits
 from torua.http.bulk import BulkHandler
@@ -116,15 +118,18 @@ def _cluster_routes(cluster: ClusterHandlers) -> tuple[Route, ...]:
     )
 
 
+_LINE = "{method} {path} answered {status} in {milliseconds} ms"
+
+SAY_EVERY_S = 1.0
+"""Where one answer says that something is wrong, a thousand a second do."""
+
+
 class ApiSite(Site):
     """Listens, and has requests served.
 
     Invariants: every request that is served is answered once, with a problem where it
     fails; what serves it is never cancelled, for a client that goes leaves it to be
     finished; what is held and how many connections there are stays within bounds.
-
-    Attributes:
-        gate: says what is taken while there is too much to do.
     """
 
     # Twisted declares a proxy here that can switch to HTTP/2; we need none.
@@ -161,7 +166,9 @@ class ApiSite(Site):
         super().__init__(Resource(), reactor=reactor, timeout=limits.IDLE_S)
         self._router = router
         self._meter = meter
-        self.gate = gate
+        self._gate = gate
+        self._slow_request_s = Limits().slow_request_s
+        self._lines = Lines(SAY_EVERY_S)
         self._chatty = chatty
         self.plain = Reader(plain)
         self.fresh_id = fresh_id
@@ -181,6 +188,11 @@ class ApiSite(Site):
     def acceptableProtocols(self) -> list[bytes]:
         """Speak HTTP/1.1 only."""
         return [b"http/1.1"]
+
+    def use(self, now: Configuration) -> None:
+        """Take requests, and note slow ones, as is configured from now on."""
+        self._gate.use(now)
+        self._slow_request_s = now.limits.slow_request_s
 
     def log(self, request: object) -> None:
         """Note nothing here: `_done` does."""
@@ -283,7 +295,7 @@ class ApiSite(Site):
             length: of its body.
         """
         rank = rank_of(match.route.method, match.route.rule)
-        return self.gate.has_room(rank, length)
+        return self._gate.has_room(rank, length)
 
     def rejection(self, error: ToruaError, request_id: str) -> Answer:
         """Answer what is not a request, and count it.
@@ -325,7 +337,7 @@ class ApiSite(Site):
             return problem(error, request.request_id)
         except Exception:
             # The edge: a mistake of ours must not take the connection down with it.
-            self._log.failure("{method} {path} failed", **_fields(request))
+            self._log.failure("{method} {path} failed", **_which(request))
             detail = "the node made a mistake; its log says which"
             return problem(ToruaError(detail), request.request_id)
 
@@ -334,19 +346,19 @@ class ApiSite(Site):
         match = request.match
         assert match is not None
         rank, size = rank_of(match.route.method, match.route.rule), request.size
-        if not self.gate.take(rank, size):
+        if not self._gate.take(rank, size):
             await self._late(request)
             raise OverloadedError(limits.TOO_MUCH)
         try:
             return await self._router.answer(match, request.ask())
         finally:
             stayed_s = self.reactor.seconds() - request.started_s
-            self.gate.give_back(rank, size, stayed_s)
+            self._gate.give_back(rank, size, stayed_s)
 
     async def _late(self, request: Asked) -> None:
         """Wait until a refusal may leave, and hold nothing meanwhile."""
         request.drop()
-        await self.gate.pace()
+        await self._gate.pace()
 
     def _check_takers(self, answer: Answer) -> None:
         """Raise where too many clients leave large answers unread already."""
@@ -365,18 +377,27 @@ class ApiSite(Site):
         if answer.trouble is not None:
             self._meter.trouble(answer.trouble)
         serious = answer.status > 500 and route != "/ready"
-        if not serious and not self._chatty():
-            return
-        note = self._log.warn if serious else self._log.debug
-        note(
-            "{method} {path} answered {status} in {milliseconds} ms",
-            status=answer.status,
-            milliseconds=round(took_s * 1000, 1),
-            **_fields(request),
-        )
+        serious = serious or took_s > self._slow_request_s
+        unsaid = self._lines.take(self.reactor.seconds()) if serious else None
+        if unsaid is not None:
+            self._log.warn(
+                f"{_LINE}; {{unsaid}} more such answers since the last line",
+                unsaid=unsaid,
+                **_fields(request, answer, took_s),
+            )
+        elif self._chatty():
+            self._log.debug(_LINE, **_fields(request, answer, took_s))
 
 
-def _fields(request: Asked) -> dict[str, Any]:
+def _fields(request: Asked, answer: Answer, took_s: float) -> dict[str, Any]:
+    """Say in a log line what became of which request."""
+    return _which(request) | {
+        "status": answer.status,
+        "milliseconds": round(took_s * 1000, 1),
+    }
+
+
+def _which(request: Asked) -> dict[str, Any]:
     """Say in a log line which request it is about."""
     return {
         "method": request.method.decode(),

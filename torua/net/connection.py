@@ -41,7 +41,7 @@ from torua.net.handshake import (
 )
 from torua.net.meters import Meters
 from torua.net.outbox import Outbox
-from torua.net.sockets import host_of, socket_of, tune
+from torua.net.sockets import host_of, socket_of, tune, write_now
 
 PREAMBLE = b"torua\x00P1"
 """What a peer connection begins with: no other protocol does, nor does any text."""
@@ -217,6 +217,11 @@ class Connection(TwistedProtocol):
         if ready and self._pumping is None:
             self._pumping = self.clock.callLater(0, self._pump)
 
+    def flush(self) -> None:
+        """Have the outbox written now."""
+        if self.state is State.UP and self._stuck is None:
+            self._pump()
+
     def replied(self) -> None:
         """Take note that a reply waits; hold the peer if too many do."""
         self.schedule()
@@ -346,7 +351,7 @@ class Connection(TwistedProtocol):
         """Hand bytes to the transport."""
         self._wrote = self.clock.seconds()
         self._meters.sent.inc(sum(map(len, buffers)))
-        socket_of(self).writeSequence(buffers)
+        write_now(socket_of(self), buffers)
 
     def _pump(self) -> None:
         """Write what the outbox holds until the transport has enough."""

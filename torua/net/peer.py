@@ -217,7 +217,9 @@ class Peer:
             self._failed(detail, quiet=reason == "crossed")
 
     def send(self, lane: Lane, body: bytes) -> None:
-        """Put a notice in line, if there is any way to it, and room.
+        """Put a notice in line, if there is any way to it, and room; the line moves.
+
+        Whoever has several for a node in one turn had better send them as one.
 
         Args:
             lane: how urgent it is.
@@ -233,6 +235,8 @@ class Peer:
             meters.drop("overloaded")
         else:
             self._put(message)
+            if self.link is not None:
+                self.link.flush()
 
     def ask(
         self, lane: Lane, spell: Callable[[int], bytes], timeout_s: float

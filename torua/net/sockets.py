@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from collections.abc import Iterable
 from typing import Generic, TypeVar, cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -68,6 +69,28 @@ def socket_of(protocol: Protocol) -> Socket:
     """Give the transport of a protocol that is connected by TCP."""
     assert protocol.transport is not None
     return cast(Socket, protocol.transport)
+
+
+def write_now(transport: Socket, buffers: Iterable[bytes]) -> None:
+    """Write at once what the socket takes; the transport writes the rest when it can.
+
+    The reactor's own way waits for the next turn, and tells the kernel twice whether
+    this socket is of interest.
+
+    Args:
+        transport: a connection's, by TCP alone, or a test's.
+        buffers: to be written one after the other.
+    """
+    data = b"".join(buffers)
+    idle = isinstance(transport, Socket) and not (
+        transport.dataBuffer or transport._tempDataBuffer
+    )
+    if idle and transport.connected and not transport.disconnecting:
+        taken = transport.writeSomeData(data)
+        # What went wrong shows again to the reactor, which then closes the connection.
+        data = data[taken:] if isinstance(taken, int) and taken >= 0 else data
+    if data:
+        transport.write(data)
 
 
 def host_of(protocol: Protocol) -> str:

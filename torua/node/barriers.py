@@ -30,7 +30,8 @@ KIND = "barrier"
 class BarrierService:
     """Asks the nodes of tracked copies, once a turn, and answers those that ask.
 
-    Invariants: what is wanted in a turn goes out at its end; a request is told once.
+    Invariants: each turn in which something is wanted ends with a `Flush`, unless one
+    is held back already; a request is told once.
 
     Threading: the reactor's thread.
     """
@@ -64,6 +65,11 @@ class BarrierService:
             self._machine, clock, self._perform
         )
         wire.handle(KIND, self._on_notice)
+
+    @property
+    def turn(self) -> int:
+        """Counts what was sent; see `torua.core.replication.barrier.Barriers`."""
+        return self._machine.turn
 
     def want(self, shard: ShardId, request: int) -> None:
         """Have a primary's request proven; ``done`` tells.

@@ -16,6 +16,8 @@ from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call, IdempotencyKey, Operation, Outcome, Put, Single
 from torua.core.reading import Position, Token
 from torua.core.resilience.portions import AT_ONCE, portions
+from torua.core.routing import shard_of
+from torua.core.state import SlotRange
 from torua.errors import OutcomeUnknownError, ToruaError, UnavailableError
 from torua.node.errands import Done
 
@@ -25,6 +27,9 @@ Apply = Callable[[ShardId, tuple[Operation, ...], Call], Awaitable[Done]]
 Primary = Callable[[ShardId], NodeId]
 """Tells where the primary of a shard is; UnavailableError where there is none."""
 
+
+ROUTED_AT_ONCE = 1000
+"""So many keys are routed in a turn of the reactor, some microseconds each."""
 
 NOBODY = NodeId("")
 """Leads the shards that have no primary just now."""
@@ -50,6 +55,22 @@ class Bulks:
         self._apply = apply
         self._primary = primary
         self._places: dict[NodeId, DeferredSemaphore] = {}
+
+    async def parts(
+        self, slots: tuple[SlotRange, ...], operations: Sequence[Single]
+    ) -> dict[ShardId, list[int]]:
+        """Tell which shards a request concerns, and the places of their operations.
+
+        Args:
+            slots: the slot table, not empty.
+            operations: of all shards.
+        """
+        found: dict[ShardId, list[int]] = {}
+        for index, operation in enumerate(operations):
+            if index and index % ROUTED_AT_ONCE == 0:
+                await deferLater(self._clock, 0)
+            found.setdefault(shard_of(slots, operation.key), []).append(index)
+        return found
 
     async def part(
         self, shard: ShardId, operations: Sequence[Single], call: Call

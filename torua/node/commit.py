@@ -24,7 +24,7 @@ from torua.codec.records import spell_record
 from torua.core.ids import AllocId
 from torua.core.records import Record
 from torua.core.replication.messages import Truncate
-from torua.core.replication.tip import RECORD_COST, cost_of
+from torua.core.replication.tip import RECORD_COST
 from torua.errors import DiskError, DiskFullError
 from torua.node.threads import Worker
 from torua.storage.log import Log, LogEntry, Truncation
@@ -46,7 +46,7 @@ SYNC_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
 log = Logger()
 
 
-Item = Record | Truncate
+Item = LogEntry | Truncation
 """What a copy has written: its next record, or that the last ones are void."""
 
 
@@ -142,7 +142,7 @@ class GroupCommit:
         self._state = State.OPEN
         self._busy = False
         self._retry: IDelayedCall | None = None
-        self._queue: deque[tuple[AllocId, Item]] = deque()
+        self._queue: deque[Item] = deque()
         self._listeners: dict[AllocId, Listener] = {}
 
     @property
@@ -181,8 +181,8 @@ class GroupCommit:
 
     def _discard(self, alloc: AllocId) -> None:
         """Drop what a copy has waiting."""
-        kept = deque(item for item in self._queue if item[0] != alloc)
-        dropped = [item for each, item in self._queue if each == alloc]
+        kept = deque(item for item in self._queue if item.alloc != alloc)
+        dropped = [item for item in self._queue if item.alloc == alloc]
         self.queued_bytes -= sum(_cost(item) for item in dropped)
         self._queue = kept
 
@@ -194,7 +194,12 @@ class GroupCommit:
             records: next in its order.
         """
         assert alloc in self._listeners, "nobody to report to"
-        self._enqueue(alloc, records)
+        self._enqueue(
+            [
+                LogEntry(alloc, record.seq, record.term, spell_record(record))
+                for record in records
+            ]
+        )
 
     def truncate(self, alloc: AllocId, truncate: Truncate) -> None:
         """Void a copy's records behind one, as soon as the disk is free.
@@ -204,13 +209,13 @@ class GroupCommit:
             truncate: behind which.
         """
         assert alloc in self._listeners, "nobody to report to"
-        self._enqueue(alloc, [truncate])
+        self._enqueue([Truncation(alloc, truncate.after, truncate.term)])
 
-    def _enqueue(self, alloc: AllocId, items: Sequence[Item]) -> None:
+    def _enqueue(self, items: Sequence[Item]) -> None:
         """Put items of a copy at the end of the queue."""
         if self._state is State.FAILED:
             return
-        self._queue.extend((alloc, item) for item in items)
+        self._queue.extend(items)
         self.queued_bytes += sum(_cost(item) for item in items)
         self._next()
 
@@ -227,26 +232,25 @@ class GroupCommit:
         if self._busy or not self._queue:
             return
         self._busy = True
-        batch: list[tuple[AllocId, Item]] = []
+        batch: list[Item] = []
         size = 0
         while self._queue and (not batch or size < BATCH_BYTES_MAX):
             batch.append(self._queue.popleft())
-            size += _cost(batch[-1][1])
+            size += _cost(batch[-1])
         done = self._worker.run(lambda: self._commit(batch))
         done.addCallback(self._stored, batch, size)
         done.addErrback(self._missed, size)
 
-    def _commit(self, batch: Sequence[tuple[AllocId, Item]]) -> tuple[float, int]:
-        """Spell, write and sync, on the log's thread; return seconds and log size."""
-        entries = [_entry(alloc, item) for alloc, item in batch]
+    def _commit(self, batch: Sequence[Item]) -> tuple[float, int]:
+        """Write and sync, on the log's thread; return seconds and log size."""
         begun = time.perf_counter()
-        self._log.commit(entries)
+        self._log.commit(batch)
         return time.perf_counter() - begun, self._log.size_bytes
 
     def _stored(
         self,
         taken: tuple[float, int],
-        batch: Sequence[tuple[AllocId, Item]],
+        batch: Sequence[Item],
         size: int,
     ) -> None:
         """Report what is durable now, then go on."""
@@ -259,11 +263,11 @@ class GroupCommit:
         if self._state is State.FULL:
             self._state = State.OPEN
             log.info("there is room for the log again")
-        newest = {alloc: item for alloc, item in batch if isinstance(item, Record)}
-        for alloc, record in newest.items():
+        newest = {item.alloc: item.seq for item in batch if isinstance(item, LogEntry)}
+        for alloc, seq in newest.items():
             listener = self._listeners.get(alloc)
             if listener is not None:
-                listener.stored(record.seq)
+                listener.stored(seq)
         self._busy = False
         self._next()
 
@@ -310,11 +314,4 @@ class GroupCommit:
 
 def _cost(item: Item) -> int:
     """Estimate what an item takes in memory, in bytes."""
-    return cost_of(item) if isinstance(item, Record) else RECORD_COST
-
-
-def _entry(alloc: AllocId, item: Item) -> LogEntry | Truncation:
-    """Spell an item for the log."""
-    if isinstance(item, Truncate):
-        return Truncation(alloc, item.after, item.term)
-    return LogEntry(alloc, item.seq, item.term, spell_record(item))
+    return RECORD_COST + (len(item.payload) if isinstance(item, LogEntry) else 0)

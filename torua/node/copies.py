@@ -95,6 +95,15 @@ class Copies:
                 found.append((shard, slot.copy))
         return found
 
+    def held_of(self, shard: ShardId) -> tuple[Shard, OpenCopy] | None:
+        """Return the open copy of one shard, with what the state says of the shard."""
+        known = self.state.shards.get(shard)
+        for copy in known.copies if known else ():
+            slot = self._slots.get(copy.alloc_id)
+            if known and slot is not None and slot.copy is not None:
+                return known, slot.copy
+        return None
+
     def positions(self) -> tuple[CopyPosition, ...]:
         """Tell how far each copy is that is assigned to this node."""
         return tuple(
@@ -118,7 +127,7 @@ class Copies:
 
     def leader(self, shard: ShardId) -> OpenCopy | None:
         """Return the copy of a shard that leads here; None where none does."""
-        for slot in self.slots():
+        for slot in self._slots.values():
             if slot.shard == shard and slot.copy is not None and slot.copy.leads:
                 return slot.copy
         return None

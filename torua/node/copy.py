@@ -24,6 +24,7 @@ from torua.core.replication.batch import Answer
 from torua.core.replication.copy import ShardCopy
 from torua.core.replication.messages import Identity, Input, NeedSnapshot, Output
 from torua.core.replication.wire import Ask, Message
+from torua.core.resilience.cache import ReadCache
 from torua.core.state import Shard
 from torua.errors import (
     DiskFullError,
@@ -36,7 +37,9 @@ from torua.node.driver import Driver
 from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
+from torua.node.proofs import Proofs
 from torua.node.requests import RETRY_AFTER_S, Requests
+from torua.node.tally import Tally
 
 T = TypeVar("T")
 
@@ -89,6 +92,7 @@ class OpenCopy:
         applied: who waits for a record to be applied.
         failure: why it failed; empty where it did not.
         retry: whether opening it again may help; if not, its data are lost.
+        tally: what it does.
     """
 
     def __init__(
@@ -110,12 +114,18 @@ class OpenCopy:
         self.alloc_id = me.alloc_id
         self.state = State.OPEN
         self.applied = Watch()
-        self.failure = ""
-        self.retry = False
+        self.failure, self.retry = "", False
+        self.tally = Tally()
         self._clock, self._commit = means.disk.clock, means.disk.commit
         self._means = means
         self._on_change = on_change
         self._requests = Requests(self._clock, me.shard)
+        self._proofs = Proofs(
+            self._requests,
+            means.world.barrier_turn,
+            lambda request: self._tell(messages.Confirm(request)),
+        )
+        self._cache = ReadCache(means.caching)
         holding = Holding(means.disk, me.shard, me.alloc_id, found, self._trouble)
         self.holding = holding
         self.machine = ShardCopy(
@@ -245,6 +255,13 @@ class OpenCopy:
         await self._confirm(call.timeout_s)
         return entry
 
+    def prove(self, tell: Callable[[bool], None]) -> None:
+        """Tell, once, whether this was the primary after the call; see `Proofs.ask`."""
+        if self.state is State.OPEN:
+            self._proofs.ask(tell)
+        else:
+            tell(False)
+
     async def scan(self, span: tuple[bytes, bytes], limit: int, values: bool) -> Page:
         """List keys in byte order, linearizable, as many as one page may hold.
 
@@ -262,7 +279,13 @@ class OpenCopy:
 
     def peek(self, key: bytes) -> Entry | None:
         """Read a key as of what is applied."""
-        return self._guarded(lambda: self.holding.view.get(key))
+        view, cache = self.holding.view, self._cache
+        known = cache.look(key, view.applied_seq) if self.readable else None
+        if known is not None:
+            return self.tally.saw(known[0])
+        entry = self._guarded(lambda: view.get(key))
+        cache.keep(key, entry, view.applied_seq)
+        return self.tally.saw(entry)
 
     def peek_page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
         """List keys as of what is applied.
@@ -300,7 +323,7 @@ class OpenCopy:
             detail: why.
             retry: whether it is worth opening it again; if not, its data are lost.
         """
-        if self.state is not State.OPEN:
+        if self.state is not State.OPEN or self.failure:
             return
         self.failure, self.retry = detail, retry
         self._tell(messages.StorageFailed(detail))
@@ -324,6 +347,7 @@ class OpenCopy:
             self._driver.stop()
             self._commit.detach(self.alloc_id)
         self.state = state
+        self._cache.clear()
         self._requests.end(detail)
 
     def _check(self) -> None:
@@ -449,6 +473,7 @@ class OpenCopy:
         except ToruaError as error:
             self._trouble(error)
             return
+        self._cache.applied(apply.records)
         self.applied.advance(self.position)
 
     def _page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:

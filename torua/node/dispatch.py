@@ -9,7 +9,7 @@ a failover is a slow answer and not an error (`torua.core.retrying`).
 
 from collections.abc import Callable
 from random import Random
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from msgspec import structs
 from twisted.internet.defer import CancelledError, Deferred
@@ -29,6 +29,7 @@ from torua.errors import (
     UnprocessableError,
 )
 from torua.net.peers import Inbound
+from torua.node.deadlines import Deadlines
 from torua.node.errands import (
     KIND,
     Apply,
@@ -113,6 +114,8 @@ class Dispatch:
         self._is_live = is_live
         self._random = random
         self._turn = 0
+        self._deadlines = Deadlines(clock)
+        self._doing: dict[int, tuple[Errand, object, Deferred[Any]]] = {}
         self._waiting: list[tuple[Callable[[ClusterState], bool], Deferred[None]]] = []
         states.subscribe(self._on_state)
         targets.subscribe(lambda: self._on_state(self._states.state))
@@ -273,8 +276,9 @@ class Dispatch:
         self, doing: "Deferred[T]", errand: Errand, left_s: float
     ) -> object:
         """Wait for an errand until the time is up, or another primary makes it vain."""
-        moved = self._when_replaced(errand, doing)
-        doing.addTimeout(left_s, self._clock)
+        number = self._deadlines.add(left_s, doing.cancel)
+        if before := self._leaders(self._states.state, errand):
+            self._doing[number] = (errand, before, doing)
         try:
             return await doing
         except (DeferredTimeout, CancelledError) as error:
@@ -282,34 +286,24 @@ class Dispatch:
         except OutcomeUnknownError as error:
             raise _no_answer(errand, error.detail) from error
         finally:
-            moved.cancel()
+            self._deadlines.drop(number)
+            self._doing.pop(number, None)
 
-    def _when_replaced(self, errand: Errand, doing: "Deferred[T]") -> "Deferred[None]":
-        """Give an errand up once another node is primary, an unsafe one after a while.
-
-        Returns:
-            To be cancelled when the errand is done.
-        """
-        before = {
-            each.shard: self._primary_of(self._states.state, each.shard)
-            for each in parts_of(errand)
-            if needs_primary(each)
-        }
-        watching = self._when(
-            lambda state: any(
-                self._primary_of(state, shard) != primary
-                for shard, primary in before.items()
-            )
-        )
-
-        def give_up(_: None) -> None:
-            """Wait no longer."""
-            delay_s = 0.0 if is_repeatable(errand) else GRACE_S
-            if not doing.called:
+    def _give_up(self, state: ClusterState) -> None:
+        """Give up what another node is now primary for, the unsafe after a while."""
+        for number, (errand, before, doing) in tuple(self._doing.items()):
+            if self._leaders(state, errand) != before:
+                del self._doing[number]
+                delay_s = 0.0 if is_repeatable(errand) else GRACE_S
                 doing.addTimeout(delay_s, self._clock)
 
-        watching.addCallbacks(give_up, lambda failure: failure.trap(CancelledError))
-        return watching
+    def _leaders(self, state: ClusterState, errand: Errand) -> tuple[object, ...]:
+        """Return who leads the shards whose primaries an errand needs."""
+        return tuple(
+            self._primary_of(state, each.shard)
+            for each in parts_of(errand)
+            if needs_primary(each)
+        )
 
     def _primary_of(self, state: ClusterState, shard: ShardId) -> object:
         """Return who leads a shard, and in which term."""
@@ -431,6 +425,7 @@ class Dispatch:
 
     def _on_state(self, state: ClusterState) -> None:
         """Let those go on who waited for this state."""
+        self._give_up(state)
         ripe = [each for each in self._waiting if each[0](state)]
         self._waiting = [each for each in self._waiting if each not in ripe]
         for _, arrived in ripe:

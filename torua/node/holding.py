@@ -4,7 +4,6 @@ The map is made durable by checkpoints now and then; only what they covered may 
 the log.  The worker does what may take long: checkpoints, snapshots, openings.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -14,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torua.codec.records import read_record
+from torua.codec.records import read_records
 from torua.core.ids import AllocId, ShardId
 from torua.core.records import Record
 from torua.core.replication.messages import CopyFacts, Install, ReadLog, Truncate
@@ -34,8 +33,8 @@ CHECKPOINT_BYTES = 4 << 20
 CHECKPOINT_PERIOD_S = 5.0
 """At the latest so long after a write the map is made durable, and the log cut."""
 
-DIGESTS_MAX = 256
-"""Digests of the last states that are remembered, to be compared with other copies."""
+FLUSH_S = 0.1
+"""At the latest so long after it is applied, a record is written to the map."""
 
 log = Logger()
 
@@ -105,7 +104,6 @@ class Holding:
     Attributes:
         view: the copy's map.
         facts: what was last asked to be kept.
-        digests: of the map after the last batches, by seq.
     """
 
     def __init__(
@@ -127,7 +125,6 @@ class Holding:
         """
         self.view = found.view
         self.facts = found.facts
-        self.digests: deque[tuple[int, bytes]] = deque(maxlen=DIGESTS_MAX)
         self._disk = disk
         self._shard = shard
         self._alloc = alloc
@@ -136,6 +133,7 @@ class Holding:
         self._on_trouble = on_trouble
         self._dirty = 0
         self._timer: IDelayedCall | None = None
+        self._flushing: IDelayedCall | None = None
         self._checkpoint: Deferred[None] | None = None
         self._installing = False
         self._closed = False
@@ -182,15 +180,37 @@ class Holding:
         Raises:
             ToruaError: the map cannot go on.
         """
-        self.view.apply(records)
-        self.digests.append((self.view.applied_seq, self.view.digest()))
+        self.view.stage(records)
         self._dirty += sum(cost_of(record) for record in records)
+        if self.view.crowded:
+            self.flush()
+        elif self._flushing is None:
+            self._flushing = self._disk.clock.callLater(FLUSH_S, self._flush_late)
         if self._dirty >= CHECKPOINT_BYTES:
             self._begin_checkpoint()
         elif self._timer is None:
             self._timer = self._disk.clock.callLater(
                 CHECKPOINT_PERIOD_S, self._begin_checkpoint
             )
+
+    def flush(self) -> None:
+        """Write to the map what was applied, for whoever reads it on their own.
+
+        Raises:
+            ToruaError: the map cannot go on.
+        """
+        if self._flushing is not None:
+            if self._flushing.active():
+                self._flushing.cancel()
+            self._flushing = None
+        self.view.flush()
+
+    def _flush_late(self) -> None:
+        """Write what was applied a while ago."""
+        try:
+            self.flush()
+        except ToruaError as error:
+            self._on_trouble(error)
 
     def keep(self, facts: CopyFacts) -> "Deferred[None]":
         """Keep facts durably; the last that was asked for is what stays.
@@ -210,7 +230,7 @@ class Holding:
             if wanted.after < store.first(alloc) - 1:
                 return ()
             found = store.read(alloc, wanted.after, wanted.bytes)[: wanted.records]
-            return tuple(read_record(entry.payload) for entry in found)
+            return tuple(read_records([entry.payload for entry in found]))
 
         return self._disk.commit.run(job)
 
@@ -222,6 +242,7 @@ class Holding:
         """
         self._installing = True
         self._disarm()
+        self.flush()
         shelf, shard, alloc = self._disk.shelf, self._shard, self._alloc
         facts = CopyFacts(self.facts.history, self.facts.term, install.seq)
         await self._hide()
@@ -233,7 +254,6 @@ class Holding:
         self.facts = facts
         self._terms = Terms(install.seq, install.seq_term)
         self._stored = install.seq
-        self.digests.clear()
         self._installing = False
         self._show()
 
@@ -257,6 +277,10 @@ class Holding:
         self._closed = True
         self._disarm()
         self.view.stop_scrub()
+        try:
+            self.flush()
+        except ToruaError as error:
+            self._warn(Failure(error), "its map is behind its log")
         done = Deferred.fromCoroutine(self._hide())
         done.addCallback(lambda _: self._disk.worker.run(self.view.close))
         done.addErrback(self._warn, "its map did not close")
@@ -285,6 +309,9 @@ class Holding:
         if self._checkpoint is not None or not self.readable:
             return
         self._dirty = 0
+        self._flush_late()
+        if self._closed:
+            return
         self._checkpoint = self._disk.worker.run(self.view.checkpoint).addCallback(
             self._cut
         )
@@ -365,4 +392,4 @@ def _catch_up(
     """Replay what is committed, on the log's thread; return terms and the rest."""
     replay(store, alloc, view, through)
     rest = store.read(alloc, view.applied_seq, 1 << 62)
-    return store.terms(alloc), tuple(read_record(entry.payload) for entry in rest)
+    return store.terms(alloc), tuple(read_records([entry.payload for entry in rest]))

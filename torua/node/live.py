@@ -9,6 +9,7 @@ is configured to do.
 from collections.abc import Callable
 
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry, Gauge
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
@@ -38,13 +39,20 @@ class LiveConfiguration:
         without: the parts that this node was started without.
     """
 
-    def __init__(self, states: States, clock: IReactorTime, started: Policies) -> None:
+    def __init__(
+        self,
+        states: States,
+        clock: IReactorTime,
+        started: Policies,
+        registry: CollectorRegistry,
+    ) -> None:
         """Begin with what was last committed.
 
         Args:
             states: the applied cluster state.
             clock: the reactor.
             started: the parts of the resilience that this node may use at all.
+            registry: of the node's metrics.
         """
         self._clock = clock
         self._started = started
@@ -55,6 +63,11 @@ class LiveConfiguration:
         self.version = self._committed.version
         self.current = self._here(self._committed)
         states.subscribe(self._on_state)
+        Gauge(
+            "torua_node_configuration_version",
+            "The version of the configuration that is in effect on this node.",
+            registry=registry,
+        ).set_function(lambda: self.version)
 
     def subscribe(self, use: Use) -> None:
         """Have every configuration used, beginning with this one, now.

@@ -13,6 +13,7 @@ from torua.core.replication.messages import (
     NeedSnapshot,
 )
 from torua.core.replication.wire import Message
+from torua.core.resilience.cache import Caching
 from torua.node.holding import Disk
 from torua.storage.map import Map
 
@@ -42,6 +43,9 @@ class World(Protocol):
             request: of the copy's.
         """
 
+    def barrier_turn(self) -> int:
+        """Count the times that barriers were sent: see `Barriers.turn`."""
+
     def snapshot(
         self, need: NeedSnapshot, shard: ShardId, alloc: AllocId, view: Map
     ) -> Coroutine[Any, Any, None]:
@@ -63,9 +67,11 @@ class Means(NamedTuple):
         world: what it reaches beyond.
         wall_ns: tells the wall clock (Unix, nanoseconds).
         random: makes nonces.
+        caching: what is kept of what was read.
     """
 
     disk: Disk
     world: World
     wall_ns: Callable[[], int]
     random: Random
+    caching: Caching

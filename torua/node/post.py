@@ -6,14 +6,13 @@ in one message.  A notice may be lost, with the connection: the machines ask aga
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from msgspec import Meta
 from prometheus_client import CollectorRegistry, Counter
 from twisted.internet.interfaces import IReactorTime
 
+from torua.codec.copies import MESSAGES_MAX, plain_message, read_messages
 from torua.codec.frames import Lane
-from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId
 from torua.core.replication.tip import RECORD_COST, cost_of
 from torua.core.replication.wire import Append, Message
@@ -23,11 +22,6 @@ KIND = "repl"
 
 BODY_BYTES_MAX = 2 << 20
 """One notice is spelled and read in milliseconds; a larger message goes alone."""
-
-MESSAGES_MAX = 4096
-"""No more go in one notice, however small."""
-
-_Messages = Annotated[list[Message], Meta(max_length=MESSAGES_MAX)]
 
 Deliver = Callable[[NodeId, Message], None]
 
@@ -86,12 +80,13 @@ class Post:
         self._peers = peers
         self._deliver = deliver
         self._waiting: dict[NodeId, deque[Message]] = {}
-        self._messages = Counter(
+        messages = Counter(
             "torua_replication_messages",
             "Messages between copies of shards",
             ["way"],
             registry=registry,
         )
+        self._sent, self._received = messages.labels("out"), messages.labels("in")
         self._bytes = Counter(
             "torua_replication_bytes",
             "Bytes of records sent to other copies, estimated",
@@ -126,15 +121,15 @@ class Post:
             if body and size + cost > BODY_BYTES_MAX:
                 break
             size += cost
-            body.append(plain(messages.popleft()))
-        self._messages.labels("out").inc(len(body))
+            body.append(plain_message(messages.popleft()))
+        self._sent.inc(len(body))
         self._bytes.inc(size)
         self._peers.send(node, KIND, body, lane=Lane.REPLICATION)
 
     async def _on_notice(self, inbound: Inbound) -> None:
         """Take what another node sent; ProtocolError where it is no such thing."""
-        messages = shape(inbound.body, _Messages)
-        self._messages.labels("in").inc(len(messages))
+        messages = read_messages(inbound.body)
+        self._received.inc(len(messages))
         for message in messages:
             self._deliver(inbound.node_id, message)
 

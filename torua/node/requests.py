@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from itertools import count
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,6 +16,7 @@ from torua.errors import (
     UnavailableError,
     from_wire,
 )
+from torua.node.deadlines import Deadlines
 
 RETRY_AFTER_S = 1
 """What a client is told to wait where the shard is not served, or is crowded."""
@@ -37,10 +37,10 @@ class Requests:
             clock: the reactor.
             shard: whose copy.
         """
-        self._clock = clock
         self._shard = shard
         self._numbers = count(1)
-        self._waiting: dict[int, Waiting] = {}
+        self._deadlines = Deadlines(clock)
+        self._waiting: dict[int, tuple[Waiting, int]] = {}
 
     def write(self, timeout_s: float) -> tuple[int, Waiting]:
         """Number a write; after its time nobody knows what became of it."""
@@ -52,27 +52,47 @@ class Requests:
 
     def answer(self, output: Reply | Refuse) -> None:
         """Answer one, if it still waits."""
-        done = self._waiting.pop(output.request, None)
+        done = self._take(output.request)
+        if done is None:
+            return
         if isinstance(output, Reply):
-            _settle(done, output.outcomes)
+            done.callback(output.outcomes)
         else:
-            _settle(done, self._refusal(output))
+            done.errback(self._refusal(output))
 
     def end(self, detail: str) -> None:
         """Tell all who wait that nobody knows."""
-        waiting, self._waiting = self._waiting, {}
-        for done in waiting.values():
-            _settle(done, OutcomeUnknownError(detail))
+        for request in tuple(self._waiting):
+            done = self._take(request)
+            if done is not None:
+                done.errback(OutcomeUnknownError(detail))
 
     def _ask(
-        self, timeout_s: float, out_of_time: Callable[[object, float], Any]
+        self, timeout_s: float, out_of_time: Callable[[float], ToruaError]
     ) -> tuple[int, Waiting]:
         """Number a request, and make what waits for it."""
         request = next(self._numbers)
-        done: Waiting = Deferred()
-        done.addTimeout(timeout_s, self._clock, out_of_time)
-        self._waiting[request] = done
+
+        def end() -> None:
+            """Say that the time is up."""
+            late = self._take(request)
+            if late is not None:
+                late.errback(out_of_time(timeout_s))
+
+        def forget(_: Waiting) -> None:
+            """Wait no longer."""
+            self._take(request)
+
+        done: Waiting = Deferred(forget)
+        self._waiting[request] = done, self._deadlines.add(timeout_s, end)
         return request, done
+
+    def _take(self, request: int) -> Waiting | None:
+        """Let a request wait no more; None where it does not."""
+        done, number = self._waiting.pop(request, (None, 0))
+        if done is not None:
+            self._deadlines.drop(number)
+        return done
 
     def _refusal(self, refuse: Refuse) -> ToruaError:
         """Make the error that the machine refused a request with."""
@@ -82,21 +102,11 @@ class Requests:
         return from_wire(refuse.error, refuse.detail, facts)
 
 
-def _settle(done: Waiting | None, result: tuple[Outcome, ...] | ToruaError) -> None:
-    """Answer whoever waits for a request, if it still does."""
-    if done is None or done.called:
-        return
-    if isinstance(result, ToruaError):
-        done.errback(result)
-    else:
-        done.callback(result)
-
-
-def _out_of_time(result: object, timeout_s: float) -> tuple[Outcome, ...]:
+def _out_of_time(timeout_s: float) -> ToruaError:
     """Say that the caller's time ended before the write did."""
-    raise OutcomeUnknownError(f"not done within {timeout_s:g} s; it may be done yet")
+    return OutcomeUnknownError(f"not done within {timeout_s:g} s; it may be done yet")
 
 
-def _unproven(result: object, timeout_s: float) -> tuple[Outcome, ...]:
+def _unproven(timeout_s: float) -> ToruaError:
     """Say that the caller's time ended before the other copies confirmed a read."""
-    raise UnavailableError(f"the other copies did not confirm within {timeout_s:g} s")
+    return UnavailableError(f"the other copies did not confirm within {timeout_s:g} s")

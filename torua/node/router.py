@@ -6,6 +6,7 @@ request concerns, and puts their answers together.
 """
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import lru_cache
 from random import Random
 from typing import TypeVar
 
@@ -56,11 +57,15 @@ from torua.node.errands import (
     Released,
     Scan,
 )
+from torua.node.fetching import Fetches
 from torua.node.parcels import Asked, Parcels, Visited
 from torua.node.serving import GraphReads, Looks, Serving, Shards
 from torua.node.targets import Targets
 
 T = TypeVar("T")
+
+PLAIN_S = 5.0
+"""Who waits for less has no time for two ways: the short one may take three seconds."""
 
 
 class _Fresh(Struct, frozen=True):
@@ -92,6 +97,7 @@ class Router:
         random: Random,
         targets: Targets,
         graphs: GraphReads | None = None,
+        fetches: Fetches | None = None,
     ) -> None:
         """Begin to answer the errands of other routers.
 
@@ -105,7 +111,9 @@ class Router:
             random: draws the pauses between attempts.
             targets: says whom to leave alone, where to read, and what to repeat.
             graphs: the copies here as graphs.
+            fetches: the short way for reads of single keys.
         """
+        self._fetches = fetches
         self._states = states
         self._clock = clock
         serving = Serving(*copies, graphs)
@@ -134,6 +142,13 @@ class Router:
             The entry, None where it is absent; and where it was served.
         """
         shard = self.shard_of_key(key)
+        if self._fetches is not None and _is_plain(call):
+            began = self._clock.seconds()
+            given = await self._fetches.get(shard, key)
+            if given is not None:
+                return given[0].entry, self._served(shard, given[1], given[0].at)
+            left_s = call.timeout_s - (self._clock.seconds() - began)
+            call = structs.replace(call, timeout_s=left_s)
         reading = await self._reading(shard, call)
         errand = Fetch(shard, 0, key, reading)
         found, node = await self._dispatch.run(errand, call, Found)
@@ -170,9 +185,7 @@ class Router:
         Returns:
             One outcome each, in order; and the tokens of all shards, with commas.
         """
-        parts: dict[ShardId, list[int]] = {}
-        for index, operation in enumerate(operations):
-            parts.setdefault(self.shard_of_key(operation.key), []).append(index)
+        parts = await self._bulks.parts(self._slots(), operations)
         outcomes: list[Outcome] = [Outcome()] * len(operations)
         tokens: dict[ShardId, Token] = {}
 
@@ -375,7 +388,7 @@ class Router:
     def _served(self, shard: ShardId, node: NodeId, at: Position | None) -> Served:
         """Tell where a shard was served, and what to pass back."""
         entry = self._states.state.nodes.get(node)
-        token = spell_tokens([Token(shard, at)]) if at else ""
+        token = _spelled(shard, at) if at else ""
         return Served(shard, entry.name if entry else node, token)
 
     async def _portion(
@@ -390,6 +403,21 @@ class Router:
         """Do operations at the primary of one shard."""
         errand = Apply(shard, 0, operations, call.idempotency)
         return await self._dispatch.run(errand, call, Done)
+
+
+@lru_cache(maxsize=1024)
+def _spelled(shard: ShardId, at: Position) -> str:
+    """Spell a token; reads of one shard show the same place until it is written."""
+    return spell_tokens([Token(shard, at)])
+
+
+def _is_plain(call: Call) -> bool:
+    """Tell whether a read may go the short way: it says nothing to be passed on."""
+    return (
+        call.reading.level is Level.LINEARIZABLE
+        and not call.traceparent
+        and call.timeout_s >= PLAIN_S
+    )
 
 
 async def _all(parts: Iterable[Coroutine[Deferred[T], object, T]]) -> list[T]:

@@ -121,7 +121,7 @@ class Scrubber:
     def _compare(self) -> None:
         """Send the digests of what is led here, where anything was written since."""
         for shard, copy in self._copies.held():
-            digests = tuple(copy.holding.digests)[-SAMPLES_MAX:]
+            digests = tuple(copy.holding.view.digests)[-SAMPLES_MAX:]
             if not copy.serving or not digests:
                 continue
             if self._sent.get(copy.alloc_id) == digests[-1][0]:
@@ -146,7 +146,7 @@ class Scrubber:
 
     def _judge(self, copy: OpenCopy, samples: Samples) -> None:
         """Fail a copy whose digest differs at any record that both remember."""
-        mine = dict(copy.holding.digests)
+        mine = dict(copy.holding.view.digests)
         for seq, digest in samples.digests:
             if seq not in mine:
                 continue

@@ -16,9 +16,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torua.core.allocation import Leave
+from torua.core.allocation.relieving import flooded
 from torua.core.configuration import Configuration
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
+from torua.core.reading import Position
 from torua.core.replication.barrier import Done
 from torua.core.replication.messages import NeedSnapshot, SnapshotReady
 from torua.core.replication.wire import (
@@ -28,9 +30,10 @@ from torua.core.replication.wire import (
     Message,
     SnapshotWanted,
 )
+from torua.core.resilience.cache import Caching
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
-from torua.errors import UnavailableError
+from torua.errors import DiskFullError, UnavailableError
 from torua.node import reach, transfer
 from torua.node.barriers import BarrierService
 from torua.node.commit import GroupCommit
@@ -129,22 +132,26 @@ class Shards:
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
         disk = Disk(clock, shelf, commit, worker, graphs)
-        means = Means(disk, self, wall_ns, random)
+        self._caching = Caching()
+        means = Means(disk, self, wall_ns, random, self._caching)
         self._copies = Copies(
             Life(*me),
             means,
             self._reports,
             lambda: self._reach.lost,
-            CopyMeters(registry),
+            CopyMeters(registry, self._caching),
         )
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
+        self._flooded = flooded(coordination.state)
         self._declare(registry)
 
     def use(self, now: Configuration) -> None:
-        """Send copies to other nodes as fast as is configured."""
-        self._transfers.throttle.rate = now.allocation.recovery_bytes_per_s
+        """Send copies as fast, and keep what is read, as is configured."""
+        self._caching.is_on = now.resilience.cache
+        self._caching.copy_bytes_max = now.limits.cache_bytes
+        self._transfers.use(now.allocation)
 
     def _declare(self, registry: CollectorRegistry) -> None:
         """Make the metrics that are read off the slots."""
@@ -175,9 +182,19 @@ class Shards:
 
         Raises:
             UnavailableError: the shard is not served here, with the reason.
+            DiskFullError: the disk of a node with a copy of it is flooded.
             ToruaError: as `OpenCopy.write`.
         """
-        return await self._leading(shard).write(operations, call)
+        if shard in self._flooded:
+            raise DiskFullError(
+                f"shard {shard} takes no writes: the disk of {self._flooded[shard]} is "
+                "above the flood watermark",
+                shard=shard,
+            )
+        copy, begun = self._leading(shard), self._clock.seconds()
+        outcomes = await copy.write(operations, call)
+        copy.tally.wrote(operations, self._clock.seconds() - begun)
+        return outcomes
 
     async def get(self, shard: ShardId, key: bytes, call: Call) -> Entry | None:
         """Read one key, linearizable; None where it is absent.
@@ -190,7 +207,10 @@ class Shards:
         Raises:
             UnavailableError: the shard is not served here, with the reason.
         """
-        return await self._serving_copy(shard).get(key, call)
+        copy, begun = self._serving_copy(shard), self._clock.seconds()
+        entry = await copy.get(key, call)
+        copy.tally.took(self._clock.seconds() - begun)
+        return entry
 
     async def scan(
         self, shard: ShardId, prefix: bytes, after: bytes, limit: int, values: bool
@@ -207,14 +227,32 @@ class Shards:
         Raises:
             UnavailableError: the shard is not served here, with the reason.
         """
-        return await self._serving_copy(shard).scan((prefix, after), limit, values)
+        copy = self._serving_copy(shard)
+        copy.tally.reads += 1
+        return await copy.scan((prefix, after), limit, values)
 
     def readable(self, shard: ShardId) -> tuple[str, OpenCopy] | None:
         """Return a copy that can be read, and its history; None where there is none."""
-        for known, copy in self.held():
-            if known.shard == shard and copy.readable:
-                return copy.holding.facts.history, copy
-        return None
+        held = self._copies.held_of(shard)
+        if held is None or not held[1].readable:
+            return None
+        return held[1].holding.facts.history, held[1]
+
+    def position(self, shard: ShardId) -> Position | None:
+        """Tell what the copy here has applied; None where none can be read."""
+        held = self.readable(shard)
+        return Position(held[0], held[1].position) if held else None
+
+    def proving(self, shard: ShardId) -> OpenCopy:
+        """Return the copy of a shard that serves, for reads that share proofs.
+
+        Args:
+            shard: whose primary is here.
+
+        Raises:
+            UnavailableError: the shard is not served here, with the reason.
+        """
+        return self._serving_copy(shard)
 
     def held(self) -> list[tuple[Shard, OpenCopy]]:
         """Return all copies that are open, with what the state says of the shard."""
@@ -324,6 +362,10 @@ class Shards:
         """
         self._barriers.want(shard, request)
 
+    def barrier_turn(self) -> int:
+        """See `torua.node.means.World.barrier_turn`."""
+        return self._barriers.turn
+
     def snapshot(
         self, need: NeedSnapshot, shard: ShardId, alloc: AllocId, view: Map
     ) -> Coroutine[Any, Any, None]:
@@ -413,6 +455,7 @@ class Shards:
 
     def _on_committed(self, state: ClusterState) -> None:
         """Follow a state that was committed in this life."""
+        self._flooded = flooded(state)
         self._copies.follow(state)
         if state.shards and not self._swept:
             self._swept = True

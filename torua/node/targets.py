@@ -163,6 +163,15 @@ class Targets:
             return None
         return Rest(breaker.waits_s(now), breaker.patience_s(now))
 
+    def is_well(self, node: NodeId) -> bool:
+        """Tell whether there is nothing at all against asking a node."""
+        breaker = self._heard(node)
+        return breaker is None or breaker.circuit is Circuit.CLOSED
+
+    def is_answered(self, node: NodeId) -> None:
+        """Take note of an answer to what was asked without `asking`."""
+        self._answered(node)
+
     def first(self, node: NodeId, at_any: bool) -> None:
         """Take note of an errand that is sent for the first time.
 
@@ -277,6 +286,7 @@ class Targets:
     def _opened(self, node: NodeId, why: str) -> None:
         """Say that a node is left alone from now on."""
         self._meter.openings.inc()
+        why = why.replace(f"node {node}", "it")
         log.warn("node {node} is left alone: {why}", node=node, why=why)
 
     def _breaker(self, node: NodeId) -> Breaker | None:

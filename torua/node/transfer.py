@@ -8,6 +8,7 @@ keeps the pieces beside the copy, checks the whole row by row, and tells the cop
     begin(facts) -> 0   chunk(0) -> 1 MiB   chunk(1 MiB) -> 2 MiB  …  end -> checked
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from itertools import count
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 from google_crc32c import value as crc32c
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -25,6 +26,7 @@ from twisted.python.failure import Failure
 
 from torua.codec.frames import Lane
 from torua.codec.plain import plain, shape
+from torua.core.configuration import Allocation
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.replication.messages import NeedSnapshot, SnapshotReady
 from torua.errors import (
@@ -44,12 +46,6 @@ KIND = "snapshot"
 
 CHUNK_BYTES = 1 << 20
 """A piece is read, sent and written in milliseconds."""
-
-SESSIONS_MAX = 2
-"""Snapshots on their way from a node, and to one: more would only be slower each."""
-
-RATE_BYTES = 64 << 20
-"""Bytes a second that a node sends at most; clients' requests need the rest."""
 
 PIECE_TIMEOUT_S = 10.0
 """How long one piece may take; the check of the whole takes longer."""
@@ -162,6 +158,46 @@ class Throttle:
             await deferLater(self._clock, begin - now)
 
 
+class Turns:
+    """Lets so many go at a time, and the others in the order in which they came.
+
+    Invariants: nobody waits while fewer than ``most`` are under way.
+    """
+
+    def __init__(self, most: int) -> None:
+        """Begin with nobody.
+
+        Args:
+            most: how many go at a time.
+        """
+        self.under_way = 0
+        self._most = most
+        self._waiting: deque[Deferred[None]] = deque()
+
+    def bound(self, most: int) -> None:
+        """Let so many go at a time from now on; who is under way goes on."""
+        self._most = most
+        self._next()
+
+    async def take(self) -> None:
+        """Wait for a turn; it must be given back."""
+        turn: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(turn)
+        self._next()
+        await turn
+
+    def give_back(self) -> None:
+        """Let the next go."""
+        self.under_way -= 1
+        self._next()
+
+    def _next(self) -> None:
+        """Let go whoever may."""
+        while self._waiting and self.under_way < self._most:
+            self.under_way += 1
+            self._waiting.popleft().callback(None)
+
+
 class _Meters:
     """What is measured of snapshots.
 
@@ -212,13 +248,11 @@ Wanted = Callable[[Begin], bool]
 class Transfers:
     """Sends and receives the snapshots of this node's copies.
 
-    Invariants: at most `SESSIONS_MAX` go out and as many come in; a copy has one coming
-    in at most; no file of a session outlives it, but for what `Shelf.finish` made.
+    Invariants: so many begin to go out and to come in as are configured; a copy has one
+    coming in at most; no file of a session outlives it, but for what `Shelf.finish`
+    made.
 
     Threading: the reactor's thread; files are touched on the worker's.
-
-    Attributes:
-        throttle: bounds what is sent a second.
     """
 
     def __init__(  # noqa: PLR0913
@@ -229,7 +263,7 @@ class Transfers:
         *,
         worker: Worker,
         registry: CollectorRegistry,
-        rate: int = RATE_BYTES,
+        allowed: Allocation = Allocation(),  # noqa: B008 it is frozen
     ) -> None:
         """Take snapshots from peers from now on.
 
@@ -239,7 +273,7 @@ class Transfers:
             peers: connections to the others.
             worker: where maps are checkpointed.
             registry: of the node's metrics.
-            rate: bytes a second that are sent at most.
+            allowed: how many at once, and how many bytes a second.
         """
         self.on_ready: Ready = lambda shard, alloc, ready: None
         self.wanted: Wanted = lambda begin: False
@@ -248,16 +282,21 @@ class Transfers:
         self._peers = peers
         self._worker = worker
         self._meters = _Meters(registry)
-        self.throttle = Throttle(clock, rate)
-        self._out = DeferredSemaphore(SESSIONS_MAX)
+        self._throttle = Throttle(clock, allowed.recovery_bytes_per_s)
+        self._out = Turns(allowed.recoveries_per_node)
+        self._in_max = allowed.recoveries_per_node
         self._names = count(1)
         self._in: dict[AllocId, _Session] = {}
         self._stopped = False
         peers.handle(KIND, self._on_piece)
         self._meters.sessions.labels("in").set_function(lambda: len(self._in))
-        self._meters.sessions.labels("out").set_function(
-            lambda: SESSIONS_MAX - self._out.tokens
-        )
+        self._meters.sessions.labels("out").set_function(lambda: self._out.under_way)
+
+    def use(self, allowed: Allocation) -> None:
+        """Send and receive as much at once, and as fast, as is configured."""
+        self._throttle.rate = allowed.recovery_bytes_per_s
+        self._in_max = allowed.recoveries_per_node
+        self._out.bound(self._in_max)
 
     def stop(self) -> None:
         """Send and receive no more."""
@@ -279,7 +318,7 @@ class Transfers:
         Raises:
             ToruaError: it could not be taken, or did not arrive.
         """
-        await self._out.acquire()
+        await self._out.take()
         outcome = "failed"
         try:
             path = self._shelf.outgoing(shard, alloc, str(next(self._names)))
@@ -290,12 +329,13 @@ class Transfers:
             outcome = "ok"
         finally:
             self._meters.ended.labels("out", outcome).inc()
-            self._out.release()
+            self._out.give_back()
 
     async def _send(
         self, need: NeedSnapshot, shard: ShardId, view: Map, path: Path
     ) -> None:
         """Take it into a file, and push that."""
+        view.flush()
         held = await self._worker.run(lambda: view.snapshot(path))
         size = path.stat().st_size
         facts = SnapshotFacts(
@@ -312,7 +352,7 @@ class Transfers:
         offset = await self._ask(need.node, begin)
         while offset < size:
             data = await self._worker.run(partial(_read, path, offset))
-            await self.throttle.take(len(data))
+            await self._throttle.take(len(data))
             chunk = Chunk(alloc, nonce, offset, crc32c(data), data)
             arrived = await self._ask(need.node, chunk)
             self._meters.bytes.labels("out").inc(max(0, arrived - offset))
@@ -370,7 +410,7 @@ class Transfers:
             raise OverloadedError("a piece of another is being written")
         if session is not None:
             self._end(alloc, "cut")
-        if len(self._in) >= SESSIONS_MAX:
+        if len(self._in) >= self._in_max:
             raise OverloadedError("enough snapshots are on their way to this node")
         incoming = self._shelf.receive(shard, alloc, begin.facts)
         session = self._in[alloc] = _Session(begin, incoming)

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from torua.core.resilience.stalls import STALL_S, StallJudge
+from torua.core.configuration import Configuration
+from torua.core.resilience.stalls import StallJudge
 
 _FRAMES_MAX = 12
 """The innermost frames say what is slow; the outer ones are the reactor's own."""
@@ -54,7 +55,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self._stalls = Counter(
             "torua_node_reactor_stalls",
-            "Times when the reactor stood still for longer than 50 ms.",
+            "Times when the reactor stood still for too long.",
             registry=registry,
         )
         self._longest = Gauge(
@@ -64,9 +65,12 @@ class Watchdog:
         )
         self._longest_s = 0.0
 
-    def use(self, is_on: bool) -> None:
-        """Watch the thread that calls this from now on; or watch no more."""
-        if not is_on:
+    def use(self, now: Configuration) -> None:
+        """Watch the thread that calls this as is configured; or watch no more."""
+        if self._judge.stall_s != now.limits.stall_s:
+            self.stop()
+            self._judge = StallJudge(now.limits.stall_s)
+        if not now.resilience.watchdog:
             self.stop()
         elif self._thread is None:
             self.start()
@@ -108,7 +112,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         """Look again and again, until the end."""
-        while not self._ended.wait(STALL_S / 2):
+        while not self._ended.wait(self._judge.stall_s / 2):
             self.look()
 
     def _stack(self) -> str:
@@ -118,8 +122,9 @@ class Watchdog:
 
     def _arm(self) -> None:
         """Have the reactor give its next beat."""
-        self._due = self._seconds() + STALL_S / 2
-        self._timer = self._reactor.callLater(STALL_S / 2, self._beat)
+        beat_s = self._judge.stall_s / 2
+        self._due = self._seconds() + beat_s
+        self._timer = self._reactor.callLater(beat_s, self._beat)
 
     def _beat(self) -> None:
         """Show that the reactor turns."""

@@ -37,6 +37,7 @@ from torua.node.graph.reads import Reads
 from torua.node.graph.schemas import Schemas
 from torua.node.graph.store import GraphStore
 from torua.node.graph.writes import Writes
+from torua.node.live import LiveConfiguration
 from torua.node.looks import Looks
 from torua.node.membership import MembershipService
 from torua.node.router import Router
@@ -58,6 +59,7 @@ class Grounds(Struct, frozen=True):
         membership: the other nodes.
         peers: the way to them.
         registry: of its metrics.
+        live: the configuration in effect.
     """
 
     reactor: Any
@@ -68,6 +70,7 @@ class Grounds(Struct, frozen=True):
     membership: MembershipService
     peers: Peers
     registry: CollectorRegistry
+    live: LiveConfiguration
 
 
 class GraphParts:
@@ -146,7 +149,7 @@ class GraphParts:
     def _statements(self, router: Router) -> tuple[Route, ...]:
         """Make what reads and writes rows."""
         grounds = self.grounds
-        reactor, registry = grounds.reactor, grounds.registry
+        reactor, registry, live = grounds.reactor, grounds.registry, grounds.live
         finder = IncomingFinder(reactor, router, self._budget)
         writes = Writes(router, finder, reactor, os.urandom)
         self._graves = Graves(
@@ -171,7 +174,7 @@ class GraphParts:
             registry=registry,
         )
         return (
-            *cypher.routes(queries, grounds.name),
+            *cypher.routes(queries, grounds.name, lambda: live.current.limits),
             *graph.routes(entries),
             *walks.routes(entries, queries, grounds.name),
         )

@@ -37,6 +37,7 @@ from torua.net.peers import Identity, Peers
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
+from torua.node.fetching import Fetches
 from torua.node.graph.store import GraphStore
 from torua.node.live import LiveConfiguration
 from torua.node.logs import make_observer
@@ -49,9 +50,10 @@ from torua.node.targets import Targets
 from torua.node.threads import WorkerThread
 from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
-from torua.service.configuring import configured
+from torua.service import memory
+from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
-from torua.service.operating import operated
+from torua.service.operating import observed, operated
 from torua.service.options import Options, refuse
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
@@ -247,7 +249,9 @@ class Node(Service):
             worker=self._votes_thread,
         )
         self._coordinator.subscribe(self._belong)
-        self._live = LiveConfiguration(self._coordinator, reactor, config.policies)
+        self._live = LiveConfiguration(
+            self._coordinator, reactor, config.policies, self._registry
+        )
 
     def _assemble_data(self) -> None:
         """Make what keeps and serves keys and values."""
@@ -280,7 +284,7 @@ class Node(Service):
             graphs=self._store,
         )
         self._live.subscribe(self._shards.use)
-        self._live.subscribe(self._retain)
+        self._live.subscribe(retaining(self._log))
         looks = Looks(reactor, self._shards, commit)
         grounds = Grounds(
             reactor,
@@ -291,27 +295,27 @@ class Node(Service):
             self._membership,
             self._peers,
             self._registry,
+            self._live,
         )
         self._graphs = GraphParts(grounds, self._shards, looks, self._store)
         self._assemble_edge(looks)
         self._coordinator.subscribe(self._use_engine)
 
     def _assemble_edge(self, looks: Looks) -> None:
-        """Make what answers clients and other nodes.
-
-        Args:
-            looks: reads at any copy here.
-        """
+        """Make what answers clients and other nodes; ``looks`` reads at any copy."""
         config, kept, reactor = self._config, self._identity, self._reactor
         router = self._router(looks)
+        grounds, shards = self._graphs.grounds, self._shards
+        self._observer = observed(grounds, kept.boot_epoch, shards, self._maps_thread)
         overview = Cluster(
             kept.node_id,
             cluster_name=config.cluster_name,
             membership=self._membership,
             coordination=self._coordinator,
-            holdings=self._shards,
+            holdings=shards,
             peers=self._peers,
             clock=reactor,
+            sight=self._observer.sight,
         )
         feeds = ChangeFeeds(
             kept.node_id,
@@ -323,19 +327,17 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        operations = operated(self._graphs.grounds, self._shards, self._graphs.tasks)
+        operations = operated(grounds, shards, self._graphs.tasks, self._observer)
+        routes = (*self._graphs.routes(router), *configured(grounds, self._is_live))
         parts = (router, overview, feeds, operations, self._registry)
         self._site = make_site(
             *parts,
             node_name=kept.name,
             reactor=reactor,
-            further_routes=(
-                *self._graphs.routes(router),
-                *configured(self._graphs.grounds, self._live, self._is_live),
-            ),
+            further_routes=routes,
             chatty=lambda: config.log_level == "debug",
         )
-        self._live.subscribe(lambda now: self._site.gate.use(now.resilience.admission))
+        self._live.subscribe(self._site.use)
         self._watchdog = Watchdog(reactor, self._registry)
 
     def _router(self, looks: Looks) -> Router:
@@ -348,16 +350,18 @@ class Node(Service):
         targets = Targets(kept.node_id, reactor, self._registry, is_live=self._is_live)
         self._live.subscribe(lambda now: targets.use(now.resilience))
         self._peers.watch(targets.connected, lambda *_: None)
+        near, peers = (kept.node_id, self._coordinator), self._peers
+        fetches = Fetches(*near, self._shards, peers, reactor, targets=targets)
         return Router(
-            kept.node_id,
-            self._coordinator,
+            *near,
             (self._shards, looks),
-            self._peers,
+            peers,
             reactor,
             is_live=self._is_live,
             random=SystemRandom(),
             targets=targets,
             graphs=self._graphs.reads,
+            fetches=fetches,
         )
 
     def _is_live(self, node_id: NodeId) -> bool:
@@ -402,8 +406,10 @@ class Node(Service):
         self._membership.update_meta(http=str(self.http))
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
-        self._live.subscribe(lambda now: self._watchdog.use(now.resilience.watchdog))
+        self._observer.start()
+        self._live.subscribe(self._watchdog.use)
         self._reactor.callWhenRunning(self._take_signals)
+        self._reactor.callWhenRunning(memory.tune)
         write_node_file(config, kept, self.http, self.cluster)
         log.info(
             "node {name} serves http://{http}, meets peers at {cluster}; node id "
@@ -418,15 +424,11 @@ class Node(Service):
 
     def _belong(self, state: ClusterState) -> None:
         """Tell peers and members to which cluster this node belongs."""
-        uuid_now = state.cluster_uuid
-        self._peers.feature_level = state.feature_level if uuid_now else 0
+        uuid_now = self._coordinator.cluster_uuid
+        self._peers.feature_level = state.feature_level if state.cluster_uuid else 0
         if uuid_now and uuid_now != self._peers.cluster_uuid:
             self._peers.cluster_uuid = uuid_now
             self._membership.update_meta(cluster_uuid=uuid_now)
-
-    def _retain(self, now: Configuration) -> None:
-        """Keep as much of the log as is configured; a number is read by its thread."""
-        self._log.retention_bytes = now.replication.log_retention_bytes
 
     def _use_engine(self, state: ClusterState) -> None:
         """Take the graph engine that the cluster was formed with, if it is another."""
@@ -481,6 +483,7 @@ class Node(Service):
         if late.active():
             late.cancel()
         await self._graphs.stop()
+        self._observer.stop()
         await self._shards.stop()
         await self._membership.leave()
         await self._coordinator.stop()

@@ -1,6 +1,10 @@
-"""One transaction's changes to a map's rows, its facts, and its journal."""
+"""One transaction's changes to a map's rows, its facts, and its journal.
+
+Only the last state of each key is written, however many records changed it.
+"""
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 
 from torua.core.graph.keys import is_graph_key
 from torua.core.records import Answered, Effect, KvPut, Record
@@ -12,6 +16,9 @@ class MapChange:
     """One transaction's changes to rows, and what they do to the facts.
 
     Invariants: counts and sum are those of the rows as they stand.
+
+    Performance: what stood before is found by hundreds of keys in one query, and each
+    kind of change is one statement run over all of its rows.
     """
 
     def __init__(
@@ -24,40 +31,92 @@ class MapChange:
             facts: true of its rows.
             noted: where it is noted which keys change.
         """
-        self._note = noted.note
+        self._journal = noted
+        self._connection = connection
         self._execute = connection.execute
         self._keys = facts.keys
         self._bytes = facts.bytes
         self._sum = facts.sum
 
-    def effect(self, effect: Effect, seq: int) -> None:
-        """Do one effect.
+    def effects(self, records: Sequence[Record]) -> None:
+        """Do all effects of some records, in order.
 
         Args:
-            effect: what to do.
-            seq: of the record that it is in.
+            records: in order.
         """
-        key = effect.key
-        old = self._execute(rows.FIND, (key,)).fetchone()
-        if old is not None:
-            self._keys -= not is_graph_key(key)
-            self._bytes -= len(key) + old[0]
-            self._sum = rows.add(self._sum, -old[1])
-        if isinstance(effect, KvPut):
-            self._put(effect, seq)
-            self._note(key, seq, old is None)
-        elif old is not None:
-            self._execute(rows.DELETE, (key,))
-            self._note(key, seq, False)
+        last: dict[bytes, tuple[int, Effect]] = {
+            effect.key: (record.seq, effect)
+            for record in records
+            for effect in record.effects
+        }
+        old = self._find(list(last))
+        if self._journal.begun.rows_from is not None:
+            self._note(records, old)
+        self._remove(old)
+        gone = [
+            old[key][0]
+            for key, (_, effect) in last.items()
+            if key in old and not isinstance(effect, KvPut)
+        ]
+        if gone:
+            self._connection.executemany(rows.DELETE, zip(gone, strict=True))
+        self._put(old, last)
 
-    def _put(self, put: KvPut, seq: int) -> None:
-        """Write an entry's row."""
-        key, value, kind, expires = put.key, put.value, put.content_type, put.expires_ns
-        checksum = rows.entry_checksum(key, seq, expires, kind, value)
-        self._execute(rows.PUT, (key, seq, expires, kind, len(value), checksum, value))
-        self._keys += not is_graph_key(key)
-        self._bytes += len(key) + len(value)
-        self._sum = rows.add(self._sum, checksum)
+    def _find(self, keys: Sequence[bytes]) -> dict[bytes, rows.Old]:
+        """Find what stands of some keys before the change."""
+        found: dict[bytes, rows.Old] = {}
+        for start in range(0, len(keys), rows.FIND_MAX):
+            some = keys[start : start + rows.FIND_MAX]
+            for key, *old in self._execute(rows.find(len(some)), some):
+                found[key] = tuple(old)
+        return found
+
+    def _note(self, records: Sequence[Record], old: Iterable[bytes]) -> None:
+        """Note in the journal what changes, effect by effect."""
+        there = set(old)
+        for record in records:
+            for effect in record.effects:
+                key, put = effect.key, isinstance(effect, KvPut)
+                if put or key in there:
+                    self._journal.note(key, record.seq, key not in there)
+                (there.add if put else there.discard)(key)
+
+    def _remove(self, old: dict[bytes, rows.Old]) -> None:
+        """Take rows that are replaced out of the facts."""
+        total = 0
+        for key, (_, size, checksum) in old.items():
+            self._keys -= not is_graph_key(key)
+            self._bytes -= len(key) + size
+            total += checksum
+        self._sum = rows.add(self._sum, -total)
+
+    def _put(
+        self, old: dict[bytes, rows.Old], last: dict[bytes, tuple[int, Effect]]
+    ) -> None:
+        """Write the rows of entries, and put them into the facts."""
+        new: list[tuple[object, ...]] = []
+        changed: list[tuple[object, ...]] = []
+        total = size = count = 0
+        for key, (seq, effect) in last.items():
+            if not isinstance(effect, KvPut):
+                continue
+            value, kind, expires = effect.value, effect.content_type, effect.expires_ns
+            checksum = rows.entry_checksum(key, seq, expires, kind, value)
+            row = (seq, expires, kind, len(value), checksum, value)
+            if key in old:
+                changed.append((*row, old[key][0]))
+            else:
+                new.append((key, *row))
+            count += not is_graph_key(key)
+            size += len(key) + len(value)
+            total += checksum
+        if new:
+            self._connection.executemany(rows.INSERT, new)
+        if changed:
+            self._connection.executemany(rows.UPDATE, changed)
+        self._keys += count
+        self._bytes += size
+        self._sum = rows.add(self._sum, total)
 
     def answer(self, answered: Answered, time_ns: int) -> None:
         """Write the row of an answered idempotency key, in place of an older one.

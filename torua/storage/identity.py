@@ -107,6 +107,21 @@ def begin_votes(
     return votes
 
 
+def read_identity(data_dir: Path, files: Files) -> KeptIdentity | None:
+    """Read what a data dir says of its node; None where it says nothing.
+
+    Args:
+        data_dir: where.
+        files: the file layer.
+
+    Raises:
+        CorruptionError: it is damaged.
+        DiskError: it cannot be read.
+    """
+    path = data_dir / IDENTITY_FILE
+    return _read(StableStore(path, files), path)
+
+
 def _read(store: StableStore, path: Path) -> KeptIdentity | None:
     """Read what was kept; None where nothing was."""
     data = store.load()

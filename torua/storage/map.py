@@ -4,38 +4,48 @@ It is a view of the log: ``applied_seq`` stands in the same transaction as the d
 after any crash the records behind it are applied again and nothing is lost or doubled.
 A write to it is not synced (WAL, ``synchronous=NORMAL``); `Map.checkpoint` makes it
 durable now and then on another thread, and only what that covered may be cut off the
-log.
+log.  Records may be staged: shown at once, and written with others a moment later.
 """
 
 import sqlite3
+from collections import deque
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from torua.core.graph.keys import GRAPH_BYTE, is_graph_key
+from torua.core.graph.keys import is_graph_key
 from torua.core.kv import Entry
 from torua.core.records import Answered, Record
+from torua.core.replication.tip import entry_of
 from torua.errors import CorruptionError, DiskError
 from torua.storage import journal, rows
 from torua.storage.effects import MapChange
 from torua.storage.files import DiskFiles, sync_file
 from torua.storage.rows import Facts
 from torua.storage.sqlite import blame, connect, copy_wal
+from torua.storage.staged import Staged, marked
 
 IDEMPOTENCY_WINDOW_NS = 24 * 3600 * 10**9
 """How long an answer is kept, by the records' own time, the same on every copy."""
+
+DIGESTS_MAX = 256
+"""Digests of the last states that are remembered, to be compared with other copies."""
 
 
 class Map:
     """All entries and answered idempotency keys of one copy, as of ``applied_seq``.
 
     Invariants: records are applied in order, each exactly once; ``durable_seq`` never
-    exceeds ``applied_seq``, and a crash never takes the map back behind it.
+    exceeds ``applied_seq``, and a crash never takes the map back behind it; what is
+    staged is shown as what is written is, but to other connections.
 
     Threading: one thread at a time, the reactor's once it serves (`open` may run on
     another before); `checkpoint` runs on any other thread, one at a time.
 
     Performance: see docs/storage.md.
+
+    Attributes:
+        digests: of the map after some of the last records, by seq.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
@@ -49,6 +59,8 @@ class Map:
         self._connection = connection
         self._facts = Facts()
         self._durable_seq = 0
+        self._staged = Staged()
+        self.digests: deque[tuple[int, bytes]] = deque(maxlen=DIGESTS_MAX)
         self._scrubbing: sqlite3.Connection | None = None
         self._journal: journal.Journal
 
@@ -89,18 +101,21 @@ class Map:
 
     @property
     def applied_seq(self) -> int:
-        """The last record applied; 0 if none."""
-        return self._facts.applied_seq
+        """The last record applied, written or staged; 0 if none."""
+        staged = self._staged.records
+        return staged[-1].seq if staged else self._facts.applied_seq
 
     @property
     def applied_term(self) -> int:
         """The term of the last record applied; 0 if none."""
-        return self._facts.term
+        staged = self._staged.records
+        return staged[-1].term if staged else self._facts.term
 
     @property
     def applied_time_ns(self) -> int:
         """The time of the last record applied; 0 if none.  The next one's is later."""
-        return self._facts.time_ns
+        staged = self._staged.records
+        return staged[-1].time_ns if staged else self._facts.time_ns
 
     @property
     def durable_seq(self) -> int:
@@ -109,13 +124,38 @@ class Map:
 
     @property
     def keys(self) -> int:
-        """How many entries there are, but rows of graphs."""
+        """How many entries are written, but rows of graphs."""
         return self._facts.keys
 
     @property
     def size_bytes(self) -> int:
-        """How large keys and values are together, those of rows of graphs as well."""
+        """How large what is written is, keys and values, of rows of graphs as well."""
         return self._facts.bytes
+
+    def stage(self, records: Sequence[Record]) -> None:
+        """Show records from now on; `flush` writes them.
+
+        Args:
+            records: in order, the first behind ``applied_seq``; not empty.
+        """
+        first, last = self.applied_seq + 1, records[-1].seq
+        assert (records[0].seq, last) == (first, first + len(records) - 1), "a gap"
+        self._staged.add(records)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much is staged that it had better be written now."""
+        return self._staged.full
+
+    def flush(self) -> None:
+        """Write what is staged.
+
+        Raises:
+            CorruptionError, DiskError, DiskFullError: it is staged still.
+        """
+        if self._staged.records:
+            self._write(self._staged.records)
+            self._staged = Staged()
 
     def apply(self, records: Sequence[Record]) -> None:
         """Apply records in one transaction: all of them, or none where it raises.
@@ -126,13 +166,21 @@ class Map:
         Raises:
             CorruptionError, DiskError, DiskFullError: none was applied.
         """
+        self.flush()
         seqs = [record.seq for record in records]
         first = self.applied_seq + 1
         assert seqs == list(range(first, first + len(seqs))), f"{seqs} behind {first}"
+        self._write(records)
+
+    def _write(self, records: Sequence[Record]) -> None:
+        """Write records in one transaction."""
+        facts, digests = self._facts, []
         with blame(self._path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                facts = self._change(records)
+                for part in marked(records):
+                    facts = self._change(facts, part)
+                    digests.append((facts.applied_seq, rows.digest_of(facts)))
                 self._write_facts(facts)
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -141,6 +189,7 @@ class Map:
                 self._journal.reload()
                 raise
         self._facts = facts
+        self.digests += digests
 
     def keep_journal(self, keys: bool) -> None:
         """Note from now on which rows of graphs change, for the engines of this copy.
@@ -151,6 +200,7 @@ class Map:
         Raises:
             CorruptionError, DiskError, DiskFullError: they are not noted.
         """
+        self.flush()
         with blame(self._path):
             self._journal.begin(self.applied_seq, keys)
 
@@ -165,6 +215,9 @@ class Map:
             CorruptionError: the row is not what was written.
             DiskError: it cannot be read.
         """
+        staged = self._staged.entries.get(key)
+        if staged is not None:
+            return entry_of(staged[1], staged[0], value=True)
         with blame(self._path):
             row = self._connection.execute(rows.GET, (key,)).fetchone()
         return None if row is None else self._entry(row)
@@ -175,9 +228,12 @@ class Map:
         Raises:
             CorruptionError, DiskError: it cannot be read.
         """
+        staged = self._staged.entries.get(key)
+        if staged is not None:
+            return entry_of(staged[1], staged[0], value=False)
         with blame(self._path):
             row = self._connection.execute(rows.HEAD, (key,)).fetchone()
-        return None if row is None else _headed(row)
+        return None if row is None else rows.headed_of(row)
 
     def version(self, key: bytes) -> int | None:
         """Tell the version of a key; None where it is absent."""
@@ -204,15 +260,16 @@ class Map:
         Raises:
             CorruptionError, DiskError: they cannot be read.
         """
+        self.flush()
         columns = (
             f"{rows.HEAD_COLUMNS}, value, checksum" if values else (rows.HEAD_COLUMNS)
         )
-        where, bounds = _range(prefix, after)
+        where, bounds = rows.span_of(prefix, after)
         query = f"SELECT {columns} FROM entries {where} ORDER BY key LIMIT ?"  # noqa: S608
         found: list[Entry] = []
         with blame(self._path), closing(self._connection.cursor()) as cursor:
             for row in cursor.execute(query, (*bounds, limit)):
-                entry = self._entry(row) if values else _headed(row)
+                entry = self._entry(row) if values else rows.headed_of(row)
                 max_bytes -= len(entry.key) + (entry.size if values else 0)
                 if found and max_bytes < 0:
                     break
@@ -235,6 +292,7 @@ class Map:
             now_ns: the clock (Unix, nanoseconds); up is what expires at it or before.
             limit: at most so many.
         """
+        self.flush()
         with blame(self._path):
             return self._connection.execute(rows.DUE, (now_ns, limit)).fetchall()
 
@@ -244,6 +302,9 @@ class Map:
         Raises:
             CorruptionError, DiskError: it cannot be read.
         """
+        staged = self._staged.answers.get(key)
+        if staged is not None:
+            return staged
         with blame(self._path):
             row = self._connection.execute(rows.ANSWERED, (key,)).fetchone()
         if row is None:
@@ -253,6 +314,7 @@ class Map:
 
     def digest(self) -> bytes:
         """Return 16 bytes that are equal where ``applied_seq`` and all content are."""
+        self.flush()
         return rows.digest_of(self._facts)
 
     def checkpoint(self) -> int:
@@ -338,6 +400,8 @@ class Map:
         with blame(self._path):
             self._connection = connect(self._path)
         self._durable_seq = 0
+        self._staged = Staged()
+        self.digests.clear()
         try:
             with blame(self._path):
                 self._begin()
@@ -347,7 +411,7 @@ class Map:
             raise
 
     def close(self) -> None:
-        """Let go of the database; what was applied is then durable."""
+        """Let go of the database; what was written is then durable."""
         with blame(self._path):
             self._connection.close()
 
@@ -395,12 +459,11 @@ class Map:
             total = rows.add(total, row[-1])
         return keys, size, total
 
-    def _change(self, records: Sequence[Record]) -> Facts:
+    def _change(self, facts: Facts, records: Sequence[Record]) -> Facts:
         """Make the rows what they are after ``records``, and return the facts then."""
-        change = MapChange(self._connection, self._facts, self._journal)
+        change = MapChange(self._connection, facts, self._journal)
+        change.effects(records)
         for record in records:
-            for effect in record.effects:
-                change.effect(effect, record.seq)
             if record.answered is not None:
                 change.answer(record.answered, record.time_ns)
         last = records[-1]
@@ -430,24 +493,3 @@ class Map:
     def _damaged(self, what: str) -> CorruptionError:
         """Make the error that names the file."""
         return CorruptionError(f"{self._path} is damaged: {what}", file=str(self._path))
-
-
-def _headed(row: tuple[bytes, int, int, str, int | None]) -> Entry:
-    """Make an entry without its value."""
-    key, version, size, content_type, expires_ns = row
-    return Entry(key, version, size, content_type, None, expires_ns)
-
-
-def _range(prefix: bytes, after: bytes) -> tuple[str, list[bytes]]:
-    """Spell which keys begin with ``prefix`` and come behind ``after``."""
-    where, bounds = ("WHERE key > ?", [after])
-    if prefix > after:
-        where, bounds = ("WHERE key >= ?", [prefix])
-    stem = prefix.rstrip(b"\xff")
-    if stem:
-        where += " AND key < ?"
-        bounds.append(stem[:-1] + bytes([stem[-1] + 1]))
-    if not is_graph_key(prefix):
-        where += " AND key < ?"
-        bounds.append(bytes((GRAPH_BYTE,)))
-    return where, bounds

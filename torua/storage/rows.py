@@ -6,11 +6,13 @@ is opened, and equal maps have equal sums whatever the order in which they were 
 """
 
 import struct
-from hashlib import blake2b
+from functools import lru_cache
 
+import mmh3
 from google_crc32c import value as crc32c
 from msgspec import Struct
 
+from torua.core.graph.keys import GRAPH_BYTE, is_graph_key
 from torua.core.kv import Entry
 from torua.core.records import Answered
 
@@ -29,12 +31,10 @@ TABLES = (
     "CREATE INDEX answered_at ON idempotency (time_ns)",
 )
 
-FIND = "SELECT size, checksum FROM entries WHERE key = ?"
-PUT = """INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
-    SET version = excluded.version, expires_ns = excluded.expires_ns,
-    content_type = excluded.content_type, size = excluded.size,
-    checksum = excluded.checksum, value = excluded.value"""
-DELETE = "DELETE FROM entries WHERE key = ?"
+INSERT = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)"
+UPDATE = """UPDATE entries SET version = ?, expires_ns = ?, content_type = ?, size = ?,
+    checksum = ?, value = ? WHERE rowid = ?"""
+DELETE = "DELETE FROM entries WHERE rowid = ?"
 HEAD_COLUMNS = "key, version, size, content_type, expires_ns"
 GET = f"SELECT {HEAD_COLUMNS}, value, checksum FROM entries WHERE key = ?"  # noqa: S608
 HEAD = f"SELECT {HEAD_COLUMNS} FROM entries WHERE key = ?"  # noqa: S608
@@ -50,7 +50,13 @@ SET_FACTS = "INSERT OR REPLACE INTO facts VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
 ALL_ENTRIES = f"SELECT {HEAD_COLUMNS}, value, checksum FROM entries"  # noqa: S608
 ALL_ANSWERS = "SELECT key, fingerprint, answer, time_ns, checksum FROM idempotency"
 
+FIND_MAX = 250
+"""SQLite looks for so many keys in one statement, and each count is one to prepare."""
+
 Row = tuple[bytes, int, int, str, int | None, bytes, int]
+Old = tuple[int, int, int]
+"""Where an entry stands (rowid), its size and its checksum."""
+
 AnswerRow = tuple[str, bytes, bytes, int, int]
 
 _WRONG_TYPES = (TypeError, ValueError, AttributeError, struct.error)
@@ -94,6 +100,13 @@ class Facts(Struct, frozen=True):
             self.bytes,
             self.sum,
         )
+
+
+@lru_cache(maxsize=2 * FIND_MAX)
+def find(count: int) -> str:
+    """Spell the query for what stands of so many keys."""
+    places = ", ".join("?" * count)
+    return f"SELECT key, rowid, size, checksum FROM entries WHERE key IN ({places})"  # noqa: S608
 
 
 def digest_of(facts: Facts) -> bytes:
@@ -159,6 +172,32 @@ def entry_of(row: Row) -> Entry | None:
     return Entry(key, version, size, content_type, value, expires_ns)
 
 
+def headed_of(row: tuple[bytes, int, int, str, int | None]) -> Entry:
+    """Make an entry without its value."""
+    key, version, size, content_type, expires_ns = row
+    return Entry(key, version, size, content_type, None, expires_ns)
+
+
+def span_of(prefix: bytes, after: bytes) -> tuple[str, list[bytes]]:
+    """Spell which keys begin with ``prefix`` and come behind ``after``.
+
+    Args:
+        prefix: empty for all but those of rows of graphs.
+        after: empty for all.
+    """
+    where, bounds = ("WHERE key > ?", [after])
+    if prefix > after:
+        where, bounds = ("WHERE key >= ?", [prefix])
+    stem = prefix.rstrip(b"\xff")
+    if stem:
+        where += " AND key < ?"
+        bounds.append(stem[:-1] + bytes([stem[-1] + 1]))
+    if not is_graph_key(prefix):
+        where += " AND key < ?"
+        bounds.append(bytes((GRAPH_BYTE,)))
+    return where, bounds
+
+
 def answered_of(row: AnswerRow) -> Answered | None:
     """Make an answer of a row; None where the row is not what was written."""
     key, fingerprint, answer, time_ns, checksum = row
@@ -181,4 +220,5 @@ def facts_of(row: tuple[int, ...]) -> Facts | None:
 
 def _hash(data: bytes) -> int:
     """Hash to a signed number of 64 bits, as SQLite keeps them."""
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little", signed=True)
+    number: int = mmh3.hash64(data)[0]
+    return number

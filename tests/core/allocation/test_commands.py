@@ -173,6 +173,18 @@ def test_a_node_that_leaves_is_waited_for_by_nobody() -> None:
     assert other in one(execute(tight, Leave(where, 1))).in_sync
 
 
+def test_a_node_that_leaves_is_counted_on_where_the_others_are_lost() -> None:
+    """A shard whose other copy is lost may need the one that only stops."""
+    state = formed(1, 2, 2)
+    other = replica(state)
+    where = next(c.node for c in one(state).copies if c.alloc_id == other)
+    primary = one(state).primary
+    assert primary is not None
+    entry = replace(state.nodes[primary.node], lost=True)
+    state = replace(state, nodes=state.nodes | {primary.node: entry})
+    assert other in one(execute(state, Leave(where, 1))).in_sync
+
+
 def test_a_primary_that_leaves_hands_over_and_is_gone() -> None:
     """Its own copy leaves the in-sync set with the hand-over."""
     state = formed(1, 2, 2)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.replication.barrier import (
     BARRIER_S,
+    HOLD_S,
     Barriers,
     Done,
     Flush,
@@ -174,3 +175,45 @@ def test_a_nonce_is_never_used_again() -> None:
     """R22: a primary that was paused reads nothing by answers of before its pause."""
     assert late_yes_is_taken(ReusesNonces), "the trial finds it"
     assert not late_yes_is_taken(Barriers)
+
+
+def test_while_one_is_under_way_the_next_waits_for_company() -> None:
+    """What several turns want goes out together when the answers have come."""
+    machine = barriers({ShardId(1): [ask(1), ask(1, C)], ShardId(2): [ask(2)]})
+    b, c = want(machine, (1, 10))
+    turn = machine.turn
+    assert want(machine, (1, 11)) == []
+    assert want(machine, (2, 12)) == []
+    assert not machine.wanted
+    assert said(machine, b, True) == []
+    assert machine.turn == turn
+    first, again, other = said(machine, c, True)
+    assert first == done(1, 10, True)
+    assert isinstance(again, SendAsk)
+    assert isinstance(other, SendAsk)
+    assert [len(each.message.asks) for each in (again, other)] == [2, 1]
+    assert machine.turn == turn + 1
+    assert machine.next_deadline() == BARRIER_S
+
+
+def test_nothing_is_held_back_for_long() -> None:
+    """A silent peer costs the next reads a moment, not its whole time-out."""
+    machine = barriers({ShardId(1): [ask(1)], ShardId(2): [ask(2, C)]})
+    want(machine, (1, 10))
+    assert want(machine, (2, 11), now=HOLD_S / 2) == []
+    assert machine.next_deadline() == HOLD_S
+    (sent,) = machine.wake(HOLD_S)
+    assert isinstance(sent, SendAsk)
+    assert sent.node == C
+    assert machine.next_deadline() == BARRIER_S
+    assert len(want(machine, (2, 12), now=3 * HOLD_S)) == 1
+
+
+def test_what_is_held_back_goes_when_the_last_question_fails() -> None:
+    """An answer that never comes does not keep it."""
+    machine = barriers({ShardId(1): [ask(1)]})
+    want(machine, (1, 10))
+    assert want(machine, (1, 11), now=HOLD_S / 2) == []
+    gone, sent = machine.wake(BARRIER_S)
+    assert gone == done(1, 10, False)
+    assert isinstance(sent, SendAsk)

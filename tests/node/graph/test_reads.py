@@ -320,7 +320,7 @@ class ReadsTests(SynchronousTestCase):
         self.stores[ONE].hold(1, 2)
         self.states.apply(state_of(dict.fromkeys(range(3), ONE)))
         self.clock.pump([0.1] * 5)
-        found = self.successResultOf(waiting)
+        found: list[Any] = self.successResultOf(waiting)
         self.assertEqual([answer[1] for answer in found], [ONE, ONE])
 
     def test_a_parcel_and_what_is_tried_after_it_share_one_time(self) -> None:

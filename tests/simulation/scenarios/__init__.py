@@ -105,6 +105,9 @@ SCENARIOS: dict[str, Scenario] = {
         moving.joins, "joins and moves under writes (Dgraph 1.0.2)"
     ),
     "duties": Scenario(moving.duties, "nodes emptied by operators amid faults"),
+    "numbers": Scenario(
+        moving.numbers, "the number of copies changed up and down amid faults"
+    ),
     "leaves": Scenario(moving.leaves, "rolling restarts by SIGTERM"),
     "bit-flips": Scenario(findings.bit_flips, "bit flips on a minority (NATS 2.12)"),
     "empty-disk": Scenario(

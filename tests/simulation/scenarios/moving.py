@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from tests.simulation import faults
 from tests.simulation.cluster import DataCluster
-from torua.core.allocation import Forget, SetDuty
+from torua.core.allocation import Configure, Forget, SetDuty
+from torua.core.configuration import Value
 from torua.core.state import Duty
 
 MOVES = (
@@ -75,6 +76,41 @@ def duties(cluster: DataCluster) -> None:
     drain(cluster)
     cluster.run(3.0)
     faults.storm(cluster, 16.0, DUTIES, pace=2.0)
+
+
+def reconfigure(cluster: DataCluster) -> None:
+    """Have an operator ask for another number of copies; it may come too late."""
+    node, dice = faults.some(cluster), cluster.world.random
+    if node is None or not node.state.nodes:
+        return
+    wanted: dict[str, Value] = {
+        "replication.replicas": dice.randint(1, 3),
+        "replication.min_copies": dice.choice((None, 1)),
+    }
+    cluster.world.note("operator", node.id, *wanted.values())
+    version = node.state.configuration.version
+    node.submit(Configure(f"{dice.getrandbits(64):x}", version, wanted))
+
+
+NUMBERS = (
+    (reconfigure, 10),
+    (faults.crash, 2),
+    (faults.restart, 5),
+    (faults.blink, 1),
+    (faults.cut, 1),
+    (faults.pause, 1),
+    (faults.leave, 1),
+    (faults.join, 1),
+    (faults.slow_disk, 1),
+)
+
+
+def numbers(cluster: DataCluster) -> None:
+    """Change the number of copies up and down under load, amid faults."""
+    for _ in range(3):
+        reconfigure(cluster)
+        cluster.run(3.0)
+    faults.storm(cluster, 16.0, NUMBERS, pace=3.0)
 
 
 def joins(cluster: DataCluster) -> None:

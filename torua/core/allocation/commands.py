@@ -286,14 +286,25 @@ def _hand_over(state: ClusterState, shard: Shard, command: HandOver) -> Shard | 
         return None
     after = promoted(state, shard, copy)
     moves = command.to != primary.alloc_id
-    return _gone(after, primary.alloc_id) if moves and mine and mine.leaving else after
+    if not moves or mine is None or not mine.leaving:
+        return after
+    return _gone(state, after, primary.alloc_id)
 
 
-def _gone(shard: Shard, alloc_id: AllocId) -> Shard:
-    """Take a copy that leaves out of the in-sync set, where enough remain without."""
+def _gone(state: ClusterState, shard: Shard, alloc_id: AllocId) -> Shard:
+    """Take a copy that leaves out of the in-sync set, where enough remain without.
+
+    Copies on nodes that are lost do not count: the shard may need this one again.
+    """
     if alloc_id not in shard.in_sync:
         return shard
-    if len(shard.in_sync) - 1 < max(1, shard.min_copies):
+    lost = {node for node, entry in state.nodes.items() if entry.lost}
+    left = [
+        copy
+        for copy in shard.copies
+        if copy.alloc_id in without(shard.in_sync, alloc_id) and copy.node not in lost
+    ]
+    if len(left) < max(1, shard.min_copies):
         return shard
     return _out_of_sync(shard, alloc_id, CopyState.RELOCATING)
 
@@ -352,6 +363,6 @@ def _leave(state: ClusterState, command: Leave) -> ClusterState:
         for copy in shard.copies:
             leads = shard.primary and shard.primary.alloc_id == copy.alloc_id
             if copy.node == command.node and not leads:
-                after.append(_gone(shard, copy.alloc_id))
+                after.append(_gone(state, shard, copy.alloc_id))
     changes = [each for each in after if each is not state.shards[each.shard]]
     return with_shards(replace(state, nodes=nodes), changes)

@@ -15,7 +15,7 @@ from random import Random
 from msgspec.structs import replace
 
 from torua.core.allocation.editing import changed, marked, with_shards, without
-from torua.core.allocation.loads import new_alloc_id
+from torua.core.allocation.loads import new_alloc_id, wanted
 from torua.core.allocation.site import Site
 from torua.core.allocation.traffic import Traffic, is_moving
 from torua.core.state import ClusterState, Copy, CopyState, Shard
@@ -66,7 +66,7 @@ def _mend(shard: Shard, site: Site, traffic: Traffic, random: Random) -> Shard:
     shard = _returned(shard, site)
     staying = _staying(shard, site)
     if len(staying) >= shard.rf:
-        return _trim(shard, site, staying)
+        return _trim(shard, site, traffic, staying)
     moving = [copy for copy in shard.copies if is_moving(shard, copy)]
     stay = next((copy for copy in moving if site.is_up(copy.node)), None)
     if stay is not None:
@@ -101,28 +101,35 @@ def _staying(shard: Shard, site: Site) -> list[Copy]:
 
 def _add(shard: Shard, site: Site, traffic: Traffic, random: Random) -> Shard:
     """Add a copy where there is room and not too much under way."""
-    nodes = [copy.node for copy in shard.copies]
-    target = traffic.loads.least(nodes)
+    want = wanted(shard, site)
+    target = traffic.loads.least(want)
     if target is None:
         return shard
-    traffic.gets(target)
+    traffic.gets(target, want)
     new = Copy(new_alloc_id(random), target, CopyState.INIT)
     return changed(shard, copies=(*shard.copies, new))
 
 
-def _trim(shard: Shard, site: Site, staying: list[Copy]) -> Shard:
+def _trim(shard: Shard, site: Site, traffic: Traffic, staying: list[Copy]) -> Shard:
     """Remove what is too much, where nothing rests on it."""
-    for copy in _surplus(shard, site, staying):
+    for copy in _surplus(shard, site, traffic, staying):
         if shard.primary is None or copy.alloc_id != shard.primary.alloc_id:
             kept = tuple(each for each in shard.copies if each is not copy)
             in_sync = without(shard.in_sync, copy.alloc_id)
             successor = None if shard.successor == copy.alloc_id else shard.successor
+            if not is_moving(shard, copy):
+                traffic.loads.add(copy.node, -1)
             shard = changed(shard, copies=kept, in_sync=in_sync, successor=successor)
     return shard
 
 
-def _surplus(shard: Shard, site: Site, staying: list[Copy]) -> Iterator[Copy]:
-    """Yield the copies that may go; none that is in sync before ``rf`` others are."""
+def _surplus(
+    shard: Shard, site: Site, traffic: Traffic, staying: list[Copy]
+) -> Iterator[Copy]:
+    """Yield the copies that may go; none that is in sync before ``rf`` others are.
+
+    Where fewer copies are wanted than before, the nodes with most copies give them.
+    """
     full = [
         copy
         for copy in staying
@@ -135,5 +142,6 @@ def _surplus(shard: Shard, site: Site, staying: list[Copy]) -> Iterator[Copy]:
         if (idle and (enough or given_up)) or (enough and is_moving(shard, copy)):
             yield copy
     lead = shard.primary.alloc_id if shard.primary else None
-    full.sort(key=lambda copy: copy.alloc_id == lead)
+    counts = traffic.loads.counts
+    full.sort(key=lambda c: (c.alloc_id == lead, -counts.get(c.node, 0), c.node))
     yield from full[: max(0, len(full) - shard.rf)]

@@ -5,7 +5,9 @@ was taken, that it knows of no later term: then nobody else can have acknowledge
 write before the read began.  No clock is trusted for that (R22).
 
 What a reactor turn wants is gathered by `Want`, and goes out with `Flush` at the end of
-the turn: one fresh nonce a peer node, however many shards and reads there are.
+the turn: one fresh nonce a peer node, however many shards and reads there are.  While
+answers are awaited, what further turns want waits for them, if not for long, and goes
+out together: so the busier a node is, the more reads share one question.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,11 @@ BARRIER_S = 0.5
 """What is not answered by then is not answered; whoever waits asks anew."""
 
 
+HOLD_S = 0.01
+"""So long at most a turn waits for the answers to the one before, to share the next
+question; without load nothing is awaited, and nothing waits."""
+
+
 class Want(Struct, frozen=True, tag=True):
     """A primary's `Barrier` for one of its requests."""
 
@@ -34,7 +41,7 @@ class Want(Struct, frozen=True, tag=True):
 
 
 class Flush(Struct, frozen=True, tag=True):
-    """The turn ends: send what is wanted."""
+    """The turn ends: send what is wanted, now or with what the next turns want."""
 
 
 class Said(Struct, frozen=True, tag=True):
@@ -96,9 +103,14 @@ class Barriers:
     """The barriers of one node, in one life.
 
     Invariants: a nonce is used once; a request is told once what became of it; what is
-    under way ends by its answers or by time.
+    under way ends by its answers or by time; what is held back is sent once nothing is
+    under way, and `HOLD_S` after the last sending at the latest.
 
     Performance: one message a peer node a turn; O(shards asked about).
+
+    Attributes:
+        turn: counts the times that anything was sent: what was wanted since it last
+            changed has not been asked for yet.
     """
 
     def __init__(self, peers: Peers, random: Random) -> None:
@@ -112,11 +124,14 @@ class Barriers:
         self._random = random
         self._wanted: dict[ShardId, list[int]] = {}
         self._questions: dict[int, _Question] = {}
+        self._held = False
+        self._sent_at = float("-inf")
+        self.turn = 0
 
     @property
     def wanted(self) -> bool:
         """Whether a `Flush` is due at the end of this turn."""
-        return bool(self._wanted)
+        return bool(self._wanted) and not self._held
 
     def receive(self, message: Input, now: float) -> list[Output]:
         """Take one input, and answer what is to be done about it, in order.
@@ -130,22 +145,35 @@ class Barriers:
                 self._wanted.setdefault(message.shard, []).append(message.request)
                 return []
             case Flush():
-                return list(self._flush(now))
+                self._held = True
             case Said():
-                return list(self._said(message))
+                outputs = list(self._said(message))
+                return [*outputs, *self._release(now)]
+        return list(self._release(now))
 
     def wake(self, now: float) -> list[Output]:
-        """Give up on what was not answered in time."""
-        return list(self._expire(now))
+        """Give up on what was not answered in time, and hold nothing back for long."""
+        outputs = list(self._expire(now))
+        return [*outputs, *self._release(now)]
 
     def next_deadline(self) -> float | None:
-        """Tell when the first question was not answered in time."""
+        """Tell when a question was not answered in time, or nothing is held longer."""
         first = next(iter(self._questions.values()), None)
-        return first.due if first else None
+        if first is None:
+            return None
+        return min(first.due, self._sent_at + HOLD_S) if self._held else first.due
+
+    def _release(self, now: float) -> Iterator[Output]:
+        """Send what is held back, unless answers are still worth waiting for."""
+        if self._held and (not self._questions or now >= self._sent_at + HOLD_S):
+            self._held = False
+            yield from self._flush(now)
 
     def _flush(self, now: float) -> Iterator[Output]:
         """Ask all peers of all shards of which something is wanted."""
         wanted, self._wanted = self._wanted, {}
+        self.turn += 1
+        self._sent_at = now
         asks: dict[NodeId, list[tuple[Ask, _Round]]] = {}
         for shard, requests in wanted.items():
             peers = self._peers(shard)

@@ -88,8 +88,12 @@ def entry_of(effect: Effect, seq: int, value: bool) -> Entry | None:
 
 def cost_of(record: Record) -> int:
     """Estimate what a record takes in memory and in the log, in bytes."""
-    answer = len(record.answered.answer) if record.answered else 0
-    return RECORD_COST + answer + sum(effect_cost(each) for each in record.effects)
+    cost: int | None = record.__dict__.get("cost")
+    if cost is None:
+        answer = len(record.answered.answer) if record.answered else 0
+        cost = RECORD_COST + answer + sum(map(effect_cost, record.effects))
+        record.__dict__["cost"] = cost
+    return cost
 
 
 def effect_cost(effect: Effect) -> int:

@@ -26,7 +26,7 @@ NONCE_MAX = (1 << 63) - 1
 """What names a barrier or a snapshot session; CBOR and CPUs like 63 bits."""
 
 
-class Append(Struct, frozen=True, tag="append"):
+class Append(Struct, frozen=True):
     """Keep these records, right after ``prev_seq``; without any: are you with me?
 
     Attributes:
@@ -57,7 +57,7 @@ class Append(Struct, frozen=True, tag="append"):
         return self.prev_seq + len(self.records)
 
 
-class Acked(Struct, frozen=True, tag="acked"):
+class Acked(Struct, frozen=True, array_like=True, tag="acked"):
     """I hold, durably, what the primary of ``term`` has up to ``match_seq``.
 
     Attributes:
@@ -80,7 +80,7 @@ class Acked(Struct, frozen=True, tag="acked"):
     gcp: int
 
 
-class Mismatch(Struct, frozen=True, tag="mismatch"):
+class Mismatch(Struct, frozen=True, array_like=True, tag="mismatch"):
     """I do not hold what you say comes before.
 
     Attributes:
@@ -104,7 +104,7 @@ class Mismatch(Struct, frozen=True, tag="mismatch"):
     hint: int
 
 
-class Refused(Struct, frozen=True, tag="refused"):
+class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     """Your term is over: I know of a later one.
 
     Attributes:
@@ -122,7 +122,7 @@ class Refused(Struct, frozen=True, tag="refused"):
     boot_epoch: int
 
 
-class SnapshotWanted(Struct, frozen=True, tag="snapshot_wanted"):
+class SnapshotWanted(Struct, frozen=True, array_like=True, tag="snapshot_wanted"):
     """My log no longer has what you miss: open a session for a snapshot.
 
     Attributes:
@@ -138,7 +138,7 @@ class SnapshotWanted(Struct, frozen=True, tag="snapshot_wanted"):
     alloc_id: AllocId
 
 
-class SnapshotOpen(Struct, frozen=True, tag="snapshot_open"):
+class SnapshotOpen(Struct, frozen=True, array_like=True, tag="snapshot_open"):
     """I take a snapshot in this session, and in no other.
 
     Attributes:
@@ -158,7 +158,7 @@ class SnapshotOpen(Struct, frozen=True, tag="snapshot_open"):
     nonce: int
 
 
-class HandingOver(Struct, frozen=True, tag="handing_over"):
+class HandingOver(Struct, frozen=True, array_like=True, tag="handing_over"):
     """I lead no more once you do: I am well, so do not fail my copy.
 
     Attributes:

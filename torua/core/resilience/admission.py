@@ -81,20 +81,24 @@ class Admission:
 
     Invariants: every request that was taken counts until it was given back and a turn
     ended; the limit stays within its bounds; control is never refused.
+
+    Attributes:
+        limit: how much may be at work now.
+        most: how much may ever be.
+        turn_s: a longer turn is too long.
+        at_work: how much is, by lane.
+        total: how much of it counts against the limit: all but control.
     """
 
     def __init__(self) -> None:
         """Begin with nothing at work."""
         self.limit = float(LIMIT_FIRST)
+        self.most, self.turn_s = LIMIT_MAX, TURN_S
         self.at_work = dict.fromkeys(Rank, 0)
+        self.total = 0
         self._ended: list[Rank] = []
         self._most = 0
         self._refusal_due = 0.0
-
-    @property
-    def total(self) -> int:
-        """Tell how much counts against the limit."""
-        return sum(self.at_work.values()) - self.at_work[Rank.CONTROL]
 
     def has_room(self, rank: Rank) -> bool:
         """Tell whether a request would be taken, and learn that it was wanted."""
@@ -109,6 +113,7 @@ class Admission:
     def take(self, rank: Rank) -> None:
         """Count a request; whoever takes one has asked for room, or needs none."""
         self.at_work[rank] += 1
+        self.total += rank is not Rank.CONTROL
 
     def give_back(self, rank: Rank, *, at_once: bool = False) -> None:
         """Hear that a request was answered; it counts until the turn ends.
@@ -122,17 +127,27 @@ class Admission:
         else:
             self._ended.append(rank)
 
+    def bound(self, most: int, turn_s: float) -> None:
+        """Have other bounds from now on.
+
+        Args:
+            most: how much may ever be at work.
+            turn_s: a longer turn is too long.
+        """
+        self.most, self.turn_s = most, turn_s
+        self.limit = min(self.limit, float(most))
+
     def turned(self, length_s: float) -> None:
         """Hear that a turn of the reactor ended in which there were requests.
 
         Args:
             length_s: how long it took.
         """
-        if length_s > TURN_S and self._most >= FEW:
-            left = min(DECREASE, max(DECREASE_MOST, TURN_S / length_s))
+        if length_s > self.turn_s and self._most >= FEW:
+            left = min(DECREASE, max(DECREASE_MOST, self.turn_s / length_s))
             self.limit = max(float(LIMIT_MIN), self.limit * left)
-        elif length_s <= TURN_S and self._most > self.limit * PRESSED:
-            self.limit = min(float(LIMIT_MAX), self.limit + INCREASE)
+        elif length_s <= self.turn_s and self._most > self.limit * PRESSED:
+            self.limit = min(float(self.most), self.limit + INCREASE)
         for rank in self._ended:
             self._leave(rank)
         self._ended.clear()
@@ -141,6 +156,7 @@ class Admission:
     def _leave(self, rank: Rank) -> None:
         """Count one request no more."""
         self.at_work[rank] -= 1
+        self.total -= rank is not Rank.CONTROL
         assert self.at_work[rank] >= 0
 
     def refusal_s(self, now: float) -> float:

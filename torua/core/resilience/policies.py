@@ -25,6 +25,9 @@ class Policies(Struct, frozen=True):
     watchdog: Annotated[bool, Meta(description="stalls of the reactor are noted")] = (
         True
     )
+    cache: Annotated[
+        bool, Meta(description="keys that were read of late are kept in memory")
+    ] = True
 
     def without(self, names: Iterable[str]) -> "Policies":
         """Return these with some parts off.

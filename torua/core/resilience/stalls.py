@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from torua.core.resilience.lines import Lines
+
 STALL_S = 0.050
 """A turn that takes longer is a stall: everybody who asks this node waits for it."""
 
@@ -15,7 +17,7 @@ class Stall(Struct, frozen=True):
     Attributes:
         lasts_s: for how long at least.
         aloud: whether a line is due.
-        unsaid: how many stalls there were since the last line.
+        unsaid: of how many there was none since the last one, where one is due.
     """
 
     lasts_s: float
@@ -28,6 +30,9 @@ class StallJudge:
 
     Invariants: a stall is reported once, however long it lasts; lines are
     `SAY_EVERY_S` apart.
+
+    Attributes:
+        stall_s: how late a beat must be.
     """
 
     def __init__(self, stall_s: float = STALL_S) -> None:
@@ -36,10 +41,9 @@ class StallJudge:
         Args:
             stall_s: how late a beat must be.
         """
-        self._stall_s = stall_s
+        self.stall_s = stall_s
         self._reported = -1.0
-        self._said_at: float | None = None
-        self._unsaid = 0
+        self._lines = Lines(SAY_EVERY_S)
 
     def judge(self, due: float, now: float) -> Stall | None:
         """Tell whether a stall began that was not reported.
@@ -49,13 +53,8 @@ class StallJudge:
             now: the time.
         """
         late_s = now - due
-        if late_s <= self._stall_s or due == self._reported:
+        if late_s <= self.stall_s or due == self._reported:
             return None
         self._reported = due
-        aloud = self._said_at is None or now - self._said_at >= SAY_EVERY_S
-        unsaid = self._unsaid
-        if aloud:
-            self._said_at, self._unsaid = now, 0
-        else:
-            self._unsaid += 1
-        return Stall(late_s, aloud, unsaid)
+        unsaid = self._lines.take(now)
+        return Stall(late_s, unsaid is not None, unsaid or 0)

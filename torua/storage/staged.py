@@ -1,0 +1,67 @@
+"""What a map shows, and has yet to write: records kept in memory for a moment.
+
+A transaction for each record costs several times what its rows do; so the map takes
+many records at once, and shows them meanwhile from here.  The log has them all.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from torua.core.records import Answered, Effect, Record
+from torua.core.replication.tip import cost_of
+
+STAGED_EFFECTS_MAX = 1000
+"""Written in some ten milliseconds, for which everything else waits."""
+
+STAGED_BYTES_MAX = 1 << 20
+"""Held in memory for each copy."""
+
+MARK_RECORDS = 256
+"""After each so many records a map notes its digest, as all copies of it do."""
+
+
+class Staged:
+    """Records behind those that the map has written.
+
+    Invariants: ``entries`` and ``answers`` are what the last of ``records`` say of each
+    key.
+
+    Attributes:
+        records: in order.
+        entries: the last effect on each key, and its record's seq.
+        answers: the last answer of each idempotency key.
+    """
+
+    def __init__(self) -> None:
+        """Have none."""
+        self.records: list[Record] = []
+        self.entries: dict[bytes, tuple[int, Effect]] = {}
+        self.answers: dict[str, Answered] = {}
+        self._effects = self._bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether they had better be written now."""
+        return self._effects >= STAGED_EFFECTS_MAX or self._bytes >= STAGED_BYTES_MAX
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take the next records."""
+        for record in records:
+            self.records.append(record)
+            self._effects += len(record.effects) + 1
+            self._bytes += cost_of(record)
+            seq = record.seq
+            for effect in record.effects:
+                self.entries[effect.key] = (seq, effect)
+            if record.answered is not None:
+                self.answers[record.answered.key] = record.answered
+
+
+def marked(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Cut records behind each that a digest is noted after.
+
+    Args:
+        records: in order.
+    """
+    for _, part in groupby(records, lambda record: (record.seq - 1) // MARK_RECORDS):
+        yield list(part)
