@@ -193,6 +193,11 @@ class Released(Struct, frozen=True):
 GraphAnswer = Queried | Unpacked | Measured | Released
 
 
+def parts_of(errand: Errand) -> "tuple[Errand, ...]":
+    """Tell what is to be done by itself: of a parcel each of its errands."""
+    return errand.errands if isinstance(errand, Parcel) else (errand,)
+
+
 def is_write(errand: Errand) -> bool:
     """Tell whether an errand may change something."""
     return isinstance(errand, Apply) and not all(
