@@ -1,7 +1,7 @@
 """What the HTTP room needs of the rest, as protocols; tests bring fakes."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from torua.core import views
 from torua.core.allocation.placing import Role
@@ -24,6 +24,8 @@ from torua.core.kv import (
     Single,
 )
 from torua.core.state import Spans
+
+T = TypeVar("T")
 
 
 class KeyValue(Protocol):
@@ -129,8 +131,12 @@ class Overview(Protocol):
     def info(self) -> views.ClusterInfo:
         """Describe the cluster."""
 
-    def nodes(self) -> tuple[views.NodeView, ...]:
-        """Describe every node, members and gone ones alike, by name."""
+    async def listing(self, call: Call) -> tuple[views.NodeView, ...]:
+        """Describe every node, members and gone ones alike, by name.
+
+        Args:
+            call: who asks.
+        """
 
     async def node(self, id_or_name: str, call: Call) -> views.NodeDetail:
         """Describe one node, by asking it; NotFoundError where nobody knows it.
@@ -174,11 +180,21 @@ class Operations(Protocol):
             call: who asks, and how long it waits.
         """
 
-    def balance(self) -> views.Balance:
-        """Tell what balance has still to move."""
+    async def rebalance(self, dry_run: bool, call: Call) -> views.Balance:
+        """Have balance sought now; tell what is still to be moved.
 
-    def explain(self, shard: ShardId) -> views.ShardExplained:
-        """Tell why each copy is where it is; NotFoundError where there is no shard."""
+        Args:
+            dry_run: whether to tell only.
+            call: who asks, and how long it waits.
+        """
+
+    async def explain(self, shard: ShardId, call: Call) -> views.ShardExplained:
+        """Tell why each copy is where it is; NotFoundError where there is no shard.
+
+        Args:
+            shard: which.
+            call: who asks.
+        """
 
     async def assign(
         self, shard: ShardId, name: str, role: Role, dry_run: bool, call: Call
@@ -306,8 +322,14 @@ class Catalog(Protocol):
 class Entries(Protocol):
     """Nodes and relationships one at a time.  Every method raises `ToruaError`s."""
 
-    def graph(self, name: str) -> Graph:
-        """Return the schema of a graph; NotFoundError where there is none."""
+    async def by_schema(self, name: str, read: Callable[[Graph], T]) -> T:
+        """Read something by a graph's schema; by the next one if that is just coming.
+
+        Args:
+            name: the graph's.
+            read: its `NotFoundError` or `UnprocessableError` may be mended
+                by a newer schema.
+        """
 
     async def node(
         self, graph: Graph, spot: NodeSpot, call: Call

@@ -4,30 +4,38 @@ A refusal names the rule that decided.  What is done is done by the coordinator,
 comparing with the state that the operator's node saw (rule R21).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from msgspec import structs
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from torua.core.allocation import Command, ForceAllocate, Forget, GiveLead, SetDuty
+from torua.core.allocation import (
+    Command,
+    ForceAllocate,
+    Forget,
+    GiveLead,
+    Outlook,
+    Rebalance,
+    SetDuty,
+)
 from torua.core.allocation.balancing import unevenness
 from torua.core.allocation.deciders import Objection
 from torua.core.allocation.explaining import explain
 from torua.core.allocation.operating import refusal
 from torua.core.allocation.placing import Role, Scene, nowhere, place
+from torua.core.allocation.planning import plan
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
-from torua.core.splitting.commands import BeginSplit, CancelSplit, objection
-from torua.core.splitting.moving import half_of, is_born
+from torua.core.reporting import Sight
 from torua.core.state import ClusterState, Duty, NodeEntry, Shard, Spans
 from torua.core.views import Assigned, Balance, ShardExplained
 from torua.errors import ConflictError, NotFoundError
 from torua.node.commanding import Commander, Coordination
 from torua.node.evacuation import task_id
-from torua.node.splits import task_id as split_task
+from torua.node.splitorders import SplitOrders
 
 log = Logger()
 
@@ -49,12 +57,13 @@ class Operations:
     Threading: the reactor's thread only.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         coordination: Coordination,
         membership: Membership,
         clock: IReactorTime,
         *,
+        sight: Callable[[Call], Awaitable[Sight]],
         fresh_id: Callable[[], str],
         wall_us: Callable[[], int],
     ) -> None:
@@ -64,14 +73,16 @@ class Operations:
             coordination: the cluster state.
             membership: who is there.
             clock: the reactor.
+            sight: asks the coordinator what nodes reported.
             fresh_id: makes UUIDs in 32 hexadecimal digits.
             wall_us: tells Unix time, in microseconds.
         """
         self._coordination = coordination
         self._membership = membership
+        self._sight = sight
         self._fresh_id = fresh_id
-        self._wall_us = wall_us
         self._commander = Commander(coordination, clock)
+        self._splits = SplitOrders(coordination, self._commander, fresh_id, wall_us)
 
     # Nodes
 
@@ -126,7 +137,7 @@ class Operations:
                 f"{node.name} does not answer: nothing can be moved off"
             )
         if node.duty is not Duty.EVACUATING:
-            if why := nowhere(self._scene(), node.node_id):
+            if why := nowhere(await self._scene(call), node.node_id):
                 raise ConflictError(f"{node.name} can't be emptied: {why}")
             await self._set_duty(node, Duty.EVACUATING, call)
         return node.name, task_id(self._node(node.node_id))
@@ -164,10 +175,29 @@ class Operations:
         )
         return node.name
 
-    def balance(self) -> Balance:
-        """Tell what balance has still to move; it does so without being asked."""
-        scene = self._scene()
-        return unevenness(self._coordination.state, scene.site)
+    async def rebalance(self, dry_run: bool, call: Call) -> Balance:
+        """Have balance sought now, and tell what it has still to move.
+
+        Where the configuration lets it be, balance is sought anyway; what is asked for
+        does not wait for what only keeps it calm, and is content with smaller gains.
+
+        Args:
+            dry_run: whether to tell only.
+            call: who asks, and how long it waits.
+
+        Raises:
+            UnavailableError: nobody coordinates.
+            OutcomeUnknownError: it may or may not be sought.
+        """
+        sight = await self._sight(call)
+        members = list(self._membership.members.values())
+        state = self._coordination.state
+        found = unevenness(state, Scene(state, members, Outlook(sight)).site)
+        moves = plan(state, members, Outlook(sight)) if state.shards else ()
+        if not dry_run:
+            await self._coordination.submit(Rebalance(), call.timeout_s)
+        even = found.even and not moves
+        return replace(found, even=even, moves=moves)
 
     async def _set_duty(self, node: NodeEntry, duty: Duty, call: Call) -> None:
         """Have a node's duty be another one."""
@@ -193,13 +223,14 @@ class Operations:
 
     # Shards
 
-    def explain(self, shard: ShardId) -> ShardExplained:
+    async def explain(self, shard: ShardId, call: Call) -> ShardExplained:
         """Tell why each copy is where it is, and why no other node has one.
 
         Args:
             shard: which; NotFoundError where there is none.
+            call: who asks.
         """
-        return explain(self._scene(), self._shard(shard))
+        return explain(await self._scene(call), self._shard(shard))
 
     async def assign(
         self, shard: ShardId, name: str, role: Role, dry_run: bool, call: Call
@@ -224,7 +255,7 @@ class Operations:
         """
         held, node = self._shard(shard), self._node(name)
         new = AllocId(self._fresh_id())
-        found = place(self._scene(), held, node.node_id, role, new)
+        found = place(await self._scene(call), held, node.node_id, role, new)
         if isinstance(found, Objection):
             raise ConflictError(
                 f"{node.name} can't be {role.value} of shard {shard}: {found.why} "
@@ -267,108 +298,24 @@ class Operations:
     async def split(
         self, shard: ShardId, spans: Spans | None, call: Call
     ) -> tuple[ShardId, str]:
-        """Have slots of a shard move to a new one, while both are served.
+        """Have slots of a shard move to a new one; see `SplitOrders.split`.
 
         Args:
             shard: which.
             spans: the slots, in order; None for the upper half.
             call: who asks, and how long it waits.
-
-        Returns:
-            The new shard, and the id of the task that follows the split.
-
-        Raises:
-            NotFoundError: there is no such shard.
-            ConflictError: a rule forbids it, which the detail names.
-            UnavailableError: nobody coordinates.
-            OutcomeUnknownError: it may or may not have been begun.
         """
-        held, state = self._shard(shard), self._coordination.state
-        spans = half_of(state, shard) if spans is None else spans
-        why = objection(state, shard, spans)
-        node = None if why else self._nursery(held)
-        if why or node is None:
-            detail = why or "no node may have one more copy now"
-            raise ConflictError(f"shard {shard} can't be split: {detail}", shard=shard)
-        command = BeginSplit(
-            parent=shard,
-            expect=state.slots_version,
-            spans=spans,
-            child=ShardId(max(state.shards) + 1),
-            node=node,
-            alloc_id=AllocId(self._fresh_id()),
-            history_uuid=self._fresh_id(),
-            base=self._wall_us(),
-        )
-        log.info(
-            "shard {shard} is to be split: {child} gets slots {spans}",
-            shard=shard,
-            child=command.child,
-            spans=str(spans),
-            request_id=call.request_id,
-        )
-        child, history = command.child, command.history_uuid
-
-        def done(state: ClusterState) -> bool:
-            """Tell whether it began."""
-            begun = state.shards.get(child)
-            return begun is not None and begun.history_uuid == history
-
-        await self._commander.have(
-            command,
-            call,
-            done=done,
-            stale=lambda after: (
-                child in after.shards or after.slots_version != state.slots_version
-            ),
-            what=f"shard {shard}",
-        )
-        return child, split_task(child, history)
-
-    def _nursery(self, shard: Shard) -> NodeId | None:
-        """Choose where the first copy of a new shard is: where its data come from."""
-        scene = self._scene()
-        lead = shard.primary.node if shard.primary else None
-        bare = structs.replace(shard, copies=())
-        able = [node for node in scene.site.takers if not scene.objection(bare, node)]
-        return min(able, key=lambda node: (node != lead, node), default=None)
+        scene = await self._scene(call)
+        return await self._splits.split(self._shard(shard), spans, scene, call)
 
     async def cancel_split(self, shard: ShardId, call: Call) -> ShardId:
-        """Have a split called off, which has not yet given the new shard its slots.
+        """Have a split called off; see `SplitOrders.cancel`.
 
         Args:
             shard: that is split, or the new one.
             call: who asks, and how long it waits.
-
-        Returns:
-            The shard that is not to be.
-
-        Raises:
-            NotFoundError: there is no such split.
-            ConflictError: the new shard has its slots.
-            UnavailableError: nobody coordinates.
-            OutcomeUnknownError: it may or may not have been done.
         """
-        splits = self._coordination.state.splits.values()
-        found = [each for each in splits if shard in (each.parent, each.child)]
-        if not found:
-            raise NotFoundError(f"shard {shard} is not being split")
-        split = found[0]
-
-        def is_had(state: ClusterState) -> bool:
-            """Tell whether the new shard has its slots."""
-            known = state.shards.get(split.child)
-            has = known is not None and known.history_uuid == split.child_history
-            return has and is_born(state, split.child)
-
-        await self._commander.have(
-            CancelSplit(split.child, split.child_history),
-            call,
-            done=lambda state: split.child not in state.shards,
-            stale=is_had,
-            what=f"shard {split.child}",
-        )
-        return split.child
+        return await self._splits.cancel(shard, call)
 
     async def force_allocate(
         self, shard: ShardId, id_or_name: str, accept_data_loss: bool, call: Call
@@ -442,9 +389,11 @@ class Operations:
 
     # What this node sees
 
-    def _scene(self) -> Scene:
-        """Look around."""
-        return Scene(self._coordination.state, self._membership.members.values())
+    async def _scene(self, call: Call) -> Scene:
+        """Look around, with what the coordinator was told."""
+        outlook = Outlook(await self._sight(call))
+        members = self._membership.members.values()
+        return Scene(self._coordination.state, members, outlook)
 
     def _is_live(self, node: NodeId) -> bool:
         """Tell whether membership believes a node alive."""

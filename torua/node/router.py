@@ -128,7 +128,7 @@ class Router:
             random=random,
             targets=targets,
         )
-        self._parcels = Parcels(self._dispatch)
+        self._parcels = Parcels(self._dispatch, clock)
         self._routes = Routes(states, self._dispatch, clock)
         bulks = (self._portion, self._dispatch.primary, self._routes.owns)
         self._bulks = Bulks(clock, *bulks)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from torua.core.kv import (
+    Get,
     IdempotencyKey,
     Operation,
     Outcome,
@@ -194,7 +195,9 @@ class Judge:
             part: what is to be done.
             now_ns: the wall clock.
         """
-        draft = Draft(self._tip, now_ns, max(0, READ_BYTES_MAX - waiting.read_bytes))
+        wanted = [each.key for each in part if isinstance(each, Get) and each.value]
+        room = max(0, READ_BYTES_MAX - waiting.read_bytes)
+        draft = Draft(self._tip, now_ns, room, wanted)
         for operation in part:
             draft.judge(operation)
         waiting.extend(draft.outcomes)
