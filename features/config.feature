@@ -22,7 +22,7 @@ Feature: The configuration is changed while the cluster runs
     Given 3 nodes, with 2 copies of each shard
     And clients that remember what they saw
     When each shard is to have 3 copies, then 1, then 2
-    Then no shard went without an answered write for longer than 1 second
+    Then no shard went without an answered write for longer than 2 seconds
     And all that the clients saw has one order, and all copies are equal
 
   Scenario: A change with mistakes in it

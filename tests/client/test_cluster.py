@@ -13,6 +13,7 @@ from torua.client import (
     Retry,
     UnavailableError,
     UnexpectedAnswerError,
+    UnprocessableError,
 )
 from torua.core.views import ShardCopyView, ShardView
 
@@ -116,3 +117,46 @@ def test_only_wishes_are_repeated(node: FakeNode) -> None:
         ("POST", "/shards/assign"),
         ("DELETE", "/nodes/a"),
     ]
+
+
+CONFIG = {
+    "version": 2,
+    "config": {"allocation.rebuild_after_s": 5.0, "allocation.forced_zones": ["a"]},
+    "changed": ["allocation.rebuild_after_s"],
+    "acknowledged": ["a"],
+    "pending": ["b"],
+    "nodes": [{"name": "a", "node_id": "1", "version": 2, "without": ["breakers"]}],
+}
+
+
+def test_the_configuration_is_read_and_changed(node: FakeNode) -> None:
+    """As values; a change that any version may have is sent again."""
+    node.script.extend([told(CONFIG), DROP, told(CONFIG)])
+    cluster = Client(node.url, retry=QUICK).cluster
+    found = cluster.config()
+    assert (found.version, found.pending) == (2, ("b",))
+    assert found.nodes[0].without == ("breakers",)
+    changed = cluster.configure({"allocation.rebuild_after_s": None})
+    assert changed.config["allocation.rebuild_after_s"] == 5.0
+    bodies = [json.loads(each.body) for each in node.heard[1:]]
+    assert bodies == [{"allocation.rebuild_after_s": None}] * 2
+    assert "if-match" not in node.heard[1].headers
+
+
+def test_a_change_for_one_version_is_asked_for_once(node: FakeNode) -> None:
+    """What became of it is not known; a second one would be refused for the first."""
+    node.script.append(DROP)
+    cluster = Client(node.url, retry=QUICK).cluster
+    with pytest.raises(OutcomeUnknownError):
+        cluster.configure({"allocation.rebalance": False}, if_version=4)
+    (asked,) = node.heard
+    assert asked.headers["if-match"] == '"4"'
+
+
+def test_all_that_is_wrong_with_a_change_is_told(node: FakeNode) -> None:
+    """Each key with why."""
+    faults = [{"key": "x.y", "why": "there is no such key"}]
+    node.script.append(problem(422, "invalid", errors=faults))
+    with pytest.raises(UnprocessableError) as refused:
+        Client(node.url, retry=QUICK).cluster.configure({"x.y": 1})
+    assert refused.value.members["errors"] == faults
