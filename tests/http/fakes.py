@@ -177,8 +177,12 @@ class FakeOverview:
             "u", "torua", NodeId("a" * 8), 1, 1, 2, 1, 1, 4, 4, "green", 1.5
         )
 
-    def nodes(self) -> tuple[views.NodeView, ...]:
-        """Describe the node."""
+    async def listing(self, call: Call) -> tuple[views.NodeView, ...]:
+        """Describe the node.
+
+        Args:
+            call: ignored.
+        """
         node_id = NodeId("a" * 8)
         address, http = "127.0.0.1:7441", "127.0.0.1:7440"
         roles = ("data", "voter")
@@ -317,13 +321,23 @@ class FakeOperations:
         self._note("remove", name)
         return name
 
-    def balance(self) -> views.Balance:
-        """Note it."""
-        self._note("balance")
+    async def rebalance(self, dry_run: bool, call: Call) -> views.Balance:
+        """Note it.
+
+        Args:
+            dry_run: noted.
+            call: ignored.
+        """
+        self._note("rebalance", dry_run)
         return views.Balance(False, 2, 1, 0)
 
-    def explain(self, shard: ShardId) -> views.ShardExplained:
-        """Note it."""
+    async def explain(self, shard: ShardId, call: Call) -> views.ShardExplained:
+        """Note it.
+
+        Args:
+            shard: noted.
+            call: ignored.
+        """
         self._note("explain", shard)
         copy = views.CopyReason("n1", "primary", "started", True, "it is one of 2")
         other = views.NodeReason("n2", "maintenance", "it is in maintenance")

@@ -113,7 +113,7 @@ class Twins:
     def compare_metrics(self) -> None:
         """Compare all that is counted, but times."""
         metrics = [
-            TIMES.sub("", generate_latest(world.registry).decode())
+            sorted(TIMES.sub("", generate_latest(world.registry).decode()).split("\n"))
             for world in self.worlds
         ]
         assert metrics[0] == metrics[1]
@@ -206,6 +206,52 @@ def test_plain_requests_take_the_short_way(data: bytes) -> None:
     with patch.object(Channel, "dataReceived", side_effect=AssertionError):
         wire.send(data)
     assert wire.value().startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("cut", [50, 51, 60])
+def test_a_body_may_come_behind_its_head(cut: int) -> None:
+    """In another piece, and the beginning of the next request with it."""
+    data = request("PUT", "/kv/a", b"v" * 20)
+    assert data.index(b"v" * 20) == 51
+    twins = Twins()
+    with patch.object(Channel, "lineReceived", side_effect=AssertionError):
+        short = twins.wires[0]
+        short.send(data[: max(cut, 51)])
+        short.send(data[max(cut, 51) :])
+    assert b" 204 " in short.value()
+    twins = Twins()
+    twins.send(data[:cut])
+    assert b" 204 " in twins.send(data[cut:] + request("GET", "/kv/a")[:9])
+    assert b" 200 " in twins.send(request("GET", "/kv/a")[9:])
+    twins.compare_metrics()
+
+
+def test_a_body_that_does_not_come_is_told_so() -> None:
+    """In the same time; nothing of it stays held."""
+    twins = Twins()
+    data = request("PUT", "/kv/a", b"v" * 20)
+    twins.send(data[:-1])
+    assert twins.worlds[0].metric("torua_http_held_bytes") == 19
+    for world in twins.worlds:
+        world.clock.advance(limits.BODY_S + 1)
+    assert b" 408 " in twins.compare()
+    twins.send(b"v")
+    for wire in twins.wires:
+        wire.hang_up()
+    assert twins.worlds[0].metric("torua_http_held_bytes") == 0
+    twins.compare_metrics()
+
+
+def test_a_body_that_outgrows_the_room_is_refused_alike() -> None:
+    """Where others came between, the rest of it finds none."""
+    twins = Twins(held_bytes_max=100)
+    first, data = twins.wires, request("PUT", "/kv/a", b"v" * 60)
+    twins.send(data[:-50])
+    twins.connect()
+    twins.send(request("PUT", "/kv/b", b"v" * 85)[:-1])
+    twins.wires = first
+    assert b" 429 " in twins.send(data[-50:])
+    twins.compare_metrics()
 
 
 @pytest.mark.parametrize("size", [limits.PIECE_BYTES, limits.PIECE_BYTES + 1, 1 << 20])

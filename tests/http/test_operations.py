@@ -98,14 +98,18 @@ def test_a_dead_node_is_removed_by_delete() -> None:
 
 
 def test_rebalance_tells_what_is_still_to_be_moved() -> None:
-    """At least."""
-    response = World().ask("POST", "/cluster/rebalance")
+    """At least, and what comes next; or only that, with dry_run."""
+    world = World()
+    response = world.ask("POST", "/cluster/rebalance")
     assert response.json == {
         "even": False,
         "copies_to_move": 2,
         "primaries_to_move": 1,
         "under_way": 0,
+        "moves": [],
     }
+    world.ask("POST", "/cluster/rebalance?dry_run=true")
+    assert world.operations.asked == [("rebalance", False), ("rebalance", True)]
 
 
 def test_a_shard_is_explained() -> None:

@@ -15,6 +15,7 @@ from torua.core.allocation.placing import Role
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
+from torua.core.reporting import Sight
 from torua.core.state import Duty
 from torua.errors import ConflictError, NotFoundError, OutcomeUnknownError
 from torua.node.operations import Operations
@@ -44,6 +45,15 @@ class Coordinator(States):
             self.apply(after)
 
 
+async def nothing(call: Call) -> Sight:
+    """See nothing but the state.
+
+    Args:
+        call: ignored.
+    """
+    return Sight()
+
+
 class ForceAllocateTests(SynchronousTestCase):
     """Shard 1 is on node two only, and node two is dead."""
 
@@ -57,6 +67,7 @@ class ForceAllocateTests(SynchronousTestCase):
             self.coordinator,
             self,
             self.clock,
+            sight=nothing,
             fresh_id=lambda: f"{next(ids):032d}",
         )
 
@@ -172,7 +183,11 @@ class NodesTests(SynchronousTestCase):
         self.members = {node: member(node) for node in (ONE, TWO)}
         ids = count(1)
         self.operations = Operations(
-            self.coordinator, self, self.clock, fresh_id=lambda: f"{next(ids):032d}"
+            self.coordinator,
+            self,
+            self.clock,
+            sight=nothing,
+            fresh_id=lambda: f"{next(ids):032d}",
         )
 
     def now(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T:
@@ -289,14 +304,16 @@ class NodesTests(SynchronousTestCase):
     def test_a_shard_is_explained_by_what_this_node_sees(self) -> None:
         """Unknown ones are not found."""
         self.now(self.operations.maintenance(["n2"], True, CALL))
-        (other,) = self.operations.explain(ShardId(1)).others
+        (other,) = self.now(self.operations.explain(ShardId(1), CALL)).others
         self.assertEqual((other.node, other.decider), ("n2", "maintenance"))
-        self.assertRaises(NotFoundError, self.operations.explain, ShardId(7))
+        asked = Deferred.fromCoroutine(self.operations.explain(ShardId(7), CALL))
+        self.failureResultOf(asked, NotFoundError)
 
     def test_balance_counts_what_must_move(self) -> None:
         """Two copies against one are even, two leads against none are not."""
-        told = self.operations.balance()
+        told = self.now(self.operations.rebalance(True, CALL))
         self.assertEqual((told.copies_to_move, told.primaries_to_move), (0, 1))
         self.assertFalse(told.even)
         self.now(self.operations.maintenance(["n1"], True, CALL))
-        self.assertEqual(self.operations.balance().copies_to_move, 2)
+        told = self.now(self.operations.rebalance(False, CALL))
+        self.assertEqual(told.copies_to_move, 2)

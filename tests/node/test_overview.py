@@ -14,6 +14,7 @@ from tests.node.fakes import (
     Holdings,
     States,
     Wire,
+    alloc,
     member,
     replica,
     state_of,
@@ -22,6 +23,7 @@ from tests.node.fakes import (
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
+from torua.core.reporting import CopyReport, NodeReport, Sight
 from torua.core.state import ClusterState, CopyState
 from torua.errors import NotFoundError
 from torua.node.overview import Cluster
@@ -64,10 +66,22 @@ class TwoNodes(SynchronousTestCase):
                 holdings=self.held[node],
                 peers=self.wire.end(node),
                 clock=self.clock,
+                sight=self.told,
             )
             for node in (ONE, TWO)
         )
         self.clock.advance(3.0)
+
+    async def told(self, call: Call) -> Sight:
+        """Tell what node two said.
+
+        Args:
+            call: ignored.
+        """
+        report = NodeReport(
+            1, 30, 100, (CopyReport(ShardId(2), alloc(2), 7, 1.0, 2.0),)
+        )
+        return Sight({TWO: report})
 
     def run_now(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T:
         """Return what a coroutine returns that has nothing to wait for."""
@@ -160,6 +174,13 @@ class OverviewTests(TwoNodes):
         self.assertEqual((one.name, one.shard_count, one.primaries), ("n1", 2, 2))
         self.assertEqual((one.coordinator, one.status), (True, "healthy"))
         self.assertEqual((two.coordinator, two.status), (False, "suspect"))
+
+    def test_nodes_show_what_they_reported(self) -> None:
+        """The disk, the bytes and the requests of what they lead; else nothing."""
+        one, two = self.run_now(self.one.listing(CALL))
+        self.assertIsNone(one.disk_used)
+        self.assertEqual((two.disk_used, two.disk_total, two.bytes), (30, 100, 7))
+        self.assertEqual(two.requests_per_s, 3.0)
 
     def test_a_node_that_membership_forgot_is_listed_as_dead(self) -> None:
         """Whoever belongs to the cluster is never missing from the list."""

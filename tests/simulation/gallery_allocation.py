@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from torua.core.allocation import (
     Delays,
+    Outlook,
     commands,
     failover,
     rebuilding,
@@ -59,6 +60,7 @@ def remove_before_add(patch: Patch) -> None:
         *,
         lost: Collection[NodeId] = (),
         delays: Delays | None = None,
+        outlook: Outlook | None = None,
         now: float = 0.0,
     ) -> ClusterState:
         """Remove a copy where some node has none.
@@ -69,6 +71,7 @@ def remove_before_add(patch: Patch) -> None:
             random: passed on.
             lost: passed on.
             delays: passed on.
+            outlook: passed on.
             now: passed on.
         """
         shards = dict(state.shards)
@@ -84,7 +87,15 @@ def remove_before_add(patch: Patch) -> None:
                     copies=tuple(c for c in shard.copies if c.alloc_id != others[0]),
                 )
         state = replace(state, shards=shards) if shards != state.shards else state
-        return reconcile(state, members, random, lost=lost, delays=delays, now=now)
+        return reconcile(
+            state,
+            members,
+            random,
+            lost=lost,
+            delays=delays,
+            outlook=outlook,
+            now=now,
+        )
 
     patch.setattr(leading, "reconcile", careless)
 

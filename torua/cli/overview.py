@@ -112,13 +112,29 @@ def list_nodes(client: Client, node: str | None, form: str) -> None:
         return
     columns = [
         *("name", "status", "coordinator", "shards>", "primaries>"),
-        *("http", "address", "roles", "zone", "version", "node_id"),
+        *("disk>", "requests/s>", "http", "address", "roles", "zone", "version"),
+        "node_id",
     ]
     names = {"shards>": "shard_count", "primaries>": "primaries"}
+    told = [
+        {**each, "disk>": _share_full(each), "requests/s>": _rate(each)}
+        for each in listed
+    ]
     print_table(
         columns,
-        (tuple(each[names.get(name, name)] for name in columns) for each in listed),
+        (tuple(each[names.get(name, name)] for name in columns) for each in told),
     )
+
+
+def _share_full(node: Fields) -> str | None:
+    """Say how full a node's disk is, where it said so lately."""
+    total = node.get("disk_total")
+    return f"{node['disk_used'] / total:.0%}" if total else None
+
+
+def _rate(node: Fields) -> str | None:
+    """Say how many requests a second a node's primaries serve."""
+    return _whole(node.get("requests_per_s"))
 
 
 def _one_node(client: Client, node: str, form: str) -> None:
@@ -157,7 +173,10 @@ def shards(client: Client, form: str) -> None:
         print_json(listed)
         return
     print_table(
-        ("shard>", "state", "primary", "replicas", "in sync>", "keys>", "bytes>"),
+        (
+            *("shard>", "state", "primary", "replicas", "in sync>", "keys>", "bytes>"),
+            *("reads/s>", "writes/s>"),
+        ),
         (
             (
                 shard["shard"],
@@ -167,10 +186,16 @@ def shards(client: Client, form: str) -> None:
                 _in_sync(shard["copies"]),
                 shard["keys"],
                 shard["bytes"],
+                *(_whole(shard.get(f"{what}_per_s")) for what in ("reads", "writes")),
             )
             for shard in listed
         ),
     )
+
+
+def _whole(rate: float | None) -> str | None:
+    """Round a rate, if it is known."""
+    return None if rate is None else f"{rate:.0f}"
 
 
 def _replicas(copies: Sequence[Fields]) -> list[str] | None:

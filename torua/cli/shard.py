@@ -98,10 +98,16 @@ def force_allocate(
 
 
 @click.command()
+@click.option("--dry-run", is_flag=True, help="Tell only what would be moved.")
 @click.pass_obj
-def rebalance(client: Client) -> None:
-    """Tell what balance has still to move; it never rests, and needs no asking."""
-    told = _post(client, "/cluster/rebalance", {})
+def rebalance(client: Client, dry_run: bool) -> None:
+    """Have balance sought now, and tell what is still to be moved.
+
+    It is sought without asking, too, unless allocation.rebalance is false; what is
+    asked for does not wait, and is content with smaller gains of load and bytes.
+    """
+    query = {"dry_run": "true"} if dry_run else {}
+    told = _post(client, with_query("/cluster/rebalance", **query), {})
     if told["even"]:
         click.echo("even: nothing is to be moved")
         return
@@ -109,3 +115,7 @@ def rebalance(client: Client) -> None:
         f"to be moved, at least: {told['copies_to_move']} copies, "
         f"{told['primaries_to_move']} primaries; under way: {told['under_way']}"
     )
+    for each in told["moves"]:
+        what = "the lead" if each["role"] == "primary" else "a copy"
+        source = f" from {each['source']}" if each["source"] else ""
+        click.echo(f"next: {what} of shard {each['shard']}{source} to {each['target']}")

@@ -42,7 +42,6 @@ Value = bool | int | float | str | tuple[str, ...] | None
 Copies = Annotated[int, Meta(ge=1, le=REPLICAS_MAX)]
 Seconds = Annotated[float, Meta(ge=0.0, le=7 * 86400.0)]
 Percent = Annotated[float, Meta(ge=1.0, le=100.0)]
-Weight = Annotated[float, Meta(ge=0.0, le=1000.0)]
 Bytes = Annotated[int, Meta(ge=1 << 16, le=1 << 50)]
 ZoneName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
@@ -103,19 +102,23 @@ class Allocation(Struct, frozen=True):
     force_hosts: Annotated[
         bool, Meta(description="no two copies of a shard are put on one host")
     ] = False
-    weight_copies: Annotated[
-        Weight, Meta(description="what a node's number of copies counts in balance")
-    ] = 1.0
-    weight_bytes: Annotated[
-        Weight, Meta(description="what the bytes of its copies count")
-    ] = 0.25
-    weight_load: Annotated[
-        Weight, Meta(description="what the requests to its copies count")
-    ] = 0.25
-    balance_threshold: Annotated[
-        Annotated[float, Meta(ge=0.0, le=100.0)],
-        Meta(description="what a move must better the balance by, in copies"),
-    ] = 1.0
+    balance_load_percent: Annotated[
+        Percent,
+        Meta(
+            description="of a node's requests: a change for the sake of load saves more"
+        ),
+    ] = 20.0
+    balance_load_least: Annotated[
+        Annotated[float, Meta(ge=1.0, le=1e9)],
+        Meta(description="requests a second: a change for load saves more"),
+    ] = 100.0
+    balance_bytes_percent: Annotated[
+        Percent,
+        Meta(description="of a node's bytes: a move for the sake of bytes saves more"),
+    ] = 10.0
+    balance_bytes_least: Annotated[
+        Bytes, Meta(description="bytes: a move for the sake of bytes saves more")
+    ] = 1 << 30
 
 
 class Limits(Struct, frozen=True):

@@ -105,6 +105,7 @@ class NodeEntry(Struct, frozen=True):
     ``leaving`` is true from when that life said that it is about to end, ``lost`` while
     the coordinator gets no answers: a primary need not wait for such a node's copies.
     ``duty_version`` rises with every change of ``duty``; it is what CAS compares.
+    ``disk_full`` is true while its disk is flooded: its shards take no writes.
     ``build`` is what its program speaks and can store.
     """
 
@@ -121,6 +122,7 @@ class NodeEntry(Struct, frozen=True):
     lost: bool = False
     duty: Duty = Duty.FULL
     duty_version: int = 0
+    disk_full: bool = False
     build: Build = BUILD
 
 

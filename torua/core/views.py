@@ -52,7 +52,12 @@ class ClusterInfo(Struct, frozen=True):
 
 
 class NodeView(Struct, frozen=True):
-    """One line of ``GET /nodes``; ``build`` is what its program knows, in ranges."""
+    """One line of ``GET /nodes``; ``build`` is what its program knows, in ranges.
+
+    What the node last told the coordinator is None where that does not say: the disk of
+    its data dir, in bytes; what its copies keep; and how many requests a second its
+    primaries served, on average over half a minute.
+    """
 
     node_id: NodeId
     name: str
@@ -67,6 +72,10 @@ class NodeView(Struct, frozen=True):
     version: str
     health_score: int
     build: Build = BUILD
+    disk_used: int | None = None
+    disk_total: int | None = None
+    bytes: int | None = None
+    requests_per_s: float | None = None
 
 
 class CopyPosition(Struct, frozen=True):
@@ -84,6 +93,9 @@ class CopyPosition(Struct, frozen=True):
     bytes: int
     in_sync: bool = True
     gcp: int = 0
+    reads_per_s: float = 0.0
+    writes_per_s: float = 0.0
+    latency_s: float = 0.0
 
 
 class NodeDetail(Struct, frozen=True):
@@ -115,7 +127,11 @@ class ShardCopyView(Struct, frozen=True):
 
 
 class ShardView(Struct, frozen=True):
-    """One shard in ``GET /shards``; ``state`` is ``green``, ``yellow`` or ``red``."""
+    """One shard in ``GET /shards``; ``state`` is ``green``, ``yellow`` or ``red``.
+
+    What its primary served is an average that fades in half a minute; it and the sizes
+    are None where the primary's node is silent.
+    """
 
     shard: ShardId
     state: str
@@ -123,6 +139,9 @@ class ShardView(Struct, frozen=True):
     copies: tuple[ShardCopyView, ...]
     keys: int | None
     bytes: int | None
+    reads_per_s: float | None = None
+    writes_per_s: float | None = None
+    latency_s: float | None = None
 
 
 class CopyReason(Struct, frozen=True):
@@ -165,6 +184,22 @@ class Assigned(Struct, frozen=True):
     dry_run: bool
 
 
+class Planned(Struct, frozen=True):
+    """A move or a hand-over that comes next.
+
+    Attributes:
+        shard: of which shard.
+        role: ``replica``: a copy moves; ``primary``: the lead is handed over.
+        source: the node that gives it; empty where a copy is only added.
+        target: the node that gets it.
+    """
+
+    shard: ShardId
+    role: str
+    source: str
+    target: str
+
+
 class Balance(Struct, frozen=True):
     """The answer of ``POST /cluster/rebalance``: what is still to be moved, at least.
 
@@ -173,12 +208,14 @@ class Balance(Struct, frozen=True):
         copies_to_move: off nodes that are to have none, or that have too many.
         primaries_to_move: by hand-over, likewise.
         under_way: copies that are being filled, and leads that are being handed over.
+        moves: those that come next, for the sake of numbers, bytes or load.
     """
 
     even: bool
     copies_to_move: int
     primaries_to_move: int
     under_way: int
+    moves: tuple[Planned, ...] = ()
 
 
 class TaskView(Struct, frozen=True):

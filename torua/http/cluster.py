@@ -41,7 +41,8 @@ class ClusterHandlers:
 
     async def nodes(self, ask: Ask) -> Answer:
         """List the nodes."""
-        return spelled(ask, self._overview.nodes())
+        call = ask.call(parameters.timeout_s(ask.query))
+        return spelled(ask, await self._overview.listing(call))
 
     async def node(self, ask: Ask) -> Answer:
         """Describe one node, named by id or by name."""

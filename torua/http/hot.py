@@ -1,12 +1,13 @@
 """The short way for plain requests of one key, in front of the careful one.
 
-Most requests are GET, HEAD, PUT or DELETE of ``/kv/{key}``, come in one piece, and have
-a head in which nothing is unusual.  These are read here at one glance; whatever is not
-exactly so, by its head, its length or the state of the connection, goes the way of
-`torua.http.connection`, bytes untouched, so that there is one place that knows what to
-refuse::
+Most requests are GET, HEAD, PUT or DELETE of ``/kv/{key}``, come in one piece or two,
+and have a head in which nothing is unusual.  These are read here at one glance;
+whatever is not exactly so, by its head, its length or the state of the connection, goes
+the way of `torua.http.connection`, bytes untouched, so that there is one place that
+knows what to refuse::
 
-    idle ──plain and whole── hot ──answered── idle
+    idle ──plain and whole────────────── hot ──answered── idle
+      ├────plain, body still comes── half ──┘
       └────anything else──── `Channel`, until that is answered
 
 Both ways end in the same `torua.http.site.ApiSite.serve`, and so in the same handlers,
@@ -65,14 +66,14 @@ class Head(Struct, frozen=True):
 
 
 class Plain(Struct, frozen=True):
-    """A plain request that came in whole.
+    """A plain request.
 
     Attributes:
         match: the route that serves it; the variables of its path are not read yet.
         method: as it came.
         target: as it came.
         head: its headers.
-        body: its body.
+        body: what came of its body.
     """
 
     match: Match
@@ -80,6 +81,11 @@ class Plain(Struct, frozen=True):
     target: str
     head: Head
     body: bytes
+
+    @property
+    def lacks(self) -> int:
+        """How many bytes of its body have not come."""
+        return self.head.length - len(self.body)
 
 
 class Reader:
@@ -99,10 +105,13 @@ class Reader:
         self._blocks: dict[bytes, Head | None] = {}
 
     def read(self, data: bytes) -> Plain | None:
-        """Read a request; None where it is not plain, not whole, or not alone.
+        """Read a request; None where it is not plain, or more came than it.
 
         Args:
             data: all that came since the last request.
+
+        Returns:
+            The request; its body may be shorter than its head says.
         """
         found = _HEAD.match(data, 0, HEAD_BYTES_MAX)
         if found is None:
@@ -111,7 +120,7 @@ class Reader:
         head = self._head(block)
         end = found.end()
         match = self._routes.get(method)
-        if head is None or match is None or len(data) != end + head.length:
+        if head is None or match is None or len(data) > end + head.length:
             return None
         return Plain(match, method, target.decode(), head, data[end:])
 
@@ -246,7 +255,8 @@ class HotChannel(Channel):
     """A connection on which plain requests take the short way.
 
     Invariants: a request is hot only where nothing else is under way or half read; what
-    comes meanwhile waits for its answer, as behind any other request.
+    comes meanwhile waits for its answer, as behind any other request.  Of a request
+    that is half read, what came of its body is accounted for, and the timer runs.
     """
 
     timeOut: Any  # noqa: N815
@@ -256,19 +266,17 @@ class HotChannel(Channel):
         """Begin a connection that is not yet made."""
         super().__init__()
         self._hot: HotRequest | None = None
+        self._half: Plain | None = None
+        self._head = b""
 
     def dataReceived(self, data: bytes) -> None:
         """Serve a plain request; hand on what is anything else."""
         if self._hot is not None:
             self.rawDataReceived(data)
-            return
-        request = self._read(data) if self._is_idle() else None
-        if request is None:
+        elif self._half is not None and not self._closing:
+            self._go_on(self._half, data)
+        elif not self._is_idle() or not self._begin(data):
             super().dataReceived(data)
-            return
-        self._handlingRequest = True
-        self._hot = request
-        self.site.serve(request)
 
     def _is_idle(self) -> bool:
         """Tell whether nothing is under way, half read, or about to end."""
@@ -282,14 +290,50 @@ class HotChannel(Channel):
             or self.site.draining
         )
 
-    def _read(self, data: bytes) -> HotRequest | None:
-        """Read a plain request that there is room for."""
-        plain = self.site.plain.read(data)
-        if plain is None:
-            return None
-        if plain.body and not self.site.hold(len(plain.body)):
-            return None
-        return HotRequest(self, plain)
+    def _begin(self, data: bytes) -> bool:
+        """Take a plain request that there is room for; False where it is none."""
+        plain, site = self.site.plain.read(data), self.site
+        if plain is None or not site.has_room(plain.head.length):
+            return False
+        if plain.body and not site.hold(len(plain.body)):
+            return False
+        if plain.lacks:
+            self._half, self._head = plain, data[: len(data) - len(plain.body)]
+            self.resetTimeout()
+            length = plain.head.length
+            self._start_timer(limits.BODY_S + length / limits.BODY_BYTES_PER_S)
+        else:
+            self._serve(plain)
+        return True
+
+    def _go_on(self, half: Plain, data: bytes) -> None:
+        """Take more of a body; where there is no room, the careful way says so."""
+        more, rest = data[: half.lacks], data[half.lacks :]
+        whole = replace(half, body=half.body + more)
+        if not self.site.hold(len(more)):
+            self._give_half_up()
+            self._stop_timer()
+            super().dataReceived(self._head + whole.body + rest)
+        elif whole.lacks:
+            self._half = whole
+        else:
+            self._half = None
+            self._stop_timer()
+            if rest:
+                self._dataBuffer.append(rest)
+            self._serve(whole)
+
+    def _give_half_up(self) -> None:
+        """Hold nothing of a request that was half read."""
+        half, self._half = self._half, None
+        if half is not None:
+            self.site.let_go(len(half.body))
+
+    def _serve(self, plain: Plain) -> None:
+        """Have a request served that came in whole."""
+        self._handlingRequest = True
+        self._hot = HotRequest(self, plain)
+        self.site.serve(self._hot)
 
     def finish(self, data: bytes, closing: bool) -> None:
         """Write an answer, and go on to what came meanwhile, or close.
@@ -332,6 +376,7 @@ class HotChannel(Channel):
 
     def connectionLost(self, reason: object = None) -> None:
         """Forget the client; what is being served goes on to its end."""
+        self._give_half_up()
         if self._hot is not None:
             self._hot.gone = True
         super().connectionLost(reason)

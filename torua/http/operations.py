@@ -79,15 +79,18 @@ class OperationHandlers:
         return spelled(ask, {"node": node})
 
     async def rebalance(self, ask: Ask) -> Answer:
-        """Answer POST with what is still to be moved."""
-        return spelled(ask, self._operations.balance())
+        """Answer POST, once balance is sought, with what is still to be moved."""
+        call = ask.call(parameters.timeout_s(ask.query))
+        dry_run = parameters.boolean(ask.query, "dry_run")
+        return spelled(ask, await self._operations.rebalance(dry_run, call))
 
     async def explain(self, ask: Ask) -> Answer:
         """Answer GET with the reasons for where a shard's copies are."""
         if "shard" not in ask.query:
             raise MalformedError("shard: which one is to be explained")
         number = parameters.whole(ask.query, "shard", 0, range(SHARDS_MAX))
-        return spelled(ask, self._operations.explain(ShardId(number)))
+        call = ask.call(parameters.timeout_s(ask.query))
+        return spelled(ask, await self._operations.explain(ShardId(number), call))
 
     async def assign(self, ask: Ask) -> Answer:
         """Answer POST once it is begun, or with the decider that forbids it."""

@@ -128,8 +128,12 @@ class Overview(Protocol):
     def info(self) -> views.ClusterInfo:
         """Describe the cluster."""
 
-    def nodes(self) -> tuple[views.NodeView, ...]:
-        """Describe every node, members and gone ones alike, by name."""
+    async def listing(self, call: Call) -> tuple[views.NodeView, ...]:
+        """Describe every node, members and gone ones alike, by name.
+
+        Args:
+            call: who asks.
+        """
 
     async def node(self, id_or_name: str, call: Call) -> views.NodeDetail:
         """Describe one node, by asking it; NotFoundError where nobody knows it.
@@ -173,11 +177,21 @@ class Operations(Protocol):
             call: who asks, and how long it waits.
         """
 
-    def balance(self) -> views.Balance:
-        """Tell what balance has still to move."""
+    async def rebalance(self, dry_run: bool, call: Call) -> views.Balance:
+        """Have balance sought now; tell what is still to be moved.
 
-    def explain(self, shard: ShardId) -> views.ShardExplained:
-        """Tell why each copy is where it is; NotFoundError where there is no shard."""
+        Args:
+            dry_run: whether to tell only.
+            call: who asks, and how long it waits.
+        """
+
+    async def explain(self, shard: ShardId, call: Call) -> views.ShardExplained:
+        """Tell why each copy is where it is; NotFoundError where there is no shard.
+
+        Args:
+            shard: which.
+            call: who asks.
+        """
 
     async def assign(
         self, shard: ShardId, name: str, role: Role, dry_run: bool, call: Call

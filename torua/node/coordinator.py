@@ -39,6 +39,7 @@ from torua.core.coordination.messages import (
 from torua.core.coordination.timing import Timing
 from torua.core.ids import NodeId
 from torua.core.members import Member
+from torua.core.reporting import NodeReport, Sight
 from torua.core.state import ClusterState
 from torua.errors import (
     DiskFullError,
@@ -273,6 +274,19 @@ class CoordinatorService:
             self._answer(Answer(request, Verdict.UNKNOWN))
         if self._saving is not None:
             await self._saving
+
+    def report(self, node: NodeId, report: NodeReport) -> None:
+        """Take what a node says of its disk and its copies, where this one coordinates.
+
+        Args:
+            node: whose.
+            report: what it says.
+        """
+        self._machine.report(node, report)
+
+    def sight(self) -> Sight:
+        """Return what nodes reported, and what failed, where this one coordinates."""
+        return self._machine.sight(self._clock.seconds())
 
     async def submit(self, command: Command, timeout_s: float) -> None:
         """Have the coordinator, wherever it is, execute a command and commit it.

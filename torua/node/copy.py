@@ -39,6 +39,7 @@ from torua.node.looks import Watch
 from torua.node.means import Means
 from torua.node.proofs import Proofs
 from torua.node.requests import RETRY_AFTER_S, Requests
+from torua.node.tally import Tally
 
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ class OpenCopy:
         applied: who waits for a record to be applied.
         failure: why it failed; empty where it did not.
         retry: whether opening it again may help; if not, its data are lost.
+        tally: what it does.
     """
 
     def __init__(
@@ -112,8 +114,8 @@ class OpenCopy:
         self.alloc_id = me.alloc_id
         self.state = State.OPEN
         self.applied = Watch()
-        self.failure = ""
-        self.retry = False
+        self.failure, self.retry = "", False
+        self.tally = Tally()
         self._clock, self._commit = means.disk.clock, means.disk.commit
         self._means = means
         self._on_change = on_change
@@ -280,10 +282,10 @@ class OpenCopy:
         view, cache = self.holding.view, self._cache
         known = cache.look(key, view.applied_seq) if self.readable else None
         if known is not None:
-            return known[0]
+            return self.tally.saw(known[0])
         entry = self._guarded(lambda: view.get(key))
         cache.keep(key, entry, view.applied_seq)
-        return entry
+        return self.tally.saw(entry)
 
     def peek_page(self, prefix: bytes, after: bytes, limit: int, values: bool) -> Page:
         """List keys as of what is applied.

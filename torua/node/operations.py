@@ -4,21 +4,32 @@ A refusal names the rule that decided.  What is done is done by the coordinator,
 comparing with the state that the operator's node saw (rule R21).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from torua.core.allocation import Command, ForceAllocate, Forget, GiveLead, SetDuty
+from torua.core.allocation import (
+    Command,
+    ForceAllocate,
+    Forget,
+    GiveLead,
+    Outlook,
+    Rebalance,
+    SetDuty,
+)
 from torua.core.allocation.balancing import unevenness
 from torua.core.allocation.deciders import Objection
 from torua.core.allocation.explaining import explain
 from torua.core.allocation.operating import refusal
 from torua.core.allocation.placing import Role, Scene, nowhere, place
+from torua.core.allocation.planning import plan
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
+from torua.core.reporting import Sight
 from torua.core.state import ClusterState, Duty, NodeEntry, Shard
 from torua.core.views import Assigned, Balance, ShardExplained
 from torua.errors import ConflictError, NotFoundError
@@ -51,6 +62,7 @@ class Operations:
         membership: Membership,
         clock: IReactorTime,
         *,
+        sight: Callable[[Call], Awaitable[Sight]],
         fresh_id: Callable[[], str],
     ) -> None:
         """Have things done by the coordinator.
@@ -59,10 +71,12 @@ class Operations:
             coordination: the cluster state.
             membership: who is there.
             clock: the reactor.
+            sight: asks the coordinator what nodes reported.
             fresh_id: makes UUIDs in 32 hexadecimal digits.
         """
         self._coordination = coordination
         self._membership = membership
+        self._sight = sight
         self._fresh_id = fresh_id
         self._commander = Commander(coordination, clock)
 
@@ -119,7 +133,7 @@ class Operations:
                 f"{node.name} does not answer: nothing can be moved off"
             )
         if node.duty is not Duty.EVACUATING:
-            if why := nowhere(self._scene(), node.node_id):
+            if why := nowhere(await self._scene(call), node.node_id):
                 raise ConflictError(f"{node.name} can't be emptied: {why}")
             await self._set_duty(node, Duty.EVACUATING, call)
         return node.name, task_id(self._node(node.node_id))
@@ -157,10 +171,29 @@ class Operations:
         )
         return node.name
 
-    def balance(self) -> Balance:
-        """Tell what balance has still to move; it does so without being asked."""
-        scene = self._scene()
-        return unevenness(self._coordination.state, scene.site)
+    async def rebalance(self, dry_run: bool, call: Call) -> Balance:
+        """Have balance sought now, and tell what it has still to move.
+
+        Where the configuration lets it be, balance is sought anyway; what is asked for
+        does not wait for what only keeps it calm, and is content with smaller gains.
+
+        Args:
+            dry_run: whether to tell only.
+            call: who asks, and how long it waits.
+
+        Raises:
+            UnavailableError: nobody coordinates.
+            OutcomeUnknownError: it may or may not be sought.
+        """
+        sight = await self._sight(call)
+        members = list(self._membership.members.values())
+        state = self._coordination.state
+        found = unevenness(state, Scene(state, members, Outlook(sight)).site)
+        moves = plan(state, members, Outlook(sight)) if state.shards else ()
+        if not dry_run:
+            await self._coordination.submit(Rebalance(), call.timeout_s)
+        even = found.even and not moves
+        return replace(found, even=even, moves=moves)
 
     async def _set_duty(self, node: NodeEntry, duty: Duty, call: Call) -> None:
         """Have a node's duty be another one."""
@@ -186,13 +219,14 @@ class Operations:
 
     # Shards
 
-    def explain(self, shard: ShardId) -> ShardExplained:
+    async def explain(self, shard: ShardId, call: Call) -> ShardExplained:
         """Tell why each copy is where it is, and why no other node has one.
 
         Args:
             shard: which; NotFoundError where there is none.
+            call: who asks.
         """
-        return explain(self._scene(), self._shard(shard))
+        return explain(await self._scene(call), self._shard(shard))
 
     async def assign(
         self, shard: ShardId, name: str, role: Role, dry_run: bool, call: Call
@@ -217,7 +251,7 @@ class Operations:
         """
         held, node = self._shard(shard), self._node(name)
         new = AllocId(self._fresh_id())
-        found = place(self._scene(), held, node.node_id, role, new)
+        found = place(await self._scene(call), held, node.node_id, role, new)
         if isinstance(found, Objection):
             raise ConflictError(
                 f"{node.name} can't be {role.value} of shard {shard}: {found.why} "
@@ -329,9 +363,11 @@ class Operations:
 
     # What this node sees
 
-    def _scene(self) -> Scene:
-        """Look around."""
-        return Scene(self._coordination.state, self._membership.members.values())
+    async def _scene(self, call: Call) -> Scene:
+        """Look around, with what the coordinator was told."""
+        outlook = Outlook(await self._sight(call))
+        members = self._membership.members.values()
+        return Scene(self._coordination.state, members, outlook)
 
     def _is_live(self, node: NodeId) -> bool:
         """Tell whether membership believes a node alive."""

@@ -5,10 +5,11 @@ is asked for the positions of its own copies.  Nothing here waits longer for a s
 node than `ASK_TIMEOUT_S`: what it would say is left out.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
@@ -19,6 +20,7 @@ from torua.core.health import fares
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
+from torua.core.reporting import NodeReport, Sight
 from torua.core.state import ClusterState, Copy, Duty, Shard
 from torua.errors import NotFoundError, ToruaError
 from torua.net.peers import Inbound, Lane
@@ -105,6 +107,7 @@ class Cluster:
         holdings: Holdings,
         peers: Peers,
         clock: IReactorTime,
+        sight: Callable[[Call], Awaitable[Sight]],
     ) -> None:
         """Begin to answer what other nodes ask.
 
@@ -116,8 +119,10 @@ class Cluster:
             holdings: the copies that this node holds.
             peers: the way to the other nodes.
             clock: the reactor.
+            sight: asks the coordinator what nodes reported.
         """
         self._me = me
+        self._sight = sight
         self._cluster_name = cluster_name
         self._membership = membership
         self._coordination = coordination
@@ -224,6 +229,31 @@ class Cluster:
             sorted(map(self._view, known), key=lambda each: (each.name, each.node_id))
         )
 
+    async def listing(self, call: Call) -> tuple[views.NodeView, ...]:
+        """Describe every node as `nodes`, with what it last told the coordinator.
+
+        Args:
+            call: who asks.
+        """
+        reports = (await self._sight(call)).reports
+        return tuple(
+            self._seen(view, reports[view.node_id]) if view.node_id in reports else view
+            for view in self.nodes()
+        )
+
+    def _seen(self, view: views.NodeView, report: NodeReport) -> views.NodeView:
+        """Add to a node's line what it reported."""
+        led = set(_primaries(self._coordination.state, view.node_id))
+        return replace(
+            view,
+            disk_used=report.disk_used,
+            disk_total=report.disk_total,
+            bytes=sum(copy.bytes for copy in report.copies),
+            requests_per_s=sum(
+                each.load for each in report.copies if each.shard in led
+            ),
+        )
+
     async def node(self, id_or_name: str, call: Call) -> views.NodeDetail:
         """Describe one node, by asking it where it is not this one.
 
@@ -294,6 +324,9 @@ class Cluster:
             copies=tuple(sorted(copies, key=lambda each: (each.role, each.node))),
             keys=held.keys if held else None,
             bytes=held.bytes if held else None,
+            reads_per_s=held.reads_per_s if held else None,
+            writes_per_s=held.writes_per_s if held else None,
+            latency_s=held.latency_s if held else None,
         )
 
     def _copy_view(

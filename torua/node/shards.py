@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torua.core.allocation import Leave
+from torua.core.allocation.relieving import flooded
 from torua.core.configuration import Configuration
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
@@ -32,7 +33,7 @@ from torua.core.replication.wire import (
 from torua.core.resilience.cache import Caching
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
-from torua.errors import UnavailableError
+from torua.errors import DiskFullError, UnavailableError
 from torua.node import reach, transfer
 from torua.node.barriers import BarrierService
 from torua.node.commit import GroupCommit
@@ -143,6 +144,7 @@ class Shards:
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
+        self._flooded = flooded(coordination.state)
         self._declare(registry)
 
     def use(self, now: Configuration) -> None:
@@ -180,9 +182,19 @@ class Shards:
 
         Raises:
             UnavailableError: the shard is not served here, with the reason.
+            DiskFullError: the disk of a node with a copy of it is flooded.
             ToruaError: as `OpenCopy.write`.
         """
-        return await self._leading(shard).write(operations, call)
+        if shard in self._flooded:
+            raise DiskFullError(
+                f"shard {shard} takes no writes: the disk of {self._flooded[shard]} is "
+                "above the flood watermark",
+                shard=shard,
+            )
+        copy, begun = self._leading(shard), self._clock.seconds()
+        outcomes = await copy.write(operations, call)
+        copy.tally.wrote(operations, self._clock.seconds() - begun)
+        return outcomes
 
     async def get(self, shard: ShardId, key: bytes, call: Call) -> Entry | None:
         """Read one key, linearizable; None where it is absent.
@@ -195,7 +207,10 @@ class Shards:
         Raises:
             UnavailableError: the shard is not served here, with the reason.
         """
-        return await self._serving_copy(shard).get(key, call)
+        copy, begun = self._serving_copy(shard), self._clock.seconds()
+        entry = await copy.get(key, call)
+        copy.tally.took(self._clock.seconds() - begun)
+        return entry
 
     async def scan(
         self, shard: ShardId, prefix: bytes, after: bytes, limit: int, values: bool
@@ -212,7 +227,9 @@ class Shards:
         Raises:
             UnavailableError: the shard is not served here, with the reason.
         """
-        return await self._serving_copy(shard).scan((prefix, after), limit, values)
+        copy = self._serving_copy(shard)
+        copy.tally.reads += 1
+        return await copy.scan((prefix, after), limit, values)
 
     def readable(self, shard: ShardId) -> tuple[str, OpenCopy] | None:
         """Return a copy that can be read, and its history; None where there is none."""
@@ -438,6 +455,7 @@ class Shards:
 
     def _on_committed(self, state: ClusterState) -> None:
         """Follow a state that was committed in this life."""
+        self._flooded = flooded(state)
         self._copies.follow(state)
         if state.shards and not self._swept:
             self._swept = True

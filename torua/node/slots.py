@@ -1,7 +1,8 @@
 """One copy that this node is or was assigned, as its worker sees it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -15,6 +16,7 @@ from torua.core.state import Copy, CopyState, Shard
 from torua.core.views import CopyPosition
 from torua.errors import CorruptionError
 from torua.node.copy import OpenCopy
+from torua.node.tally import Rates
 
 
 class Is(Enum):
@@ -75,6 +77,7 @@ def position_of(slot: Slot, shard: Shard, wanted: Copy) -> CopyPosition:
         wanted: it, as the cluster state has it.
     """
     copy = slot.copy
+    rates = copy.tally.rates if copy else Rates()
     return CopyPosition(
         shard=slot.shard,
         alloc_id=slot.alloc_id,
@@ -85,6 +88,9 @@ def position_of(slot: Slot, shard: Shard, wanted: Copy) -> CopyPosition:
         bytes=copy.holding.view.size_bytes if copy else 0,
         in_sync=slot.alloc_id in shard.in_sync,
         gcp=copy.machine.gcp if copy else 0,
+        reads_per_s=rates.reads,
+        writes_per_s=rates.writes,
+        latency_s=rates.latency_s,
     )
 
 
@@ -93,6 +99,24 @@ def disarm(slot: Slot) -> None:
     if slot.timer is not None:
         slot.timer.cancel()
         slot.timer = None
+
+
+RATES = {
+    "size_bytes": "What a shard copy of this node keeps",
+    "reads_per_second": "Keys and pages read of a shard copy; fades in half a minute",
+    "writes_per_second": "Operations written by a primary here; fades likewise",
+    "value_bytes_per_second": "Of values read and written at a primary; fades likewise",
+    "latency_seconds": "How long reads and writes took at a primary; fades likewise",
+}
+"""What is measured of the work of a copy, and how operators are told."""
+
+READ: Mapping[str, Callable[[OpenCopy], float]] = {
+    "size_bytes": lambda copy: copy.holding.view.size_bytes,
+    "reads_per_second": lambda copy: copy.tally.rates.reads,
+    "writes_per_second": lambda copy: copy.tally.rates.writes,
+    "value_bytes_per_second": lambda copy: copy.tally.rates.bytes,
+    "latency_seconds": lambda copy: copy.tally.rates.latency_s,
+}
 
 
 class _CacheMeters(Collector):
@@ -144,14 +168,23 @@ class CopyMeters:
             ["shard"],
             registry=registry,
         )
+        self._rates = {
+            name: Gauge(f"torua_shards_{name}", told, ["shard"], registry=registry)
+            for name, told in RATES.items()
+        }
 
     def follow(self, copy: OpenCopy) -> None:
         """Measure a copy from now on."""
         label, holding = str(copy.shard), copy.holding
         self._applied.labels(label).set_function(lambda: holding.view.applied_seq)
         self._lag.labels(label).set_function(lambda: holding.lag)
+        for name, read in READ.items():
+            gauge = self._rates[name].labels(label)
+            gauge.set_function(partial(read, copy))
 
     def forget(self, copy: OpenCopy) -> None:
         """Measure it no more."""
         self._applied.remove(str(copy.shard))
         self._lag.remove(str(copy.shard))
+        for gauge in self._rates.values():
+            gauge.remove(str(copy.shard))

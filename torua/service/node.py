@@ -53,7 +53,7 @@ from torua.node.watchdog import Watchdog
 from torua.service import memory
 from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
-from torua.service.operating import operated
+from torua.service.operating import observed, operated
 from torua.service.options import Options, refuse
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
@@ -302,21 +302,20 @@ class Node(Service):
         self._coordinator.subscribe(self._use_engine)
 
     def _assemble_edge(self, looks: Looks) -> None:
-        """Make what answers clients and other nodes.
-
-        Args:
-            looks: reads at any copy here.
-        """
+        """Make what answers clients and other nodes; ``looks`` reads at any copy."""
         config, kept, reactor = self._config, self._identity, self._reactor
         router = self._router(looks)
+        grounds, shards = self._graphs.grounds, self._shards
+        self._observer = observed(grounds, kept.boot_epoch, shards, self._maps_thread)
         overview = Cluster(
             kept.node_id,
             cluster_name=config.cluster_name,
             membership=self._membership,
             coordination=self._coordinator,
-            holdings=self._shards,
+            holdings=shards,
             peers=self._peers,
             clock=reactor,
+            sight=self._observer.sight,
         )
         feeds = ChangeFeeds(
             kept.node_id,
@@ -328,16 +327,14 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        operations = operated(self._graphs.grounds, self._shards, self._graphs.tasks)
+        operations = operated(grounds, shards, self._graphs.tasks, self._observer)
+        routes = (*self._graphs.routes(router), *configured(grounds, self._is_live))
         parts = (router, overview, feeds, operations, self._registry)
         self._site = make_site(
             *parts,
             node_name=kept.name,
             reactor=reactor,
-            further_routes=(
-                *self._graphs.routes(router),
-                *configured(self._graphs.grounds, self._is_live),
-            ),
+            further_routes=routes,
             chatty=lambda: config.log_level == "debug",
         )
         self._live.subscribe(self._site.use)
@@ -409,6 +406,7 @@ class Node(Service):
         self._membership.update_meta(http=str(self.http))
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
+        self._observer.start()
         self._live.subscribe(self._watchdog.use)
         self._reactor.callWhenRunning(self._take_signals)
         self._reactor.callWhenRunning(memory.tune)
@@ -485,6 +483,7 @@ class Node(Service):
         if late.active():
             late.cancel()
         await self._graphs.stop()
+        self._observer.stop()
         await self._shards.stop()
         await self._membership.leave()
         await self._coordinator.stop()

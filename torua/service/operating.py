@@ -3,24 +3,55 @@
 import uuid
 
 from torua.node.evacuation import Evacuation
+from torua.node.observing import Observer
 from torua.node.operations import Operations
 from torua.node.shards import Shards
 from torua.node.tasks import Tasks
+from torua.node.threads import Worker
 from torua.service.graphs import Grounds
+from torua.storage.files import usage
 
 
-def operated(grounds: Grounds, shards: Shards, tasks: Tasks) -> Operations:
-    """Make it.
+def observed(
+    grounds: Grounds, boot_epoch: int, shards: Shards, worker: Worker
+) -> Observer:
+    """Make what reports this node to the coordinator, and takes reports.
+
+    Args:
+        grounds: what the node has.
+        boot_epoch: of its present life.
+        shards: its copies.
+        worker: asks the disk.
+    """
+    return Observer(
+        (grounds.me, boot_epoch),
+        shards,
+        grounds.coordinator,
+        grounds.peers,
+        grounds.reactor,
+        worker=worker,
+        usage=usage,
+        data_dir=grounds.config.data_dir,
+        registry=grounds.registry,
+    )
+
+
+def operated(
+    grounds: Grounds, shards: Shards, tasks: Tasks, observer: Observer
+) -> Operations:
+    """Make what does as operators ask.
 
     Args:
         grounds: what the node has.
         shards: its copies.
         tasks: where an evacuation of this node is told of.
+        observer: asks the coordinator what nodes reported.
     """
     Evacuation(grounds.me, grounds.coordinator, shards, tasks)
     return Operations(
         grounds.coordinator,
         grounds.membership,
         grounds.reactor,
+        sight=observer.sight,
         fresh_id=lambda: uuid.uuid4().hex,
     )

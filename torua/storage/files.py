@@ -122,6 +122,22 @@ class DiskFile:
         os.close(self._descriptor)
 
 
+def usage(path: Path) -> tuple[int, int]:
+    """Tell how many bytes of a disk are in use, and how many there are.
+
+    What only a superuser may still write counts as neither, as ``df`` has it.
+
+    Args:
+        path: of anything on it.
+
+    Raises:
+        OSError: it does not say.
+    """
+    told = os.statvfs(path)
+    used = (told.f_blocks - told.f_bfree) * told.f_frsize
+    return used, used + told.f_bavail * told.f_frsize
+
+
 class DiskFiles:
     """The `Files` of the operating system.
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.core.allocation.parts import formed, members, node
+from tests.core.allocation.parts import formed, member, members, node
 from tests.core.allocation.play import Play, counts
+from tests.core.allocation.settling import Settling
 from torua.core.allocation import Delays, Leave, reconcile
 from torua.core.configuration import Configuration, Replication
 from torua.core.ids import ShardId
@@ -103,6 +104,16 @@ def test_a_lost_node_is_replaced_after_the_delay_and_not_before(
     assert before <= play.moves <= before + 2 + before // 8
     assert copies.pop(node(1)) == 0
     assert max(copies.values()) - min(copies.values()) <= 1
+
+
+def test_where_one_takes_less_than_its_share_the_others_are_even() -> None:
+    """What it may not have is not left to lie with one of them."""
+    play = Settling([member(1, max_shards=2), member(2)], 12, 1)
+    assert sorted(counts(play.state)[0].values()) == [2, 10]
+    play.known.append(member(3))
+    play.rest()
+    assert sorted(counts(play.state)[0].values()) == [2, 5, 5]
+    assert play.moves == 5
 
 
 def test_a_node_that_is_back_in_time_keeps_its_copies() -> None:

@@ -9,6 +9,7 @@ from tests.core.allocation.play import Play
 from torua.core.allocation import GiveLead, MoveCopy, execute
 from torua.core.allocation.deciders import FITTING, STANDING, Objection
 from torua.core.allocation.explaining import explain
+from torua.core.allocation.loads import wanted
 from torua.core.allocation.placing import Role, Scene, place
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.members import Member, Status
@@ -94,7 +95,7 @@ def test_a_busy_node_is_throttled() -> None:
             state = execute(state, move)
     scene = Scene(state, members(4))
     while scene.traffic.loads.inward[target] < 2:
-        scene.traffic.gets(target)
+        scene.traffic.gets(target, wanted(state.shards[ZERO], scene.site))
     (found,) = [
         each
         for each in explain(scene, state.shards[ZERO]).others

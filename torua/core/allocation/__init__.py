@@ -23,7 +23,14 @@ from torua.core.allocation.commands import (
 )
 from torua.core.allocation.configuring import Configure
 from torua.core.allocation.delays import Delays
-from torua.core.allocation.operating import Forget, GiveLead, MoveCopy, SetDuty
+from torua.core.allocation.operating import (
+    Forget,
+    GiveLead,
+    MoveCopy,
+    Rebalance,
+    SetDuty,
+)
+from torua.core.allocation.outlook import Outlook
 from torua.core.allocation.reconciling import reconcile
 
 __all__ = [
@@ -40,6 +47,8 @@ __all__ = [
     "MarkInSync",
     "MarkStarted",
     "MoveCopy",
+    "Outlook",
+    "Rebalance",
     "SetDuty",
     "execute",
     "reconcile",

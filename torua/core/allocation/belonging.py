@@ -85,4 +85,5 @@ def _entry(member: Member, held: NodeEntry | None) -> NodeEntry:
         lost=same is not None and same.lost,
         duty=held.duty if held else Duty.FULL,
         duty_version=held.duty_version if held else 0,
+        disk_full=held is not None and held.disk_full,
     )

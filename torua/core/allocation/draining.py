@@ -9,12 +9,12 @@ have stays, and is served.
 
 from random import Random
 
-from torua.core.allocation.editing import replacing, with_shards
-from torua.core.allocation.loads import new_alloc_id
+from torua.core.allocation.editing import with_shards
+from torua.core.allocation.loads import wanted
 from torua.core.allocation.rebuilding import is_whole
 from torua.core.allocation.site import Site
 from torua.core.allocation.traffic import Traffic
-from torua.core.state import ClusterState, Copy, CopyState, Shard
+from torua.core.state import ClusterState, Copy, Shard
 
 
 def drain(
@@ -35,12 +35,10 @@ def drain(
             continue
         if not traffic.may_give(copy.node, shard.primary.node):
             continue
-        target = traffic.loads.least([each.node for each in shard.copies])
+        want = wanted(shard, site, copy.alloc_id)
+        target = traffic.loads.least(want)
         if target is not None:
-            traffic.gets(target)
-            traffic.gives(copy.node, shard.primary.node)
-            new = Copy(new_alloc_id(random), target, CopyState.INIT)
-            begun.append(replacing(shard, copy.alloc_id, new))
+            begun.append(traffic.begin(shard, copy, want, target, random))
     return with_shards(state, begun)
 
 

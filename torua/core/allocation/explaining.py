@@ -7,8 +7,10 @@ another node come first.
 
 from torua.core.allocation.deciders import Objection
 from torua.core.allocation.draining import leaver
+from torua.core.allocation.loads import wanted
 from torua.core.allocation.placing import Scene
-from torua.core.ids import NodeId
+from torua.core.allocation.relieving import is_relieved
+from torua.core.ids import AllocId, NodeId
 from torua.core.state import Copy, CopyState, Shard
 from torua.core.views import CopyReason, NodeReason, ShardExplained
 
@@ -75,7 +77,19 @@ def _why_there(scene: Scene, shard: Shard, copy: Copy) -> str:
         return _why_still(scene, shard, copy)
     if not in_sync:
         return "it is being filled from the primary"
+    if is_relieved(scene.site, copy.node):
+        used, total = _disk(scene, copy.node)
+        return (
+            f"the node's disk is {used / total:.1%} full: above the high watermark of "
+            f"{scene.site.limits.high.share:.0%} copies move off, the largest first"
+        )
     return f"it is one of the {shard.rf} copies; {_share(scene, copy.node)}"
+
+
+def _disk(scene: Scene, node: NodeId) -> tuple[int, int]:
+    """Tell how many bytes a node's disk has in use, and in all."""
+    disk = scene.site.disk(node)
+    return disk.used, disk.total
 
 
 def _why_still(scene: Scene, shard: Shard, copy: Copy) -> str:
@@ -83,11 +97,11 @@ def _why_still(scene: Scene, shard: Shard, copy: Copy) -> str:
     why = scene.site.objections[copy.node].why
     if shard.successor is not None:
         return f"{why}; its lead is handed over first"
-    holders = [each.node for each in shard.copies]
+    want = wanted(shard, scene.site, copy.alloc_id)
     able = [
         node
         for node in scene.site.takers
-        if scene.traffic.loads.objection(node, holders) is None
+        if scene.traffic.loads.objection(node, want) is None
     ]
     waits = "it moves when its turn comes" if able else "no other node may have it now"
     return f"{why}; {waits}"
@@ -95,8 +109,35 @@ def _why_still(scene: Scene, shard: Shard, copy: Copy) -> str:
 
 def _node(scene: Scene, shard: Shard, node: NodeId) -> NodeReason:
     """Explain why a node has no copy."""
-    objection = scene.objection(shard, node) or _preference(scene, shard, node)
+    going = leaver(shard, scene.site)
+    leaves = going.alloc_id if going else None
+    objection = scene.objection(shard, node, leaves)
+    objection = objection or _crowds(scene, shard, node, leaves)
+    objection = objection or _preference(scene, shard, node)
     return NodeReason(_name(scene, node), objection.decider, objection.why)
+
+
+def _crowds(
+    scene: Scene, shard: Shard, node: NodeId, leaves: AllocId | None
+) -> Objection | None:
+    """Say that a node's zone, or host, has its share of a shard already."""
+    domains = scene.site.domains
+    want = wanted(shard, scene.site, leaves)
+    crowd = domains.crowd(node, want.staying, shard.rf)
+    if crowd.zone_over and domains.zone(node):
+        apart = ", ".join(domains.zones)
+        return Objection(
+            "zone",
+            f"its zone {domains.zone(node)} has {crowd.zone} of this shard's copies, "
+            f"its share: they are kept apart over {apart}, as far as nodes are there",
+        )
+    if crowd.host_over:
+        return Objection(
+            "host",
+            f"its host {domains.host(node)} has {crowd.host} of this shard's copies, "
+            "its share: they are kept apart over hosts, as far as these are there",
+        )
+    return None
 
 
 def _preference(scene: Scene, shard: Shard, node: NodeId) -> Objection:
@@ -104,7 +145,9 @@ def _preference(scene: Scene, shard: Shard, node: NodeId) -> Objection:
     share = _share(scene, node)
     missing = len(shard.copies) < shard.rf or leaver(shard, scene.site) is not None
     if missing:
-        first = scene.traffic.loads.least([copy.node for copy in shard.copies])
+        going = leaver(shard, scene.site)
+        want = wanted(shard, scene.site, going.alloc_id if going else None)
+        first = scene.traffic.loads.least(want)
         if first is None or first == node:
             return Objection("balance", f"it gets the next copy; {share}")
         return Objection("balance", f"{_name(scene, first)} comes first; {share}")

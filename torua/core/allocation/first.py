@@ -16,7 +16,7 @@ from random import Random
 from msgspec.structs import replace
 
 from torua.core.allocation.leveling import level
-from torua.core.allocation.loads import Loads, new_alloc_id
+from torua.core.allocation.loads import Loads, Want, new_alloc_id
 from torua.core.allocation.site import Site
 from torua.core.configuration import min_copies
 from torua.core.ids import NodeId, ShardId
@@ -64,14 +64,14 @@ def _share(state: ClusterState, site: Site, random: Random) -> list[list[NodeId]
     shards, rf = state.settings.shards, state.configuration.replication.replicas
     order = list(site.takers)
     random.shuffle(order)
-    loads = Loads(state, order)
+    loads = Loads(site, order)
     spare = loads.room() - shards
     leads = dict.fromkeys(order, 0)
     holders = []
-    for _ in range(shards):
+    for number in range(shards):
         nodes: list[NodeId] = []
         while len(nodes) < rf and (not nodes or spare > 0):
-            node = loads.least(nodes)
+            node = loads.least(Want(ShardId(number), rf, nodes, nodes))
             if node is None:
                 break
             spare -= bool(nodes)

@@ -1,15 +1,43 @@
 """How many copies each node has, and which node should get the next."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from random import Random
 
-from torua.core.allocation.deciders import Fit, Objection, fitting_objection
-from torua.core.ids import AllocId, NodeId
-from torua.core.state import ClusterState, NodeEntry
+from msgspec import Struct
+
+from torua.core.allocation.deciders import Disk, Fit, Objection, fitting_objection
+from torua.core.allocation.site import Site
+from torua.core.ids import AllocId, NodeId, ShardId
+from torua.core.state import CopyState, Shard
 
 UNBOUNDED = 1 << 32
 """As much room as a node has that set no limit."""
+
+CALM = (0, 0)
+"""No zone and no host has more than its share."""
+
+Rank = tuple[tuple[int, int], int, int, int, int]
+"""What speaks against a node: domains over their share, copies, who is near, and how
+often it has the same shards as they."""
+
+
+class Want(Struct, frozen=True):
+    """One more copy that is wanted.
+
+    Attributes:
+        shard: of which shard.
+        rf: how many there should be.
+        beside: which nodes have copies of it.
+        staying: those whose copies stay.
+        size: of the shard, in bytes.
+    """
+
+    shard: ShardId
+    rf: int
+    beside: Collection[NodeId]
+    staying: Collection[NodeId]
+    size: int = 0
 
 
 class Loads:
@@ -22,18 +50,22 @@ class Loads:
     Attributes:
         counts: how many copies each node has, or is about to get.
         inward: how many of them it is recovering.
+        coming: how many bytes they are.
     """
 
-    def __init__(self, state: ClusterState, nodes: Iterable[NodeId]) -> None:
+    def __init__(self, site: Site, nodes: Iterable[NodeId]) -> None:
         """Begin with nodes that have nothing.
 
         Args:
-            state: describes the nodes.
+            site: describes the nodes.
             nodes: who may get copies; among equals the first comes first.
         """
-        self._entries = {node: state.nodes[node] for node in nodes}
-        self.counts = dict.fromkeys(self._entries, 0)
+        self._site = site
+        self._domains = site.domains
+        self._zones = tuple(site.domains.zones) if site.domains.zones_forced else ()
+        self.counts = dict.fromkeys(nodes, 0)
         self.inward: Counter[NodeId] = Counter()
+        self.coming: Counter[NodeId] = Counter()
         self._shared: Counter[tuple[NodeId, NodeId]] = Counter()
 
     def add(self, node: NodeId, copies: int = 1) -> None:
@@ -61,61 +93,119 @@ class Loads:
             self._shared[node, other] += 1
             self._shared[other, node] += 1
 
-    def objection(
-        self, node: NodeId, beside: Collection[NodeId] = ()
-    ) -> Objection | None:
+    def objection(self, node: NodeId, want: Want) -> Objection | None:
         """Return what keeps a node from one more copy; None where nothing does.
 
         Args:
             node: one of those that take copies.
-            beside: which nodes have copies of the shard.
+            want: which copy.
         """
-        entry, copies = self._entries[node], self.counts[node]
-        return fitting_objection(Fit(entry, node in beside, copies, self.inward[node]))
+        site, domains = self._site, self._domains
+        disk = site.disk(node)
+        fit = Fit(
+            entry=site.nodes[node],
+            limits=site.limits,
+            holds=node in want.beside,
+            copies=self.counts[node],
+            recovering=self.inward[node],
+            crowd=domains.crowd(node, want.staying, want.rf),
+            zones=self._zones,
+            hosts_forced=domains.hosts_forced,
+            disk=Disk(disk.used, disk.total, self.coming[node]),
+            size=want.size,
+            wait=site.outlook.wait(want.shard, node, site.now),
+        )
+        return fitting_objection(fit)
+
+    def is_open(self, node: NodeId) -> bool:
+        """Tell whether a node may get any copy at all now.
+
+        Args:
+            node: one of those that take copies.
+        """
+        return self.objection(node, NOTHING) is None
 
     def room(self) -> int:
         """Return how many copies all nodes take together."""
-        limits = [entry.max_shards for entry in self._entries.values()]
+        limits = [self._site.nodes[node].max_shards for node in self.counts]
         return sum(UNBOUNDED if limit is None else limit for limit in limits)
 
-    def least(self, beside: Collection[NodeId]) -> NodeId | None:
-        """Choose the node for a copy: fewest copies, another zone or host.
+    def least(self, want: Want) -> NodeId | None:
+        """Choose the node for a copy: zones and hosts apart, then fewest copies.
 
         Args:
-            beside: which nodes have copies of the shard.
+            want: which copy.
 
         Returns:
             The node; None where some decider objects to each.
         """
-        able = [node for node in self.counts if self.objection(node, beside) is None]
-        return min(
-            able,
-            key=lambda node: (
-                self.counts[node],
-                *self.crowding(node, beside),
-                sum(self._shared[node, other] for other in beside),
-            ),
-            default=None,
-        )
+        best, found = None, None
+        for node, count in self._candidates(want):
+            if best is not None and best[0] == CALM and count > best[1]:
+                continue
+            rank = self.rank(node, want)
+            if best is not None and rank >= best:
+                continue
+            if self.objection(node, want) is None:
+                best, found = rank, node
+        return found
 
-    def crowding(self, node: NodeId, beside: Collection[NodeId]) -> tuple[int, int]:
-        """Count copies of a shard in a node's zone, and on its host.
+    def _candidates(self, want: Want) -> Iterator[tuple[NodeId, int]]:
+        """Yield nodes and how many copies they have, less zones that have their share.
+
+        Those object anyway where zones are forced: this saves asking node by node.
+        """
+        if not self._zones:
+            yield from self.counts.items()
+            return
+        share = self._domains.zone_share(want.rf)
+        taken = Counter(self._domains.zone(node) for node in want.staying)
+        for node, count in self.counts.items():
+            if taken[self._domains.zone(node)] < share:
+                yield node, count
+
+    def rank(self, node: NodeId, want: Want) -> Rank:
+        """Tell what speaks against a node to which nothing objects.
 
         Args:
-            node: the node.
-            beside: which nodes have the shard's other copies.
+            node: one of those that take copies.
+            want: which copy.
         """
-        mine = self._entries[node]
-        others = [self._entries[each] for each in beside if each in self._entries]
+        crowd = self._domains.crowd(node, want.staying, want.rf)
         return (
-            sum(bool(mine.zone) and each.zone == mine.zone for each in others),
-            sum(_host(each) == _host(mine) for each in others),
+            crowd.over,
+            self.counts[node],
+            crowd.zone,
+            crowd.host,
+            sum(self._shared[node, other] for other in want.staying),
         )
 
 
-def _host(entry: NodeEntry) -> str:
-    """Return which machine a node is on, as far as its address tells."""
-    return entry.address.host
+NOTHING = Want(ShardId(-1), 1, (), ())
+"""No shard's copy: what objects to that objects to all."""
+
+
+def wanted(shard: Shard, site: Site, leaves: AllocId | None = None) -> Want:
+    """Describe one more copy of a shard.
+
+    Args:
+        shard: of which.
+        site: who is up.
+        leaves: the copy that it is to replace.
+    """
+    return Want(
+        shard=shard.shard,
+        rf=shard.rf,
+        beside=[copy.node for copy in shard.copies],
+        staying=[
+            copy.node
+            for copy in shard.copies
+            if copy.alloc_id != leaves
+            and copy.state is not CopyState.RELOCATING
+            and not site.is_given_up(copy.node, urgent=False)
+        ],
+        size=site.outlook.size(shard),
+    )
 
 
 def new_alloc_id(random: Random) -> AllocId:

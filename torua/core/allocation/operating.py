@@ -78,7 +78,11 @@ class Forget(Struct, frozen=True, tag="forget"):
     boot_epoch: int
 
 
-OfOperators = SetDuty | MoveCopy | GiveLead | Forget
+class Rebalance(Struct, frozen=True, tag="rebalance"):
+    """Balance is to be reached now; the state itself says nothing of that."""
+
+
+OfOperators = SetDuty | MoveCopy | GiveLead | Forget | Rebalance
 """What operators ask for, besides `ForceAllocate`."""
 
 
@@ -94,10 +98,11 @@ def operate(state: ClusterState, command: OfOperators) -> ClusterState:
             return _set_duty(state, command)
         case Forget():
             return _forget(state, command)
+        case Rebalance():
+            return state
     shard = state.shards.get(command.shard)
-    if shard is None or shard.shard_version != command.expect:
-        return state
-    if not is_at_rest(shard):
+    meant = shard is not None and shard.shard_version == command.expect
+    if shard is None or not meant or not is_at_rest(shard):
         return state
     if isinstance(command, MoveCopy):
         return _move_copy(state, shard, command)
@@ -202,7 +207,7 @@ def _move_copy(state: ClusterState, shard: Shard, command: MoveCopy) -> ClusterS
 
 def _takes(state: ClusterState, entry: NodeEntry) -> bool:
     """Tell whether a node takes another copy, as far as the state says."""
-    standing = Standing(entry, None)
+    standing = Standing(entry, None, state.feature_level)
     if any(decider(standing) for decider in COMMITTED.values()):
         return False
     held = sum(

@@ -7,9 +7,11 @@ one that is to go anyway, then a replica on the node with most copies.
 from collections.abc import Iterable
 from enum import StrEnum
 
-from torua.core.allocation.deciders import MOVES_MAX, Objection
+from torua.core.allocation.deciders import PASSING, Objection
 from torua.core.allocation.delays import Delays
+from torua.core.allocation.loads import wanted
 from torua.core.allocation.operating import GiveLead, MoveCopy, is_at_rest
+from torua.core.allocation.outlook import Outlook
 from torua.core.allocation.site import Site
 from torua.core.allocation.traffic import Traffic
 from torua.core.ids import AllocId, NodeId
@@ -35,27 +37,36 @@ class Scene:
         traffic: what is under way.
     """
 
-    def __init__(self, state: ClusterState, members: Iterable[Member]) -> None:
+    def __init__(
+        self,
+        state: ClusterState,
+        members: Iterable[Member],
+        outlook: Outlook | None = None,
+    ) -> None:
         """Look around.
 
         Args:
             state: the committed state; it says who is lost.
             members: what membership believes.
+            outlook: what the coordinator knows beside; None where it did not say.
         """
         self.state = state
-        self.site = Site(state, members, Delays(), 0.0)
+        self.site = Site(state, members, Delays(), outlook or Outlook(), 0.0)
         self.traffic = Traffic(state, self.site)
 
-    def objection(self, shard: Shard, node: NodeId) -> Objection | None:
+    def objection(
+        self, shard: Shard, node: NodeId, leaves: AllocId | None = None
+    ) -> Objection | None:
         """Return what keeps a node from having one more copy; None where nothing does.
 
         Args:
             shard: of which shard.
             node: one that belongs.
+            leaves: the copy that it is to replace.
         """
-        beside = [copy.node for copy in shard.copies]
+        want = wanted(shard, self.site, leaves)
         standing = self.site.objections.get(node)
-        return standing or self.traffic.loads.objection(node, beside)
+        return standing or self.traffic.loads.objection(node, want)
 
 
 def place(
@@ -76,16 +87,16 @@ def place(
         )
     if role is Role.PRIMARY:
         return _lead(scene, shard, node)
-    objection = scene.objection(shard, node)
+    old = _spared(scene, shard, node)
+    objection = scene.objection(shard, node, old.alloc_id)
     if objection is not None:
         return objection
-    old = _spared(scene, shard)
     if not scene.traffic.may_give(old.node, shard.primary.node):
         name = scene.state.nodes[old.node].name
         return Objection(
             "throttle",
-            f"{name} or the primary's node gives {MOVES_MAX} copies away now, and more "
-            "at once are too many",
+            f"{name} or the primary's node gives {scene.site.limits.recoveries} copies "
+            "away now, and more at once are too many",
         )
     return MoveCopy(shard.shard, shard.shard_version, old.alloc_id, node, new)
 
@@ -109,12 +120,13 @@ def nowhere(scene: Scene, node: NodeId) -> str:
     if room < len(held):
         return f"it has {len(held)} copies, and the others take {max(0, room)} more"
     for shard in held:
+        gone = next(copy.alloc_id for copy in shard.copies if copy.node == node)
         found = {
-            entries[other].name: scene.objection(shard, other)
+            entries[other].name: scene.objection(shard, other, gone)
             for other in sorted(entries)
             if other != node
         }
-        if all(each and each.decider != "throttle" for each in found.values()):
+        if all(each and each.decider not in PASSING for each in found.values()):
             why = "; ".join(
                 f"{name}: {each.why}" for name, each in found.items() if each
             )
@@ -139,13 +151,14 @@ def _lead(scene: Scene, shard: Shard, node: NodeId) -> GiveLead | Objection:
     return GiveLead(shard.shard, shard.shard_version, held[0].alloc_id)
 
 
-def _spared(scene: Scene, shard: Shard) -> Copy:
-    """Return the copy that can best be spared."""
+def _spared(scene: Scene, shard: Shard, node: NodeId) -> Copy:
+    """Return the copy that can best be spared where a node gets another."""
     lead = shard.primary.alloc_id if shard.primary else None
     counts = scene.traffic.loads.counts
     return min(
         shard.copies,
         key=lambda copy: (
+            scene.objection(shard, node, copy.alloc_id) is not None,
             copy.alloc_id == lead,
             copy.node not in scene.site.draining,
             -counts.get(copy.node, 0),

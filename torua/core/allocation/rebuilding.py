@@ -15,7 +15,7 @@ from random import Random
 from msgspec.structs import replace
 
 from torua.core.allocation.editing import changed, marked, with_shards, without
-from torua.core.allocation.loads import new_alloc_id
+from torua.core.allocation.loads import new_alloc_id, wanted
 from torua.core.allocation.site import Site
 from torua.core.allocation.traffic import Traffic, is_moving
 from torua.core.state import ClusterState, Copy, CopyState, Shard
@@ -101,11 +101,11 @@ def _staying(shard: Shard, site: Site) -> list[Copy]:
 
 def _add(shard: Shard, site: Site, traffic: Traffic, random: Random) -> Shard:
     """Add a copy where there is room and not too much under way."""
-    nodes = [copy.node for copy in shard.copies]
-    target = traffic.loads.least(nodes)
+    want = wanted(shard, site)
+    target = traffic.loads.least(want)
     if target is None:
         return shard
-    traffic.gets(target)
+    traffic.gets(target, want)
     new = Copy(new_alloc_id(random), target, CopyState.INIT)
     return changed(shard, copies=(*shard.copies, new))
 

@@ -9,6 +9,7 @@ copies rebuilt elsewhere.
 from collections.abc import Iterable
 
 from torua.core.allocation.deciders import (
+    Disk,
     Objection,
     Standing,
     is_gone,
@@ -16,6 +17,9 @@ from torua.core.allocation.deciders import (
     standing_objection,
 )
 from torua.core.allocation.delays import Delays
+from torua.core.allocation.domains import Domains
+from torua.core.allocation.limits import limits_of
+from torua.core.allocation.outlook import Outlook
 from torua.core.ids import NodeId
 from torua.core.members import Member
 from torua.core.state import ClusterState, Duty, Shard
@@ -33,6 +37,10 @@ class Site:
         draining: who is to give away all copies, and every lead.
         objections: to those that may not be given copies, whatever the shard.
         takers: who may be given copies, in order of their ids.
+        limits: what an operator set.
+        outlook: what is known of disks, loads and failures.
+        domains: the zones and hosts of the takers.
+        now: the coordinator's clock.
     """
 
     def __init__(
@@ -40,6 +48,7 @@ class Site:
         state: ClusterState,
         members: Iterable[Member],
         delays: Delays,
+        outlook: Outlook,
         now: float,
     ) -> None:
         """Look around.
@@ -48,6 +57,7 @@ class Site:
             state: says who belongs, the lives, and who is lost.
             members: what membership believes.
             delays: since when; this call is noted there.
+            outlook: what nodes reported.
             now: the coordinator's clock.
         """
         self.nodes = state.nodes
@@ -70,7 +80,9 @@ class Site:
         }
         self._away = away
         found = {
-            node: standing_objection(Standing(entry, known.get(node)))
+            node: standing_objection(
+                Standing(entry, known.get(node), state.feature_level)
+            )
             for node, entry in sorted(state.nodes.items())
         }
         self.objections: dict[NodeId, Objection] = {
@@ -80,6 +92,10 @@ class Site:
         self.draining = {
             node for node, entry in state.nodes.items() if entry.duty is not Duty.FULL
         }
+        self.limits = limits_of(state)
+        self.outlook = outlook
+        self.domains = Domains(state.nodes, self.takers, self.limits)
+        self.now = now
 
     def is_up(self, node: NodeId) -> bool:
         """Tell whether a node can be reckoned with now."""
@@ -104,6 +120,13 @@ class Site:
         """Tell whether a node said that its life is about to end."""
         entry = self.nodes.get(node)
         return entry is None or entry.leaving
+
+    def disk(self, node: NodeId) -> Disk:
+        """Return a node's disk as it told last."""
+        report = self.outlook.reports.get(node)
+        if report is None:
+            return Disk()
+        return Disk(report.disk_used, report.disk_total)
 
     def has_source(self, shard: Shard) -> bool:
         """Tell whether a new copy can be filled: by the primary, or with nothing."""

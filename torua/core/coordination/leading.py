@@ -6,7 +6,7 @@ should be, one publication at a time, and the first of its term changes nothing 
 
 from random import Random
 
-from torua.core.allocation import Delays, execute, reconcile
+from torua.core.allocation import Delays, Outlook, execute, reconcile
 from torua.core.coordination.circle import Circle
 from torua.core.coordination.commands import Commands
 from torua.core.coordination.messages import (
@@ -26,6 +26,7 @@ from torua.core.coordination.register import Register
 from torua.core.coordination.timing import Timing
 from torua.core.coordination.voters import has_majority, next_voters
 from torua.core.ids import NodeId
+from torua.core.reporting import NodeReport, Sight
 from torua.core.state import ClusterState
 
 
@@ -59,14 +60,33 @@ class Leading:
         self._publisher = Publisher()
         self._positions = self._publisher.positions
         self._delays = Delays()
+        self._outlook = Outlook()
         self._publish_by = 0.0
         self._check_at = 0.0
         self._led_since = 0.0
+
+    def report(self, node: NodeId, report: NodeReport) -> None:
+        """Take what a node says of its disk and its copies; it is acted upon later.
+
+        Args:
+            node: whose.
+            report: what it says.
+        """
+        self._outlook.report(node, report)
+
+    def sight(self, now: float) -> Sight:
+        """Tell what is known beside the state, if this node coordinates.
+
+        Args:
+            now: this node's clock.
+        """
+        return self._outlook.sight(now)
 
     def _begin_term(self, now: float) -> None:
         """Remember nothing of earlier terms, and ask all whether they are there."""
         self._led_since = now
         self._delays = Delays()
+        self._outlook = Outlook()
         self._pulse.lead(now, self._timing.check_interval_s)
         self._send_checks(now)
 
@@ -93,17 +113,22 @@ class Leading:
         if not self.register.is_idle or not self._is_attended(now):
             return
         old = self.register.facts.accepted
-        state = old.state
+        self._outlook.keep(old.state)
         state = reconcile(
-            state,
+            old.state,
             self._circle.members.values(),
             self._random,
-            lost=self._lost(state),
+            lost=self._lost(old.state),
             delays=self._delays,
+            outlook=self._outlook,
             now=now,
         )
+        if state is old.state:
+            self._outlook.rest(state)
         for command in self._commands.publish():
-            state = execute(state, command)
+            before = state
+            state = execute(before, command)
+            self._outlook.note(before, state, command, now)
         voters = self._next_voters(old.voters, now)
         if state is old.state and voters == old.voters:
             self._outbox.add(self._commands.done())
