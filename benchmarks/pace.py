@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from typing import Any
 
@@ -20,6 +21,7 @@ from rig import (
     note,
     table,
 )
+from urllib3.exceptions import HTTPError
 
 from torua.cli import load, loader
 from torua.cli.histogram import percentiles_ms
@@ -291,8 +293,12 @@ class Watch:
         while not self._ended.wait(0.2):
             self.most_mib = max(self.most_mib, memory_mib(self._nodes))
             turn += 1
-            node = self._nodes[turn % len(self._nodes)]
-            answer = node.ask("PUT", "/kv/watch", b"x")
-            if answer.status == 429:
-                self.refused += 1
-                self.told += "Retry-After" in answer.headers
+            with suppress(HTTPError):
+                self._ask(self._nodes[turn % len(self._nodes)])
+
+    def _ask(self, node: Node) -> None:
+        """Ask for something small."""
+        answer = node.ask("PUT", "/kv/watch", b"x")
+        if answer.status == 429:
+            self.refused += 1
+            self.told += "Retry-After" in answer.headers

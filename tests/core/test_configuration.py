@@ -136,3 +136,12 @@ def test_the_documentation_has_every_key() -> None:
     """As it is: its default, what it takes, and what it is for."""
     page = (ROOT / "docs" / "configuration.md").read_text().splitlines()
     assert [line for line in page if line.startswith("| `")] == table()
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_every_key_is_used(name: str) -> None:
+    """Somewhere beside what declares it; else it would promise what is not done."""
+    field = name.partition(".")[2]
+    sources = set((ROOT / "torua").rglob("*.py"))
+    sources.discard(ROOT / "torua" / "core" / "configuration.py")
+    assert any(f".{field}" in each.read_text() for each in sources), name

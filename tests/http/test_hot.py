@@ -166,6 +166,19 @@ def test_both_ways_answer_alike(pieces: list[bytes]) -> None:
     twins.compare_metrics()
 
 
+@pytest.mark.parametrize("line", ODD_LINES)
+def test_each_odd_line_is_understood_alike(line: str) -> None:
+    """Alone, twice, and beside a body that is there or not."""
+    for method, body in (("GET", b""), ("PUT", b"v"), ("PUT", b"1\r\nv\r\n0\r\n\r\n")):
+        for lines in ([line], [line, line], [f"Content-Length: {len(body)}", line]):
+            twins = Twins()
+            head = "\r\n".join([f"{method} /kv/a HTTP/1.1", "Host: x", *lines, "\r\n"])
+            twins.send(head.encode() + body)
+            if not twins.wires[0].disconnecting:
+                twins.send(request("GET", "/kv/a"))
+            twins.compare_metrics()
+
+
 @given(
     pieces=st.lists(requests(), min_size=1, max_size=4),
     cuts=st.lists(st.integers(0, 400), max_size=4),

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call, IdempotencyKey, Operation, Outcome, Put
 from torua.core.reading import Position, Token
-from torua.core.resilience.portions import AT_ONCE, BYTES_MAX, OPERATIONS_MAX
+from torua.core.resilience.portions import BYTES_MAX, OPERATIONS_MAX, ROOM
 from torua.core.routing import even_slots, shard_of
 from torua.errors import (
     OutcomeUnknownError,
@@ -39,6 +39,12 @@ class BulksTests(SynchronousTestCase):
         self.asked: list[tuple[ShardId, tuple[Operation, ...], Call]] = []
         self.answers: list[Deferred[Done]] = []
         self.bulks = Bulks(self.clock, self.apply, self.primary)
+
+    def tearDown(self) -> None:
+        """Let all come to its end that was begun."""
+        while self.answers:
+            self.answers.pop(0).callback(Done(()))
+            self.clock.advance(0)
 
     def primary(self, shard: ShardId) -> NodeId:
         """Tell where a shard is."""
@@ -101,7 +107,7 @@ class BulksTests(SynchronousTestCase):
     def test_the_reactor_turns_between_two_portions(self) -> None:
         """Whatever else came meanwhile is done first."""
         self.part(SHARD, 2)
-        self.answers[0].callback(Done((Outcome(),) * OPERATIONS_MAX))
+        self.answers.pop(0).callback(Done((Outcome(),) * OPERATIONS_MAX))
         self.assertEqual(len(self.asked), 1)
         self.clock.advance(0)
         self.assertEqual(len(self.asked), 2)
@@ -126,15 +132,26 @@ class BulksTests(SynchronousTestCase):
         Deferred.fromCoroutine(self.bulks.part(SHARD, puts, CALL))
         self.assertEqual(len(self.asked[0][1]), 1)
 
-    def test_a_node_has_few_portions_to_do_at_a_time(self) -> None:
+    def test_a_node_has_little_to_do_at_a_time(self) -> None:
         """One that does not answer leaves the requests to others alone."""
-        for _ in range(AT_ONCE + 2):
+        for _ in range(5):
             self.part(SHARD, 1)
-        self.assertEqual(len(self.asked), AT_ONCE)
+        self.assertEqual(len(self.asked), ROOM // OPERATIONS_MAX)
         self.part(OTHER, 1)
         self.assertEqual(self.asked[-1][0], OTHER)
         self.answer()
-        self.assertEqual(len(self.asked), AT_ONCE + 1)
+        self.assertEqual(len(self.asked), ROOM // OPERATIONS_MAX + 1)
+
+    def test_small_portions_are_many_at_once(self) -> None:
+        """They share the way to the disk; large values take more room than small."""
+        for _ in range(2 * ROOM):
+            Deferred.fromCoroutine(self.bulks.part(SHARD, [Put(b"a", b"")], CALL))
+        self.assertEqual(len(self.asked), ROOM)
+        self.asked.clear()
+        for _ in range(ROOM):
+            put = Put(b"a", b"x" * (BYTES_MAX // 2))
+            Deferred.fromCoroutine(self.bulks.part(OTHER, [put], CALL))
+        self.assertLess(len(self.asked), 5)
 
     def test_a_shard_without_a_primary_is_asked_all_the_same(self) -> None:
         """Who does errands knows how long to wait for one."""

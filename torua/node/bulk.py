@@ -1,21 +1,22 @@
 """Many operations in one request: each shard's part in portions, one after the other.
 
 Parts of several shards are done at once, and so are those of several requests; but only
-so many portions are under way to each node, and after each one the reactor turns, so
+so much is under way to each node, and after each one the reactor turns, so
 that whatever else is asked meanwhile waits for a portion and not for a request.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from msgspec import structs
-from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call, IdempotencyKey, Operation, Outcome, Put, Single
 from torua.core.reading import Position, Token
-from torua.core.resilience.portions import AT_ONCE, portions
+from torua.core.resilience.portions import ROOM, portions, weight_of
 from torua.core.routing import shard_of
 from torua.core.state import SlotRange
 from torua.errors import OutcomeUnknownError, ToruaError, UnavailableError
@@ -35,12 +36,44 @@ NOBODY = NodeId("")
 """Leads the shards that have no primary just now."""
 
 
+class _Places:
+    """What is under way to one node.
+
+    Invariants: what is taken and what is free make up the `ROOM`; who came first goes
+    first; somebody waits only while there is no room for the first of them.
+    """
+
+    def __init__(self) -> None:
+        """Begin with all of it free."""
+        self._free = ROOM
+        self._waiting: deque[tuple[int, Deferred[None]]] = deque()
+
+    def enter(self, weight: int) -> "Deferred[None]":
+        """Return what fires once there is room, which is taken by then."""
+        entered: Deferred[None] = Deferred()
+        self._waiting.append((weight, entered))
+        self._let_in()
+        return entered
+
+    def leave(self, weight: int) -> None:
+        """Give room back."""
+        self._free += weight
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Let in who is first, while there is room."""
+        while self._waiting and self._waiting[0][0] <= self._free:
+            weight, entered = self._waiting.popleft()
+            self._free -= weight
+            entered.callback(None)
+
+
 class Bulks:
     """The long requests that are worked on here.
 
     Invariants: of one shard's part of a request, a portion is begun only when the one
-    before it is done, and none after one that failed; at most `AT_ONCE` portions of
-    all requests are under way to a node that was primary when they began.
+    before it is done, and none after one that failed; of all requests, only as much is
+    under way to a node as its `ROOM` holds.
     """
 
     def __init__(self, clock: IReactorTime, apply: Apply, primary: Primary) -> None:
@@ -54,7 +87,7 @@ class Bulks:
         self._clock = clock
         self._apply = apply
         self._primary = primary
-        self._places: dict[NodeId, DeferredSemaphore] = {}
+        self._places: dict[NodeId, _Places] = {}
 
     async def parts(
         self, slots: tuple[SlotRange, ...], operations: Sequence[Single]
@@ -115,7 +148,8 @@ class Bulks:
         """Do one portion of a part, when there is a place for it."""
         call, number, until_s = made
         places = self._places_for(shard)
-        await places.acquire()
+        weight = weight_of(len(operations), sum(map(_size, operations)))
+        await places.enter(weight)
         try:
             call = structs.replace(
                 call,
@@ -124,15 +158,15 @@ class Bulks:
             )
             return await self._apply(shard, tuple(operations), call)
         finally:
-            places.release()
+            places.leave(weight)
 
-    def _places_for(self, shard: ShardId) -> DeferredSemaphore:
+    def _places_for(self, shard: ShardId) -> _Places:
         """Return what gives out the places where a shard is served, if it is."""
         try:
             node = self._primary(shard)
         except UnavailableError:
             node = NOBODY
-        return self._places.setdefault(node, DeferredSemaphore(AT_ONCE))
+        return self._places.setdefault(node, _Places())
 
 
 def _size(operation: Single) -> int:

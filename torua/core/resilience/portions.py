@@ -13,9 +13,21 @@ another node, so that little is lost by taking several such ways, …"""
 BYTES_MAX = 128 << 10
 """… unless they are large."""
 
-AT_ONCE = 2
-"""So many portions of all long requests go to one node at a time: while one waits for
-the disk another is worked on, and a node that is gone holds up its own ones only."""
+ROOM = 2 * OPERATIONS_MAX
+"""So many operations of long requests are under way from one node to another: while
+some wait for the disk others are worked on, and a node that is gone holds up its own
+ones only.  Small portions are many at once, so that they share a way to the disk."""
+
+
+def weight_of(operations: int, size: int) -> int:
+    """Tell how much of the `ROOM` a portion takes.
+
+    Args:
+        operations: how many it holds.
+        size: of all of them, in bytes.
+    """
+    by_size = -(-size * OPERATIONS_MAX // BYTES_MAX)
+    return min(ROOM, max(1, operations, by_size))
 
 
 def portions(sizes: Iterable[int]) -> Iterator[range]:

@@ -21,6 +21,9 @@ BYTES_MIN = 256 << 10
 BYTES_FIRST = 1 << 20
 BYTES_MAX = 256 << 20
 
+REQUESTS_MIN = 4
+"""So many are always taken, however large: the largest stay for long by right."""
+
 SIZE_MIN = 4 << 10
 """A request counts for so much at least, be it ever so small."""
 
@@ -37,14 +40,14 @@ PRESSED = 0.5
 class Stays:
     """What is held by long requests, and how much may be.
 
-    Invariants: `held` is the sizes of all that were taken and not given back; the limit
-    stays within its bounds; where nothing is held, anything is taken.
+    Invariants: `held` is the sizes of all that were taken and not given back, `many`
+    their number; the limit stays within its bounds.
     """
 
     def __init__(self) -> None:
         """Begin with nothing held."""
         self.limit = float(BYTES_FIRST)
-        self.held = 0
+        self.held = self.many = 0
         self._most = 0
         self._changed_at = float("-inf")
         self._count = 0
@@ -58,11 +61,12 @@ class Stays:
         """
         wanted = self.held + max(size, SIZE_MIN)
         self._most = max(self._most, wanted)
-        return not self.held or wanted <= self.limit
+        return self.many < REQUESTS_MIN or wanted <= self.limit
 
     def take(self, size: int) -> None:
         """Hold a request of so many bytes."""
         self.held += max(size, SIZE_MIN)
+        self.many += 1
 
     def give_back(self, size: int, stayed_s: float, now: float) -> None:
         """Hear that a request is done, and learn from how long that took.
@@ -73,6 +77,7 @@ class Stays:
             now: the time, in seconds.
         """
         self.held -= max(size, SIZE_MIN)
+        self.many -= 1
         assert self.held >= 0
         if now - stayed_s < self._changed_at:
             return
