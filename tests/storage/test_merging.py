@@ -193,3 +193,26 @@ def test_a_limit_must_be_a_number_of_rows(engine: Engine) -> None:
     for value in (-1, 1.5, None, "2", True):
         with pytest.raises(UnprocessableError, match="LIMIT"):
             both(engine, "n.k", "n.k", Merge(columns, limit=Parameter("n")), n=value)
+
+
+def test_many_rows_are_counted_as_few_are(engine: Engine) -> None:
+    """By Arrow; NULL is a group as well."""
+    keys = [None if n % 7 == 0 else f"k{n % 13}" for n in range(900)]
+    part = pa.table(
+        {"k": keys, "n": list(range(900)), "c": [n % 5 for n in range(900)]}
+    )
+    columns = (
+        MergedColumn("k", Merging.KEY, 0),
+        MergedColumn("c", Merging.COUNT, 2),
+    )
+    merge = Merge(columns, grouped=True)
+    many = merged(merge, [part], {})
+    few = [merged(merge, [part.slice(at, 90)], {}) for at in range(0, 900, 90)]
+    again = merged(merge, [each.append_column("x", each["c"]) for each in few], {})
+    assert many.to_pylist() == again.to_pylist()
+    assert many.column_names == ["k", "c"]
+    wanted = [
+        sum(n % 5 for n in range(900) if keys[n] == key)
+        for key in many["k"].to_pylist()
+    ]
+    assert many["c"].to_pylist() == wanted

@@ -13,6 +13,7 @@ from torua.core.kv import Entry
 from torua.core.records import KvPut, Record
 from torua.core.replication.messages import CopyFacts
 from torua.errors import CorruptionError, DiskError
+from torua.storage import checks
 from torua.storage.files import DiskFile, DiskFiles
 from torua.storage.log import Log, LogEntry
 from torua.storage.map import Map
@@ -241,19 +242,26 @@ def test_a_scrub_finds_what_rotted_while_it_was_open(tmp_path: Path) -> None:
     view.close()
 
 
-def test_a_scrub_is_stopped_for_a_stop(tmp_path: Path) -> None:
+def test_a_scrub_is_stopped_for_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ends in the middle, and finds nothing wrong in that."""
     view = Shelf(tmp_path, DiskFiles()).open(SHARD, ONE)
     view.apply(records(1, 300))
-    entry, seen = view._entry, []
+    entry, seen = checks.entry, []
 
-    def stop(row: Row) -> Entry:
-        """Read a row; the stop comes at the first."""
+    def stop(row: Row, path: Path) -> Entry:
+        """Read a row; the stop comes at the first.
+
+        Args:
+            row: as it was read.
+            path: of the map.
+        """
         seen.append(row)
         view.stop_scrub()
-        return entry(row)
+        return entry(row, path)
 
-    view._entry = stop  # type: ignore[method-assign]
+    monkeypatch.setattr(checks, "entry", stop)
     view.scrub()
     assert len(seen) < 300
     view.stop_scrub()

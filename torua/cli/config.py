@@ -137,5 +137,5 @@ def _read(setting: str) -> tuple[str, object]:
 def _word(value: object) -> str:
     """Spell a value as it would be given."""
     if isinstance(value, list):
-        return ",".join(map(str, value))
+        return ",".join(map(str, value)) or "[]"
     return value if isinstance(value, str) else json.dumps(value)

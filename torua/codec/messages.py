@@ -66,11 +66,6 @@ class MessageReader:
                 self._wanted = _LENGTH.size
         return found
 
-    @property
-    def wanted(self) -> int:
-        """How many bytes are missing before anything new can be known."""
-        return self._wanted - len(self._waiting)
-
     def _length(self, piece: bytes) -> bool:
         """Read the header's length."""
         (length,) = _LENGTH.unpack(piece)

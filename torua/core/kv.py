@@ -19,7 +19,7 @@ BULK_BYTES_MAX = 32 << 20
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
 
 
-class Condition(Struct, frozen=True):
+class Condition(Struct, frozen=True, array_like=True):
     """What must hold of a key for a write to happen (RFC 9110, section 13.1).
 
     Attributes:
@@ -39,7 +39,7 @@ class Condition(Struct, frozen=True):
         return meant is self.match
 
 
-class Put(Struct, frozen=True, tag="put"):
+class Put(Struct, frozen=True, array_like=True, tag="put"):
     """Set a key.  ``ttl_s`` is how many seconds it shall live; None for ever."""
 
     key: bytes
@@ -49,21 +49,21 @@ class Put(Struct, frozen=True, tag="put"):
     conditions: tuple[Condition, ...] = ()
 
 
-class Delete(Struct, frozen=True, tag="delete"):
+class Delete(Struct, frozen=True, array_like=True, tag="delete"):
     """Remove a key; no error where it does not exist."""
 
     key: bytes
     conditions: tuple[Condition, ...] = ()
 
 
-class Get(Struct, frozen=True, tag="get"):
+class Get(Struct, frozen=True, array_like=True, tag="get"):
     """Read a key; ``value`` False asks for everything but the value."""
 
     key: bytes
     value: bool = True
 
 
-class Check(Struct, frozen=True):
+class Check(Struct, frozen=True, array_like=True):
     """What must hold of a key for a `Group` to happen.
 
     Attributes:
@@ -79,7 +79,7 @@ class Check(Struct, frozen=True):
     most: int | None = None
 
 
-class Group(Struct, frozen=True, tag="group"):
+class Group(Struct, frozen=True, array_like=True, tag="group"):
     """Writes of one shard that happen all at once, in one record, or not at all.
 
     Attributes:
@@ -104,7 +104,7 @@ def keys_of(operation: Operation) -> tuple[bytes, ...]:
     return (operation.key,)
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, array_like=True):
     """A key as it stands.  ``value`` is None where it was not asked for."""
 
     key: bytes
@@ -115,7 +115,7 @@ class Entry(Struct, frozen=True):
     expires_ns: int | None = None
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, array_like=True):
     """What became of one operation.
 
     Attributes:
@@ -135,7 +135,7 @@ class Outcome(Struct, frozen=True):
     which: int | None = None
 
 
-class IdempotencyKey(Struct, frozen=True):
+class IdempotencyKey(Struct, frozen=True, array_like=True):
     """A caller's promise that equal keys mean the same request.
 
     Attributes:

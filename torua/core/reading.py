@@ -39,21 +39,21 @@ class Level(StrEnum):
     ANY = "any"
 
 
-class Position(Struct, frozen=True):
+class Position(Struct, frozen=True, array_like=True):
     """A place in the log of a shard; those of different histories do not compare."""
 
     history: str
     seq: int
 
 
-class Token(Struct, frozen=True):
+class Token(Struct, frozen=True, array_like=True):
     """What a session saw of a shard: all up to ``position``."""
 
     shard: ShardId
     position: Position
 
 
-class Reading(Struct, frozen=True):
+class Reading(Struct, frozen=True, array_like=True):
     """What a caller asks of a read.
 
     Attributes:

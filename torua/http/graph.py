@@ -53,8 +53,7 @@ class EntryHandlers:
 
     async def get_node(self, ask: Ask) -> Answer:
         """Answer GET and HEAD of a node; 304 where the caller has it already."""
-        graph = self._graph(ask)
-        spot = _node(graph, ask)
+        graph, spot = await self._by_schema(ask, _node)
         conditions = parameters.conditions(ask.headers)
         timeout_s = parameters.timeout_s(ask.query)
         call = ask.call(timeout_s, reading=parameters.reading(ask))
@@ -76,9 +75,13 @@ class EntryHandlers:
     async def _put_node(self, ask: Ask, *, merge: bool) -> Answer:
         """Set a node."""
 
-        async def put(graph: Graph) -> RowWritten:
-            """Set it by one schema."""
-            spot = _node(graph, ask)
+        async def put(graph: Graph, spot: NodeSpot) -> RowWritten:
+            """Set it by one schema.
+
+            Args:
+                graph: the schema.
+                spot: which.
+            """
             return await self._entries.put_node(
                 graph,
                 spot,
@@ -93,7 +96,7 @@ class EntryHandlers:
             parameters.timeout_s(ask.query),
             parameters.idempotency(ask),
         )
-        return _written(await self._with_schema(ask, put))
+        return _written(await self._with_schema(ask, _node, put))
 
     async def delete_node(self, ask: Ask) -> Answer:
         """Answer DELETE of a node, there or not.
@@ -101,11 +104,16 @@ class EntryHandlers:
         One that has relationships is a conflict, unless ``detach`` takes them along.
         """
 
-        async def delete(graph: Graph) -> RowWritten:
-            """Delete it by one schema."""
+        async def delete(graph: Graph, spot: NodeSpot) -> RowWritten:
+            """Delete it by one schema.
+
+            Args:
+                graph: the schema.
+                spot: which.
+            """
             return await self._entries.delete_node(
                 graph,
-                _node(graph, ask),
+                spot,
                 ask.call(timeout_s, promise),
                 conditions=conditions,
                 detach=detach,
@@ -117,15 +125,14 @@ class EntryHandlers:
             parameters.timeout_s(ask.query),
             parameters.idempotency(ask),
         )
-        return _written(await self._with_schema(ask, delete))
+        return _written(await self._with_schema(ask, _node, delete))
 
     async def get_edge(self, ask: Ask) -> Answer:
         """Answer GET and HEAD of a relationship; 304 where the caller has it.
 
         Where there are several between two nodes, ``id`` says which.
         """
-        graph = self._graph(ask)
-        spot = _edge(graph, ask)
+        graph, spot = await self._by_schema(ask, _edge)
         conditions = parameters.conditions(ask.headers)
         call = ask.call(parameters.timeout_s(ask.query))
         read, served = await self._entries.edge(graph, spot, call)
@@ -146,9 +153,13 @@ class EntryHandlers:
         It is made where there is none; its nodes are not.
         """
 
-        async def put(graph: Graph) -> RowWritten:
-            """Set it by one schema."""
-            spot = _edge(graph, ask)
+        async def put(graph: Graph, spot: EdgeSpot) -> RowWritten:
+            """Set it by one schema.
+
+            Args:
+                graph: the schema.
+                spot: which.
+            """
             cells = _cells(spot.rel, _properties(spot.rel, ask))
             call = ask.call(timeout_s, promise)
             return await self._entries.put_edge(graph, spot, cells, call, conditions)
@@ -158,7 +169,7 @@ class EntryHandlers:
             parameters.timeout_s(ask.query),
             parameters.idempotency(ask),
         )
-        return _written(await self._with_schema(ask, put))
+        return _written(await self._with_schema(ask, _edge, put))
 
     async def delete_edge(self, ask: Ask) -> Answer:
         """Answer DELETE of a relationship, there or not.
@@ -166,9 +177,13 @@ class EntryHandlers:
         Where there are several between two nodes, ``id`` says which.
         """
 
-        async def delete(graph: Graph) -> RowWritten:
-            """Delete it by one schema."""
-            spot = _edge(graph, ask)
+        async def delete(graph: Graph, spot: EdgeSpot) -> RowWritten:
+            """Delete it by one schema.
+
+            Args:
+                graph: the schema.
+                spot: which.
+            """
             call = ask.call(timeout_s, promise)
             return await self._entries.delete_edge(graph, spot, call, conditions)
 
@@ -177,20 +192,30 @@ class EntryHandlers:
             parameters.timeout_s(ask.query),
             parameters.idempotency(ask),
         )
-        return _written(await self._with_schema(ask, delete))
+        return _written(await self._with_schema(ask, _edge, delete))
 
-    def _graph(self, ask: Ask) -> Graph:
-        """Return the schema of the graph that is meant."""
-        return self._entries.graph(ask.query.get("graph", MAIN))
+    async def _by_schema(
+        self, ask: Ask, spot: Callable[[Graph, Ask], T]
+    ) -> tuple[Graph, T]:
+        """Return the schema of the graph that is meant, and what is meant in it."""
+        name = ask.query.get("graph", MAIN)
+        return await self._entries.by_schema(
+            name, lambda graph: (graph, spot(graph, ask))
+        )
 
-    async def _with_schema(self, ask: Ask, work: Callable[[Graph], Awaitable[T]]) -> T:
+    async def _with_schema(
+        self,
+        ask: Ask,
+        spot: Callable[[Graph, Ask], T],
+        work: Callable[[Graph, T], Awaitable[RowWritten]],
+    ) -> RowWritten:
         """Do something by a schema, anew where that has changed."""
         for _ in range(SCHEMAS_MAX - 1):
             try:
-                return await work(self._graph(ask))
+                return await work(*await self._by_schema(ask, spot))
             except StaleSchemaError:
                 continue
-        return await work(self._graph(ask))
+        return await work(*await self._by_schema(ask, spot))
 
 
 def routes(entries: Entries) -> tuple[Route, ...]:

@@ -1,7 +1,7 @@
 """What the HTTP room needs of the rest, as protocols; tests bring fakes."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from torua.core import views
 from torua.core.allocation.placing import Role
@@ -23,6 +23,8 @@ from torua.core.kv import (
     Served,
     Single,
 )
+
+T = TypeVar("T")
 
 
 class KeyValue(Protocol):
@@ -300,8 +302,14 @@ class Catalog(Protocol):
 class Entries(Protocol):
     """Nodes and relationships one at a time.  Every method raises `ToruaError`s."""
 
-    def graph(self, name: str) -> Graph:
-        """Return the schema of a graph; NotFoundError where there is none."""
+    async def by_schema(self, name: str, read: Callable[[Graph], T]) -> T:
+        """Read something by a graph's schema; by the next one if that is just coming.
+
+        Args:
+            name: the graph's.
+            read: its `NotFoundError` or `UnprocessableError` may be mended
+                by a newer schema.
+        """
 
     async def node(
         self, graph: Graph, spot: NodeSpot, call: Call

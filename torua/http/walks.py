@@ -133,7 +133,9 @@ class WalkHandlers:
         """Answer POST of a walk with rows, as ``/cypher`` does."""
         body = read_body(ask, TraverseBody)
         name = body.graph or ask.query.get("graph", MAIN)
-        text, values = compile_walk(self._entries.graph(name), body)
+        text, values = await self._entries.by_schema(
+            name, lambda graph: compile_walk(graph, body)
+        )
         form = wanted_format(ask)
         statement = Statement(text, values, name, form, LIMIT_MAX)
         timeout_s = parameters.timeout_s(ask.query)
@@ -145,7 +147,9 @@ class WalkHandlers:
         """Answer POST of two nodes with a shortest path between them, if any."""
         body = read_body(ask, ShortestBody)
         name = body.graph or ask.query.get("graph", MAIN)
-        text, values = compile_shortest(self._entries.graph(name), body)
+        text, values = await self._entries.by_schema(
+            name, lambda graph: compile_shortest(graph, body)
+        )
         timeout_s = parameters.timeout_s(ask.query)
         call = ask.call(timeout_s, reading=parameters.reading(ask))
         answered = await self._statements.run(Statement(text, values, name), call)

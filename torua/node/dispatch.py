@@ -34,13 +34,13 @@ from torua.node.errands import (
     KIND,
     Apply,
     Errand,
-    Parcel,
     Peers,
     is_brief,
     is_repeatable,
     is_write,
     lane_of,
     needs_primary,
+    parts_of,
 )
 from torua.node.serving import Serving
 from torua.node.targets import Rest, Targets
@@ -277,8 +277,7 @@ class Dispatch:
     ) -> object:
         """Wait for an errand until the time is up, or another primary makes it vain."""
         number = self._deadlines.add(left_s, doing.cancel)
-        if needs_primary(errand):
-            before = self._primary_of(self._states.state, errand.shard)
+        if before := self._leaders(self._states.state, errand):
             self._doing[number] = (errand, before, doing)
         try:
             return await doing
@@ -293,10 +292,18 @@ class Dispatch:
     def _give_up(self, state: ClusterState) -> None:
         """Give up what another node is now primary for, the unsafe after a while."""
         for number, (errand, before, doing) in tuple(self._doing.items()):
-            if self._primary_of(state, errand.shard) != before:
+            if self._leaders(state, errand) != before:
                 del self._doing[number]
                 delay_s = 0.0 if is_repeatable(errand) else GRACE_S
                 doing.addTimeout(delay_s, self._clock)
+
+    def _leaders(self, state: ClusterState, errand: Errand) -> tuple[object, ...]:
+        """Return who leads the shards whose primaries an errand needs."""
+        return tuple(
+            self._primary_of(state, each.shard)
+            for each in parts_of(errand)
+            if needs_primary(each)
+        )
 
     def _primary_of(self, state: ClusterState, shard: ShardId) -> object:
         """Return who leads a shard, and in which term."""
@@ -394,7 +401,7 @@ class Dispatch:
             )
             if self.version < wanted:
                 raise _unavailable(errand.shard, "is asked of a node behind the state")
-        for each in errand.errands if isinstance(errand, Parcel) else (errand,):
+        for each in parts_of(errand):
             if needs_primary(each) and self.primary(each.shard) != self._me:
                 raise StaleRouteError("its primary is elsewhere", version=self.version)
         call = Call(

@@ -15,7 +15,7 @@ KIND = "kv"
 """The kind of message by which routers forward to each other."""
 
 
-class Apply(Struct, frozen=True, tag="apply"):
+class Apply(Struct, frozen=True, array_like=True, tag="apply"):
     """Do operations on one shard, in order."""
 
     shard: ShardId
@@ -24,7 +24,7 @@ class Apply(Struct, frozen=True, tag="apply"):
     idempotency: IdempotencyKey | None = None
 
 
-class Fetch(Struct, frozen=True, tag="fetch"):
+class Fetch(Struct, frozen=True, array_like=True, tag="fetch"):
     """Read one key of one shard."""
 
     shard: ShardId
@@ -33,7 +33,7 @@ class Fetch(Struct, frozen=True, tag="fetch"):
     reading: Reading = LINEARIZABLE
 
 
-class Scan(Struct, frozen=True, tag="scan"):
+class Scan(Struct, frozen=True, array_like=True, tag="scan"):
     """List keys of one shard."""
 
     shard: ShardId
@@ -45,14 +45,14 @@ class Scan(Struct, frozen=True, tag="scan"):
     reading: Reading = LINEARIZABLE
 
 
-class Mark(Struct, frozen=True, tag="mark"):
+class Mark(Struct, frozen=True, array_like=True, tag="mark"):
     """Tell a place in the log behind all writes acknowledged before this was asked."""
 
     shard: ShardId
     routing_version: int
 
 
-class Query(Struct, frozen=True, tag="query"):
+class Query(Struct, frozen=True, array_like=True, tag="query"):
     """Read a graph's rows at one copy, all fragments at one instant.
 
     Attributes:
@@ -78,7 +78,7 @@ class Query(Struct, frozen=True, tag="query"):
     session: str = ""
 
 
-class QueryMore(Struct, frozen=True, tag="query-more"):
+class QueryMore(Struct, frozen=True, array_like=True, tag="query-more"):
     """Give the next piece of an answer that did not fit into one."""
 
     shard: ShardId
@@ -87,7 +87,7 @@ class QueryMore(Struct, frozen=True, tag="query-more"):
     session: str
 
 
-class QueryRelease(Struct, frozen=True, tag="query-release"):
+class QueryRelease(Struct, frozen=True, array_like=True, tag="query-release"):
     """End transactions at one node: nobody will read in them any more.
 
     Attributes:
@@ -101,7 +101,7 @@ class QueryRelease(Struct, frozen=True, tag="query-release"):
     sessions: tuple[tuple[AllocId, str], ...]
 
 
-class Measure(Struct, frozen=True, tag="measure"):
+class Measure(Struct, frozen=True, array_like=True, tag="measure"):
     """Tell how many rows each table of a graph has at one copy."""
 
     shard: ShardId
@@ -111,7 +111,7 @@ class Measure(Struct, frozen=True, tag="measure"):
     reading: Reading = LINEARIZABLE
 
 
-class Parcel(Struct, frozen=True, tag="parcel"):
+class Parcel(Struct, frozen=True, array_like=True, tag="parcel"):
     """What one statement wants of several copies of one node, at once.
 
     Attributes:
@@ -130,14 +130,14 @@ GraphErrand = Query | Parcel | QueryMore | QueryRelease | Measure
 Errand = Apply | Fetch | Scan | Mark | GraphErrand
 
 
-class Done(Struct, frozen=True):
+class Done(Struct, frozen=True, array_like=True):
     """The answer to an `Apply`; like all answers, ``at`` is behind what it shows."""
 
     outcomes: tuple[Outcome, ...]
     at: Position | None = None
 
 
-class Found(Struct, frozen=True):
+class Found(Struct, frozen=True, array_like=True):
     """The answer to a `Fetch`; ``entry`` is None where the key is absent."""
 
     entry: Entry | None
@@ -151,13 +151,13 @@ class Listed(Struct, frozen=True):
     at: Position | None = None
 
 
-class Marked(Struct, frozen=True):
+class Marked(Struct, frozen=True, array_like=True):
     """The answer to a `Mark`."""
 
     at: Position | None
 
 
-class Queried(Struct, frozen=True, tag="queried"):
+class Queried(Struct, frozen=True, array_like=True, tag="queried"):
     """The answer to a `Query` or `QueryMore`: a piece, and which copy gave it."""
 
     piece: Piece
@@ -165,7 +165,7 @@ class Queried(Struct, frozen=True, tag="queried"):
     at: Position | None = None
 
 
-class Refused(Struct, frozen=True, tag="refused"):
+class Refused(Struct, frozen=True, array_like=True, tag="refused"):
     """Why a `Query` of a `Parcel` was not done: a `ToruaError`."""
 
     code: str
@@ -191,6 +191,11 @@ class Released(Struct, frozen=True):
 
 
 GraphAnswer = Queried | Unpacked | Measured | Released
+
+
+def parts_of(errand: Errand) -> "tuple[Errand, ...]":
+    """Tell what is to be done by itself: of a parcel each of its errands."""
+    return errand.errands if isinstance(errand, Parcel) else (errand,)
 
 
 def is_write(errand: Errand) -> bool:

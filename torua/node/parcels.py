@@ -8,6 +8,9 @@ not be done there, and may be elsewhere or later, goes on alone (`torua.node.dis
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from msgspec import structs
+from twisted.internet.interfaces import IReactorTime
+
 from torua.core.ids import NodeId
 from torua.core.kv import Call
 from torua.core.retrying import may_retry
@@ -44,9 +47,15 @@ class Parcels:
     Threading: the reactor's thread.
     """
 
-    def __init__(self, dispatch: Dispatch) -> None:
-        """Send by ``dispatch``."""
+    def __init__(self, dispatch: Dispatch, clock: IReactorTime) -> None:
+        """Send by a dispatch.
+
+        Args:
+            dispatch: knows who does what.
+            clock: the reactor.
+        """
         self._dispatch = dispatch
+        self._clock = clock
 
     async def run(
         self, asked: Sequence[Asked], call: Call
@@ -93,12 +102,15 @@ class Parcels:
             return await outcomes_of(self._alone(each, call) for each in asked)
         errands = tuple(each.errand for each in asked)
         parcel = Parcel(errands[0].shard, 0, errands)
+        until_s = self._clock.seconds() + call.timeout_s
         answers: Sequence[Queried | Refused | ToruaError]
         try:
             unpacked = await self._dispatch.ask(node, parcel, call, Unpacked)
             answers = unpacked.answers
         except ToruaError as error:
             answers = [error] * len(asked)
+        left_s = until_s - self._clock.seconds()
+        call = structs.replace(call, timeout_s=left_s)
         return await outcomes_of(
             self._ended(node, each, answer, call)
             for each, answer in zip(asked, answers, strict=True)
@@ -116,7 +128,8 @@ class Parcels:
             return answer, node
         if isinstance(answer, Refused):
             answer = from_wire(answer.code, answer.detail, dict(answer.members))
-        if asked.node is not None or not may_retry(answer, repeatable=True):
+        again = asked.node is None and call.timeout_s > 0
+        if not again or not may_retry(answer, repeatable=True):
             raise answer
         return await self._alone(asked, call)
 

@@ -127,7 +127,7 @@ class Router:
             random=random,
             targets=targets,
         )
-        self._parcels = Parcels(self._dispatch)
+        self._parcels = Parcels(self._dispatch, clock)
         self._bulks = Bulks(clock, self._portion, self._dispatch.primary)
         self._fresh: dict[ShardId, _Fresh] = {}
 

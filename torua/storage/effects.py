@@ -49,7 +49,7 @@ class MapChange:
             for record in records
             for effect in record.effects
         }
-        old = self._find(list(last))
+        old = self._find(sorted(last))
         if self._journal.begun.rows_from is not None:
             self._note(records, old)
         self._remove(old)
@@ -63,12 +63,13 @@ class MapChange:
         self._put(old, last)
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, rows.Old]:
-        """Find what stands of some keys before the change."""
+        """Find what stands of some keys, in order, before the change."""
         found: dict[bytes, rows.Old] = {}
         for start in range(0, len(keys), rows.FIND_MAX):
             some = keys[start : start + rows.FIND_MAX]
-            for key, *old in self._execute(rows.find(len(some)), some):
-                found[key] = tuple(old)
+            find = rows.among(rows.OLD_COLUMNS, len(some))
+            for key, place, size, checksum in self._execute(find, some):
+                found[key] = place, size, checksum
         return found
 
     def _note(self, records: Sequence[Record], old: Iterable[bytes]) -> None:

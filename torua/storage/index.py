@@ -98,7 +98,8 @@ def take(copies: dict[AllocId, CopyIndex], number: int, entry: Found) -> bool:
     """
     copy = copies.get(entry.alloc)
     if entry.kind == Kind.RECORD:
-        copy = copies.setdefault(entry.alloc, CopyIndex())
+        if copy is None:
+            copy = copies[entry.alloc] = CopyIndex()
         return _append(copy, number, entry)
     if _begins(copy, entry):
         copies[entry.alloc] = CopyIndex(entry.seq, entry.term)

@@ -52,14 +52,12 @@ times as fast as a new one: after so many it is closed, lest it remember too muc
 IDLE_MAX = 2
 """So many connections that nobody reads with wait to be read with again."""
 
-_OF_NOW = re.compile(r"current_|random|uuid|timestamp\s*\(\s*\)|nextval", re.IGNORECASE)
+_OF_NOW = re.compile(r"current_|rand|uuid|timestamp\s*\(\s*\)|nextval", re.IGNORECASE)
 """What the engine may work out once, when it prepares a statement."""
 
 _ALARM = Alarm()
-
 _PARAMETER = re.compile(r"\$([A-Za-z_0-9]+)")
 _INTERRUPTED = "Interrupted"
-
 
 _LOADING = Lock()
 
@@ -133,14 +131,18 @@ class Session:
     """
 
     def __init__(
-        self, connection: Any, prepare: Callable[[Any, str], Any], age: int = 0
+        self,
+        connection: Any,
+        age: int = 0,
+        prepare: Callable[[Any, str], Any] | None = None,
     ) -> None:
         """Hold a connection of the engine's.
 
         Args:
             connection: with nothing run.
-            prepare: prepares a statement for a connection.
             age: see above.
+            prepare: prepares statements for it, which only read: one that writes, and
+                is run again and again, fills the pool.
         """
         self._connection = connection
         self._prepare = prepare
@@ -250,7 +252,8 @@ class Session:
 
         The connection itself does that for statements with parameters only.
         """
-        if given or text not in self._texts or _OF_NOW.search(text):
+        again = text in self._texts and not _OF_NOW.search(text)
+        if given or self._prepare is None or not again:
             return text
         if text not in self._prepared:
             self._prepared[text] = self._prepare(self._connection, text)
@@ -306,15 +309,19 @@ class Engine:
         self._idle: list[Session] = []
         self._own = self.session()
 
-    def session(self) -> Session:
+    def session(self, reads: bool = False) -> Session:
         """Open another connection.
+
+        Args:
+            reads: whether it is for reading only.
 
         Raises:
             EngineError: there is none to be had.
         """
         with _speaking():
             connection = self._module.Connection(self._database, num_threads=1)
-        return Session(connection, self._module.PreparedStatement, self._age)
+        prepare = self._module.PreparedStatement if reads else None
+        return Session(connection, self._age, prepare)
 
     def begin_read(self) -> Session:
         """Begin a transaction that reads; `end_read` ends it.
@@ -322,7 +329,7 @@ class Engine:
         Raises:
             EngineError: there is none to be had.
         """
-        session = self._idle.pop() if self._idle else self.session()
+        session = self._idle.pop() if self._idle else self.session(reads=True)
         session.do("BEGIN TRANSACTION READ ONLY")
         return session
 

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from torua.core.graph.keys import is_graph_key
 from torua.core.kv import Entry
 from torua.core.records import Answered, Record
 from torua.core.replication.tip import entry_of
-from torua.errors import CorruptionError, DiskError
-from torua.storage import journal, rows
+from torua.errors import DiskError
+from torua.storage import checks, journal, rows
 from torua.storage.effects import MapChange
 from torua.storage.files import DiskFiles, sync_file
 from torua.storage.rows import Facts
@@ -27,6 +26,9 @@ from torua.storage.staged import Staged, marked
 
 IDEMPOTENCY_WINDOW_NS = 24 * 3600 * 10**9
 """How long an answer is kept, by the records' own time, the same on every copy."""
+
+SMALL_BYTES = 16 << 10
+"""Values up to this are read with others, some hundreds at once."""
 
 DIGESTS_MAX = 256
 """Digests of the last states that are remembered, to be compared with other copies."""
@@ -220,7 +222,7 @@ class Map:
             return entry_of(staged[1], staged[0], value=True)
         with blame(self._path):
             row = self._connection.execute(rows.GET, (key,)).fetchone()
-        return None if row is None else self._entry(row)
+        return None if row is None else checks.entry(row, self._path)
 
     def head(self, key: bytes) -> Entry | None:
         """Read an entry without its value; None where the key is absent.
@@ -234,6 +236,27 @@ class Map:
         with blame(self._path):
             row = self._connection.execute(rows.HEAD, (key,)).fetchone()
         return None if row is None else rows.headed_of(row)
+
+    def several(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
+        """Read entries with their values; large and absent ones are left out.
+
+        Args:
+            keys: any number.
+
+        Raises:
+            CorruptionError: a row is not what was written.
+            DiskError: it cannot be read.
+        """
+        staged, found = self._staged.entries, {}
+        left = sorted({key for key in keys if key not in staged})
+        columns = rows.ENTRY_COLUMNS
+        with blame(self._path):
+            for start in range(0, len(left), rows.FIND_MAX):
+                part = left[start : start + rows.FIND_MAX]
+                query = f"{rows.among(columns, len(part))} AND size <= {SMALL_BYTES}"
+                for row in self._connection.execute(query, part):
+                    found[row[0]] = checks.entry(row, self._path)
+        return found
 
     def version(self, key: bytes) -> int | None:
         """Tell the version of a key; None where it is absent."""
@@ -261,15 +284,13 @@ class Map:
             CorruptionError, DiskError: they cannot be read.
         """
         self.flush()
-        columns = (
-            f"{rows.HEAD_COLUMNS}, value, checksum" if values else (rows.HEAD_COLUMNS)
-        )
+        columns = rows.ENTRY_COLUMNS if values else rows.HEAD_COLUMNS
         where, bounds = rows.span_of(prefix, after)
         query = f"SELECT {columns} FROM entries {where} ORDER BY key LIMIT ?"  # noqa: S608
         found: list[Entry] = []
         with blame(self._path), closing(self._connection.cursor()) as cursor:
             for row in cursor.execute(query, (*bounds, limit)):
-                entry = self._entry(row) if values else rows.headed_of(row)
+                entry = checks.entry(row, self._path) if values else rows.headed_of(row)
                 max_bytes -= len(entry.key) + (entry.size if values else 0)
                 if found and max_bytes < 0:
                     break
@@ -309,8 +330,8 @@ class Map:
             row = self._connection.execute(rows.ANSWERED, (key,)).fetchone()
         if row is None:
             return None
-        fingerprint, answer, time_ns, checksum = row
-        return self._answer((key, fingerprint, answer, time_ns, checksum))
+        found = (key, *row)
+        return checks.answer(found, self._path)
 
     def digest(self) -> bytes:
         """Return 16 bytes that are equal where ``applied_seq`` and all content are."""
@@ -362,7 +383,7 @@ class Map:
             journal.strip(copy)
             copy.commit()
         if facts is None:
-            raise self._damaged("facts")
+            raise checks.damaged(self._path, "facts")
         sync_file(target)
         return facts
 
@@ -377,7 +398,7 @@ class Map:
             self._scrubbing = connection
             try:
                 connection.execute("BEGIN")
-                self._verify(connection)
+                checks.verify(connection, self._path)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
                     raise
@@ -422,7 +443,7 @@ class Map:
             "SELECT count(*) FROM sqlite_master"
         ).fetchone()
         if pages > 1 or tables:
-            self._facts = self._verify(self._connection)
+            self._facts = checks.verify(self._connection, self._path)
             self._journal = journal.Journal(self._connection)
             return
         self._connection.execute("BEGIN IMMEDIATE")
@@ -432,32 +453,6 @@ class Map:
         self._connection.execute("COMMIT")
         self._journal = journal.Journal(self._connection)
         DiskFiles().sync_directory(self._path.parent)
-
-    def _verify(self, connection: sqlite3.Connection) -> Facts:
-        """Check the database's structure, every row, and the facts against them."""
-        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()
-        if verdict != ("ok",):
-            raise self._damaged(str(verdict[0]))
-        found = connection.execute(rows.FACTS).fetchall()
-        facts = rows.facts_of(found[0]) if len(found) == 1 else None
-        if facts is None:
-            raise self._damaged("facts")
-        if self._sums(connection) != facts.columns()[3:]:
-            raise self._damaged("entries are missing or doubled")
-        return facts
-
-    def _sums(self, connection: sqlite3.Connection) -> tuple[int, int, int]:
-        """Read every row; count the entries, their bytes, and sum the checksums."""
-        keys = size = total = 0
-        for row in connection.execute(rows.ALL_ENTRIES):
-            entry = self._entry(row)
-            keys += not is_graph_key(entry.key)
-            size += len(entry.key) + entry.size
-            total = rows.add(total, row[-1])
-        for row in connection.execute(rows.ALL_ANSWERS):
-            self._answer(row)
-            total = rows.add(total, row[-1])
-        return keys, size, total
 
     def _change(self, facts: Facts, records: Sequence[Record]) -> Facts:
         """Make the rows what they are after ``records``, and return the facts then."""
@@ -475,21 +470,3 @@ class Map:
         """Write the row of facts."""
         row = (*facts.columns(), facts.checksum())
         self._connection.execute(rows.SET_FACTS, row)
-
-    def _entry(self, row: rows.Row) -> Entry:
-        """Make an entry of a row, after checking it."""
-        entry = rows.entry_of(row)
-        if entry is None:
-            raise self._damaged(f"the row of key {row[0]!r}")
-        return entry
-
-    def _answer(self, row: rows.AnswerRow) -> Answered:
-        """Make an answer of a row, after checking it."""
-        answered = rows.answered_of(row)
-        if answered is None:
-            raise self._damaged(f"the row of idempotency key {row[0]!r}")
-        return answered
-
-    def _damaged(self, what: str) -> CorruptionError:
-        """Make the error that names the file."""
-        return CorruptionError(f"{self._path} is damaged: {what}", file=str(self._path))

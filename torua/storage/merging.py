@@ -26,6 +26,10 @@ _RENAMED = {
     Merging.AVG: (("SUM(", "AVG("),),
     Merging.COUNT_DISTINCT: (("COLLECT(", "COUNT("),),
 }
+_KEYS = frozenset({Merging.KEY})
+_MANY = 500
+"""With fewer rows, they are grouped by hand in the time that Arrow takes to begin."""
+
 _EXACT = Context(prec=80)
 """Sums of INT128s have no more digits."""
 
@@ -48,7 +52,11 @@ def merged(
     """
     whole = pa.concat_tables(partials)
     rows = whole.cast(_retyped(whole.schema, _counted))
-    table = _grouped(merge, rows) if merge.grouped else _picked(merge, rows)
+    if merge.grouped:
+        group = _counted_up if _is_count(merge, rows) else _grouped
+        table = group(merge, rows)
+    else:
+        table = _picked(merge, rows)
     if merge.distinct and not merge.grouped:
         table = _distinct(table)
     table = _cut(merge, _sorted(merge, table), parameters)
@@ -119,6 +127,39 @@ def _grouped(merge: Merge, rows: pa.Table) -> pa.Table:
         made.append(pa.array(values, field.type))
         fields.append(field)
     return pa.Table.from_arrays(made, schema=pa.schema(fields))
+
+
+def _is_count(merge: Merge, rows: pa.Table) -> bool:
+    """Tell whether there are many rows, and Arrow groups and counts as the engine does.
+
+    It does not find all NaNs equal, nor -0.0 and 0.0; lists and maps it groups not.
+    """
+    hows = {each.how for each in merge.columns}
+    kinds = [rows.schema.field(c.at).type for c in merge.columns if c.how in _KEYS]
+    plain = all(pa.types.is_integer(k) or pa.types.is_string(k) for k in kinds)
+    return rows.num_rows > _MANY and plain and hows == {Merging.KEY, Merging.COUNT}
+
+
+def _counted_up(merge: Merge, rows: pa.Table) -> pa.Table:
+    """Put rows of one group together, and add up their counts."""
+    names = [str(number) for number in range(len(merge.columns))]
+    table = _picked(merge, rows).rename_columns(names)
+    keys = [
+        n for n, each in zip(names, merge.columns, strict=True) if each.how in _KEYS
+    ]
+    sums = [(name, "sum") for name in names if name not in keys]
+    groups = table.group_by(keys, use_threads=False).aggregate(sums)
+    made = [groups.column(n if n in keys else f"{n}_sum") for n in names]
+    fields = [_field(each, rows.schema.field(each.at)) for each in merge.columns]
+    return (
+        pa.Table.from_arrays(made, names=names)
+        .cast(
+            pa.schema(
+                [field.with_name(n) for field, n in zip(fields, names, strict=True)]
+            )
+        )
+        .rename_columns([field.name for field in fields])
+    )
 
 
 def _field(column: MergedColumn, partial: Any) -> Any:

@@ -67,7 +67,8 @@ class Allowance(Struct, frozen=True):
 class Pipe:
     """Messages over two files.
 
-    Invariants: one message is read at a time; nothing is read ahead of it.
+    Invariants: one message is there at a time, for the next is sent once this one is
+    answered.
     """
 
     def __init__(self, source: int, sink: BinaryIO) -> None:
@@ -84,7 +85,7 @@ class Pipe:
     def read(self) -> tuple[object, list[bytes]] | None:
         """Wait for a message; None at the end of the file."""
         while True:
-            data = os.read(self._source, min(self._reader.wanted, _PIPE_BYTES))
+            data = os.read(self._source, _PIPE_BYTES)
             if not data:
                 return None
             for message in self._reader.feed(data):

@@ -35,8 +35,10 @@ INSERT = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)"
 UPDATE = """UPDATE entries SET version = ?, expires_ns = ?, content_type = ?, size = ?,
     checksum = ?, value = ? WHERE rowid = ?"""
 DELETE = "DELETE FROM entries WHERE rowid = ?"
+OLD_COLUMNS = "key, rowid, size, checksum"
 HEAD_COLUMNS = "key, version, size, content_type, expires_ns"
-GET = f"SELECT {HEAD_COLUMNS}, value, checksum FROM entries WHERE key = ?"  # noqa: S608
+ENTRY_COLUMNS = f"{HEAD_COLUMNS}, value, checksum"
+GET = f"SELECT {ENTRY_COLUMNS} FROM entries WHERE key = ?"  # noqa: S608
 HEAD = f"SELECT {HEAD_COLUMNS} FROM entries WHERE key = ?"  # noqa: S608
 DUE = """SELECT key, version FROM entries WHERE expires_ns <= ?
     ORDER BY expires_ns, key LIMIT ?"""
@@ -47,7 +49,7 @@ ANSWER = "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?)"
 FORGET_ANSWERS = "DELETE FROM idempotency WHERE time_ns < ? RETURNING checksum"
 FACTS = "SELECT applied_seq, term, time_ns, keys, bytes, sum, checksum FROM facts"
 SET_FACTS = "INSERT OR REPLACE INTO facts VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
-ALL_ENTRIES = f"SELECT {HEAD_COLUMNS}, value, checksum FROM entries"  # noqa: S608
+ALL_ENTRIES = f"SELECT {ENTRY_COLUMNS} FROM entries"  # noqa: S608
 ALL_ANSWERS = "SELECT key, fingerprint, answer, time_ns, checksum FROM idempotency"
 
 FIND_MAX = 250
@@ -102,11 +104,16 @@ class Facts(Struct, frozen=True):
         )
 
 
-@lru_cache(maxsize=2 * FIND_MAX)
-def find(count: int) -> str:
-    """Spell the query for what stands of so many keys."""
+@lru_cache(maxsize=4 * FIND_MAX)
+def among(columns: str, count: int) -> str:
+    """Spell the query for columns of so many keys.
+
+    Args:
+        columns: of entries, with commas.
+        count: up to `FIND_MAX`; keys in order are found fastest.
+    """
     places = ", ".join("?" * count)
-    return f"SELECT key, rowid, size, checksum FROM entries WHERE key IN ({places})"  # noqa: S608
+    return f"SELECT {columns} FROM entries WHERE key IN ({places})"  # noqa: S608
 
 
 def digest_of(facts: Facts) -> bytes:

@@ -57,6 +57,14 @@ WRITTEN = [
     "MATCH p = (a:Person {id: $k})-[:knows*1..3]-(b:Person) RETURN length(p), b.name",
     "MATCH (a:Person {id: 1})-[r:knows* SHORTEST 1..4]-(b:Person {id: 7})"
     " RETURN length(r)",
+    "MATCH p = (a:Person {id: 1})-[:knows*1..5]->(b:Person {id: 7})"
+    " RETURN length(p), count(*)",
+    "MATCH p = (a:Person {id: 1})-[:knows*2..4]-(b:Person {id: 3})"
+    " RETURN length(p), count(*)",
+    "MATCH (a:Person {id: 1})-[:knows*1..3]->(b)-[:knows]->(c:Person {id: 7})"
+    " RETURN b.id, count(*)",
+    "MATCH (a:Person {id: 1})<-[:knows*1..4]-(b:Person {id: 7})<-[:knows]-(c)"
+    " RETURN c.id, count(*)",
     "MATCH (a:Person {id: $k}) OPTIONAL MATCH (a)-[:livesIn]->(c) RETURN a.id, c.name",
     "MATCH (x:Person {id: 1})-[:knows]->(a) OPTIONAL MATCH (a)-[:livesIn]->(c)"
     " WHERE a.id = 5 MATCH (a)-[:likes]->(w) RETURN a.id, c.name, w.name",

@@ -10,7 +10,7 @@ from torua.core.cypher.plan import (
     Parameter,
     Strategy,
 )
-from torua.core.cypher.planner import everything
+from torua.core.cypher.planner import everything, is_well_formed
 from torua.core.graph.fragments import Scan
 
 P = ("Person", "Person")
@@ -271,6 +271,28 @@ def test_distances_are_from_the_nearest_anchor() -> None:
     ring = "MATCH (a:Person {id: 1})-[:Knows]->(b)-[:Knows]->(c)<-[:Knows]-(a)"
     assert len(rounds(f"{chain} RETURN b.name")) == 1
     assert len(rounds(f"{ring} RETURN b.name")) == 2
+
+
+def test_a_way_between_two_anchors_is_followed_from_both_ends() -> None:
+    """Along the arrow from its start, against it from its end, in half the rounds."""
+    way = "MATCH (a:Person {id: 1})-[:Knows*1..5]->(b:Person {id: 2}) RETURN a.name"
+    assert [{along.outgoing for along in some} for some in rounds(way)] == [
+        {True, False}
+    ] * 3
+    long = "MATCH (a:Person {id: 1})-[:Knows*1..15]->(b:Person {id: 2}) RETURN a.name"
+    assert len(rounds(long)) == 8
+    nearer = "MATCH (a:Person {id: 1})-[:Knows*1..3]->(b)-[:Knows]->(c:Person {id: 2})"
+    assert len(rounds(f"{nearer} RETURN a.name")) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["COPY Person FROM 'x'", "RETURN $y", "MATCH (n", "MATCH (n) REMOVE n.x"]
+)
+def test_a_form_that_no_schema_mends_is_told(text: str) -> None:
+    """Names of tables and properties may be known tomorrow."""
+    assert not is_well_formed(text, {})
+    assert is_well_formed("MATCH (n:Nobody) RETURN n.nothing, $y", {"y": 1})
+    assert is_well_formed("DROP TABLE Nobody", {})
 
 
 def rounds(text: str) -> tuple[tuple[Along, ...], ...]:

@@ -85,6 +85,7 @@ class QueriesTests(SynchronousTestCase):
         self.budget = Budget(query_max=100_000, node_max=200_000)
         self.registry = CollectorRegistry()
         self.plan = WHOLE
+        self.refusal: ToruaError | None = None
         self.planned = 0
         self.queries = Queries(
             self.clock,
@@ -108,6 +109,8 @@ class QueriesTests(SynchronousTestCase):
             graph: not looked at.
         """
         self.planned += 1
+        if self.refusal is not None:
+            raise self.refusal
         return self.plan
 
     def start(self, call: Call = CALL, **given: Any) -> "Deferred[Answered]":
@@ -354,6 +357,13 @@ class QueriesTests(SynchronousTestCase):
         self.shards.failures = [StaleSchemaError("newer", version=5)]
         self.run_now()
         self.assertEqual(self.schemas.waited, [5])
+
+    def test_what_no_schema_mends_is_refused_at_once(self) -> None:
+        """Others wait a moment."""
+        self.refusal = UnprocessableError("refused")
+        self.failureResultOf(self.start(text="RETURN $y"), UnprocessableError)
+        self.refused(UnprocessableError)
+        self.assertEqual(len(self.schemas.waited), 1)
 
     def test_a_write_is_made_of_what_was_read_at_primaries(self) -> None:
         """Whatever the caller said of freshness."""

@@ -311,6 +311,27 @@ class ReadsTests(SynchronousTestCase):
         self.assertEqual(well[1], TWO)
         self.assertEqual(self.stores[TWO].batches, [3, 1])
 
+    def test_what_a_new_primary_makes_vain_is_asked_of_it_at_once(self) -> None:
+        """Though the old one's node still seems to think about it."""
+        asked = self.spread(2)
+        self.wire.silent = {TWO}
+        waiting = Deferred.fromCoroutine(self.router_.query_all(asked, CALL))
+        self.assertNoResult(waiting)
+        self.stores[ONE].hold(1, 2)
+        self.states.apply(state_of(dict.fromkeys(range(3), ONE)))
+        self.clock.pump([0.1] * 5)
+        found: list[Any] = self.successResultOf(waiting)
+        self.assertEqual([answer[1] for answer in found], [ONE, ONE])
+
+    def test_a_parcel_and_what_is_tried_after_it_share_one_time(self) -> None:
+        """Whoever asked waits no longer than he said."""
+        asked = self.spread(2)
+        self.wire.silent = {TWO}
+        waiting = Deferred.fromCoroutine(self.router_.query_all(asked, CALL))
+        self.clock.pump([0.5] * 11)
+        for answer in self.successResultOf(waiting):
+            self.assertIsInstance(answer, UnavailableError)
+
     def test_what_no_primary_vouches_for_is_thrown_away(self) -> None:
         """And its transaction is ended."""
         asked = self.spread(2)

@@ -104,6 +104,9 @@ SCENARIOS: dict[str, Scenario] = {
     "joins-moves": Scenario(
         moving.joins, "joins and moves under writes (Dgraph 1.0.2)"
     ),
+    "reports": Scenario(
+        moving.reports, "copies and leads moved by reports of disks and loads"
+    ),
     "duties": Scenario(moving.duties, "nodes emptied by operators amid faults"),
     "numbers": Scenario(
         moving.numbers, "the number of copies changed up and down amid faults"

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from tests.simulation import faults
 from tests.simulation.cluster import DataCluster
 from torua.core.allocation import Configure, Forget, SetDuty
 from torua.core.configuration import Value
-from torua.core.state import Duty
+from torua.core.ids import NodeId
+from torua.core.reporting import CopyReport, NodeReport
+from torua.core.state import ClusterState, Duty
 
 MOVES = (
     (faults.join, 3),
@@ -76,6 +80,71 @@ def duties(cluster: DataCluster) -> None:
     drain(cluster)
     cluster.run(3.0)
     faults.storm(cluster, 16.0, DUTIES, pace=2.0)
+
+
+DISKS = (10, 10, 10, 10, 10, 10, 87, 92, 96)
+"""How full disks may be, in percent."""
+
+
+def tell(
+    cluster: DataCluster, *, calm: bool = False, disks: Sequence[int] = DISKS
+) -> None:
+    """Have all nodes report disks and loads to all that may coordinate.
+
+    Args:
+        cluster: where.
+        calm: whether nothing is stored or loaded; else it is left to chance.
+        disks: how full the disks may be, by chance.
+    """
+    for node in cluster.data_nodes:
+        if node.machine is not None and not node.paused:
+            for number in sorted(node.state.nodes):
+                used = cluster.world.random.choice(disks)
+                report = _report(cluster, node.state, number, calm)
+                report = replace(report, disk_used=used << 30, disk_total=100 << 30)
+                node.machine.report(number, report)
+
+
+def _report(
+    cluster: DataCluster, state: ClusterState, number: NodeId, calm: bool
+) -> NodeReport:
+    """Make a node's report."""
+    dice = cluster.world.random
+    copies = tuple(
+        CopyReport(
+            shard.shard,
+            copy.alloc_id,
+            0 if calm else dice.choice((0, 1 << 30, 40 << 30)),
+            0.0 if calm else dice.choice((0.0, 200.0, 5000.0)),
+        )
+        for shard in state.shards.values()
+        for copy in shard.copies
+        if copy.node == number
+    )
+    return NodeReport(state.nodes[number].boot_epoch, copies=copies)
+
+
+REPORTS = (
+    (tell, 12),
+    (faults.crash, 2),
+    (faults.restart, 5),
+    (faults.blink, 1),
+    (faults.cut, 1),
+    (faults.pause, 1),
+    (faults.leave, 1),
+    (faults.join, 1),
+    (faults.slow_disk, 1),
+)
+
+
+def reports(cluster: DataCluster) -> None:
+    """Have copies and leads move by what nodes report, which is left to chance."""
+    for _ in range(4):
+        tell(cluster, disks=(10,))
+        cluster.run(3.0)
+    cluster.add().start()
+    faults.storm(cluster, 16.0, REPORTS, pace=2.0)
+    tell(cluster, calm=True, disks=(10,))
 
 
 def reconfigure(cluster: DataCluster) -> None:

@@ -22,7 +22,7 @@ from torua.core.cypher.tables import Tables
 from torua.core.cypher.tokens import Token, TokenKind, tokenize, without_comments
 from torua.core.graph.fragments import Scan
 from torua.core.graph.schema import KEY_VALUE, MAIN, Graph, Placement
-from torua.errors import UnprocessableError
+from torua.errors import MalformedError, TooLargeError, UnprocessableError
 
 
 def plan(text: str, parameters: Mapping[str, object], graph: Graph) -> Plan:
@@ -43,8 +43,7 @@ def plan(text: str, parameters: Mapping[str, object], graph: Graph) -> Plan:
     statement = without_comments(text, tokens)
     if is_ddl(tokens):
         return Plan(Strategy.DDL, ("it changes the schema",), statement, write=True)
-    names = _parameters(tokens, parameters)
-    parsed = parse(text, tokens)
+    names, parsed = _read(text, tokens, parameters)
     base = Plan(
         strategy=Strategy.GATHER,
         why=("a name is not plain ASCII: everything is gathered",),
@@ -58,6 +57,30 @@ def plan(text: str, parameters: Mapping[str, object], graph: Graph) -> Plan:
         return base
     footprint = Footprint(text, parsed, Tables(graph))
     return _choose(base, footprint, graph)
+
+
+def is_well_formed(text: str, parameters: Mapping[str, object]) -> bool:
+    """Tell whether there may be a schema with which a statement is run.
+
+    Args:
+        text: the statement.
+        parameters: looked at for their names only.
+    """
+    try:
+        tokens = tokenize(text)
+        check_allowed(tokens)
+        if not is_ddl(tokens):
+            _read(text, tokens, parameters)
+    except (MalformedError, TooLargeError, UnprocessableError):
+        return False
+    return True
+
+
+def _read(
+    text: str, tokens: list[Token], parameters: Mapping[str, object]
+) -> tuple[tuple[str, ...], Statement]:
+    """Return a statement's parameters and clauses, of whatever schema."""
+    return _parameters(tokens, parameters), parse(text, tokens)
 
 
 def everything(graph: Graph) -> tuple[Scan, ...]:

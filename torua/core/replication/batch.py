@@ -126,15 +126,23 @@ class Draft:
         outcomes: of the operations judged so far, in order.
     """
 
-    def __init__(self, tip: Tip, now_ns: int, room: int = READ_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        tip: Tip,
+        now_ns: int,
+        room: int = READ_BYTES_MAX,
+        wanted: Sequence[bytes] = (),
+    ) -> None:
         """Begin a part.
 
         Args:
             tip: what its operations are judged by.
             now_ns: the primary's wall clock (Unix, nanoseconds).
             room: how many bytes of values it may read.
+            wanted: keys that it will read with their values.
         """
         self.outcomes: list[Outcome] = []
+        self._ready = tip.several(wanted) if len(wanted) > 1 else {}
         self._tip = tip
         self._room = room
         self._seq = tip.seq + 1
@@ -197,7 +205,7 @@ class Draft:
         if effect is not None:
             found = entry_of(effect, self._seq, get.value)
         else:
-            found = self._tip.read(get.key, value=False)
+            found = self._ready.get(get.key) or self._tip.read(get.key, value=False)
         if found is None:
             return Outcome()
         if not get.value:
@@ -206,7 +214,7 @@ class Draft:
             detail = f"one request reads at most {READ_BYTES_MAX} bytes"
             return Outcome(found.version, error=TooLargeError.code, detail=detail)
         self._room -= found.size
-        if effect is None:
+        if found.value is None:
             found = self._tip.read(get.key)
         return Outcome(version=found.version if found else None, entry=found)
 

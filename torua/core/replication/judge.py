@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from torua.core.kv import IdempotencyKey, Operation
+from torua.core.kv import Get, IdempotencyKey, Operation
 from torua.core.records import Answered
 from torua.core.replication.batch import (
     READ_BYTES_MAX,
@@ -96,7 +96,9 @@ class Judge:
         self, waiting: Waiting, number: int, part: tuple[Operation, ...], now_ns: int
     ) -> None:
         """Judge one part of a batch, and put its record, if any, on the tip."""
-        draft = Draft(self._tip, now_ns, max(0, READ_BYTES_MAX - waiting.read_bytes))
+        wanted = [each.key for each in part if isinstance(each, Get) and each.value]
+        room = max(0, READ_BYTES_MAX - waiting.read_bytes)
+        draft = Draft(self._tip, now_ns, room, wanted)
         for operation in part:
             draft.judge(operation)
         waiting.extend(draft.outcomes)

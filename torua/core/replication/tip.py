@@ -7,7 +7,7 @@ answer may leave before the tip that it was judged by is committed (R8).
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -45,6 +45,12 @@ class View(Protocol):
 
     def head(self, key: bytes) -> Entry | None:
         """Read a key without its value; None where it is absent."""
+
+    def several(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
+        """Read keys with their values, as far as these are small; any may be missing.
+
+        It is faster than one after the other, and says nothing of those left out.
+        """
 
     def keys_under(self, prefix: bytes, limit: int) -> Sequence[bytes]:
         """List keys that begin with a prefix, the first ones in byte order.
@@ -177,6 +183,15 @@ class Tip:
             return self._view.get(key) if value else self._view.head(key)
         seq, effect = above
         return entry_of(effect, seq, value)
+
+    def several(self, keys: Sequence[bytes]) -> Mapping[bytes, Entry]:
+        """Read keys at the tip with their values, as far as the view has them at hand.
+
+        Args:
+            keys: any; what is said of none of them is to be read by itself.
+        """
+        below = [key for key in keys if key not in self._overlay]
+        return self._view.several(below)
 
     def under(self, prefix: bytes, limit: int) -> list[bytes]:
         """List keys that begin with a prefix at the tip, in byte order.

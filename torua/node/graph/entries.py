@@ -6,7 +6,7 @@ stands so; where others changed it in between it begins anew.
 
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -22,11 +22,15 @@ from torua.errors import (
     PreconditionError,
     RelatedError,
     StaleSchemaError,
+    UnprocessableError,
 )
 from torua.node.graph.bundles import Demand
 from torua.node.graph.lookup import Lookup, Store, Stored, bare
+from torua.node.graph.schemas import NEWS_S
 from torua.node.graph.wanted import pair_of, spell_end, writable
 from torua.node.graph.writes import Writes
+
+T = TypeVar("T")
 
 ATTEMPTS_MAX = 8
 """How often others may change a row before a write of it gives up."""
@@ -66,6 +70,15 @@ class Schemas(Protocol):
     def graph(self, name: str) -> Graph:
         """Return one by name; NotFoundError where there is none."""
 
+    async def wait(self, name: str, version: int, timeout_s: float) -> Graph:
+        """Return a schema once it is applied here, of a version at least.
+
+        Args:
+            name: which.
+            version: at least.
+            timeout_s: how long to wait.
+        """
+
 
 class Entries:
     """Reads and writes single rows.
@@ -93,9 +106,28 @@ class Entries:
         self._schemas = schemas
         self._node_name = node_name
 
-    def graph(self, name: str) -> Graph:
-        """Return a graph as this node has applied it; NotFoundError without one."""
-        return self._schemas.graph(name)
+    async def by_schema(self, name: str, read: Callable[[Graph], T]) -> T:
+        """Read something by a graph's schema; by the next one if that is just coming.
+
+        Who was told by another node that a table is there may ask this one for it
+        before it has heard of it.
+
+        Args:
+            name: the graph's.
+            read: its `NotFoundError` or `UnprocessableError` may be mended
+                by a newer schema.
+
+        Raises:
+            NotFoundError: there is no such graph.
+        """
+        graph = self._schemas.graph(name)
+        try:
+            return read(graph)
+        except (NotFoundError, UnprocessableError):
+            newer = await self._schemas.wait(name, graph.version + 1, NEWS_S)
+            if newer.version == graph.version:
+                raise
+        return read(newer)
 
     async def node(
         self, graph: Graph, spot: NodeSpot, call: Call

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from torua.core.cypher.plan import FastWrites, Plan, Strategy
+from torua.core.cypher.planner import is_well_formed
 from torua.core.graph.changes import Change, Changed
 from torua.core.graph.ddl import parse_ddl
 from torua.core.graph.jobs import Finished, Format, Job
@@ -50,6 +51,7 @@ from torua.node.graph.inputs import Inputs, Inquiry
 from torua.node.graph.meters import QueryMeters
 from torua.node.graph.plans import Plans
 from torua.node.graph.promises import UNPROMISED, Promises
+from torua.node.graph.schemas import NEWS_S
 from torua.node.graph.visits import LostVisitError, Shards, Sizes, Visits
 
 ATTEMPTS_MAX = 6
@@ -75,10 +77,6 @@ LEFT_MAX = 128 << 20
 
 SCHEMA_WAIT_S = 2.0
 """How long a schema is waited for that a shard has already."""
-
-NEWS_S = 0.25
-"""How long a refused statement waits for a schema that other nodes may have already:
-a commit reaches them within a few milliseconds of each other."""
 
 
 FAST = "fast"
@@ -285,6 +283,8 @@ class Queries:
         """
         late = isinstance(error, QueryTooLargeError | QueryTimeoutError)
         if late or course.renewed or course.deadline.left_s < NEWS_S:
+            return False
+        if not is_well_formed(statement.text, statement.parameters):
             return False
         course.renewed = True
         name, before = statement.graph, course.version

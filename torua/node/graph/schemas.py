@@ -30,6 +30,10 @@ from torua.node.commanding import Coordination
 
 log = Logger()
 
+NEWS_S = 0.25
+"""How long what is refused waits for a schema that other nodes may have already: a
+commit reaches them within a few milliseconds of each other."""
+
 
 class Schemas:
     """The schemas of all graphs.

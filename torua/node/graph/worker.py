@@ -89,7 +89,8 @@ class EndedError(Exception):
 class _Sending:
     """Writes the pieces of a message as fast as the process takes them.
 
-    Invariants: no more than one chunk is copied at a time.
+    Invariants: no more than one chunk is copied at a time; small pieces share one, for
+    each chunk wakes both processes.
     """
 
     def __init__(self, pieces: list[bytes]) -> None:
@@ -99,12 +100,15 @@ class _Sending:
 
     def next(self) -> bytes | None:
         """Return the next chunk; None after the last."""
-        if not self._pieces:
-            return None
-        piece = self._pieces.pop()
-        if len(piece) > _CHUNK_BYTES:
-            self._pieces.append(piece[_CHUNK_BYTES:])
-        return bytes(piece[:_CHUNK_BYTES])
+        chunk: list[memoryview] = []
+        left = _CHUNK_BYTES
+        while self._pieces and left:
+            piece = self._pieces.pop()
+            if len(piece) > left:
+                self._pieces.append(piece[left:])
+            chunk.append(piece[:left])
+            left -= len(chunk[-1])
+        return b"".join(chunk) if chunk else None
 
 
 class Worker(ProcessProtocol):
