@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.fakes import FakeClient, answering, run
-from torua.cli import tasks
+from torua.cli import shard, tasks
 from torua.cli.http import Answer
 
 TASK = {
@@ -139,10 +139,34 @@ def test_who_leaves_is_emptied_or_removed() -> None:
     assert client.asked[-1][:2] == ("DELETE", "/nodes/node-2")
 
 
+def balance(copies: int, under_way: int, *moves: object) -> Answer:
+    """Tell of balance as a node would.
+
+    Args:
+        copies: how many are to be moved.
+        under_way: how many are being moved.
+        moves: the next ones.
+    """
+    told: dict[str, object] = {"even": not copies, "moves": moves}
+    told |= {"copies_to_move": copies, "primaries_to_move": 1, "under_way": under_way}
+    return Answer(200, {}, json.dumps(told).encode())
+
+
 def test_rebalance_tells_what_is_left() -> None:
     """Or that nothing is."""
-    told = {"even": False, "copies_to_move": 3, "primaries_to_move": 1, "under_way": 2}
-    result = run(answering(Answer(200, {}, json.dumps(told).encode())), "rebalance")
+    move = {"role": "replica", "shard": 7, "source": "a", "target": "b"}
+    result = run(answering(balance(3, 2, move)), "rebalance")
     assert "3 copies, 1 primaries; under way: 2" in result.stdout
-    even = json.dumps(told | {"even": True}).encode()
-    assert "even" in run(answering(Answer(200, {}, even)), "rebalance").stdout
+    assert "next: a copy of shard 7 from a to b" in result.stdout
+    assert "even" in run(answering(balance(0, 0)), "rebalance").stdout
+
+
+def test_rebalance_can_be_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until nothing is to be moved and what moves has arrived; it is asked for once."""
+    monkeypatch.setattr(shard, "POLL_S", 0.0)
+    answers = iter([balance(3, 2), balance(3, 2), balance(0, 1), balance(0, 0)])
+    client = FakeClient(lambda *_: next(answers))
+    lines = run(client, "rebalance", "--watch").stdout.splitlines()
+    assert [line.rsplit(" ")[-1] for line in lines] == ["2", "1", "moved"]
+    asked = ["/cluster/rebalance", *["/cluster/rebalance?dry_run=true"] * 3]
+    assert [each[1] for each in client.asked] == asked

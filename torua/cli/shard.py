@@ -1,13 +1,19 @@
 """``torua shard``: why copies are where they are, and how to have them elsewhere."""
 
 import json
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from torua.cli.display import Display
 from torua.cli.http import Client, with_query
 from torua.cli.output import format_option, print_json, print_table
 from torua.cli.tasks import follow
+
+POLL_S = 0.5
+"""How often balance is asked how far it is."""
 
 
 @click.group()
@@ -139,23 +145,55 @@ def _span(text: str) -> tuple[int, int]:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Tell only what would be moved.")
+@click.option("--watch", is_flag=True, help="Go on telling until all is even.")
 @click.pass_obj
-def rebalance(client: Client, dry_run: bool) -> None:
+def rebalance(client: Client, dry_run: bool, watch: bool) -> None:
     """Have balance sought now, and tell what is still to be moved.
 
     It is sought without asking, too, unless allocation.rebalance is false; what is
     asked for does not wait, and is content with smaller gains of load and bytes.
+    --watch tells so until nothing is left to be moved; Ctrl-C ends that only.
     """
-    query = {"dry_run": "true"} if dry_run else {}
-    told = _post(client, with_query("/cluster/rebalance", **query), {})
+    told = _balance(client, dry_run)
+    most = _left(told)
+    with Display() as display:
+        while watch and not _is_at_rest(told):
+            most = max(most, _left(told))
+            display.show("balance", _unevenness(told), (most - _left(told), most))
+            time.sleep(POLL_S)
+            told = _balance(client, dry_run=True)
     if told["even"]:
         click.echo("even: nothing is to be moved")
         return
-    click.echo(
-        f"to be moved, at least: {told['copies_to_move']} copies, "
-        f"{told['primaries_to_move']} primaries; under way: {told['under_way']}"
-    )
+    click.echo(_unevenness(told))
     for each in told["moves"]:
         what = "the lead" if each["role"] == "primary" else "a copy"
         source = f" from {each['source']}" if each["source"] else ""
         click.echo(f"next: {what} of shard {each['shard']}{source} to {each['target']}")
+
+
+def _balance(client: Client, dry_run: bool) -> Mapping[str, Any]:
+    """Have balance sought, or only ask what is to be moved."""
+    query = {"dry_run": "true"} if dry_run else {}
+    told: Mapping[str, Any] = _post(
+        client, with_query("/cluster/rebalance", **query), {}
+    )
+    return told
+
+
+def _is_at_rest(told: Mapping[str, Any]) -> bool:
+    """Tell whether nothing is to be moved, nor on its way."""
+    return bool(told["even"] and not told["under_way"])
+
+
+def _left(told: Mapping[str, Any]) -> int:
+    """Count what is to be moved, or on its way."""
+    return int(told["copies_to_move"] + told["primaries_to_move"] + told["under_way"])
+
+
+def _unevenness(told: Mapping[str, Any]) -> str:
+    """Say what is to be moved."""
+    return (
+        f"to be moved, at least: {told['copies_to_move']} copies, "
+        f"{told['primaries_to_move']} primaries; under way: {told['under_way']}"
+    )

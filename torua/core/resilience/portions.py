@@ -6,11 +6,11 @@ wait for all of them, at each node that it passes; in portions, each waits for s
 
 from collections.abc import Iterable, Iterator
 
-OPERATIONS_MAX = 128
+OPERATIONS_MAX = 256
 """So many operations take a node some milliseconds: less than its way to a disk and to
 another node, so that little is lost by taking several such ways, …"""
 
-BYTES_MAX = 128 << 10
+BYTES_MAX = 256 << 10
 """… unless they are large."""
 
 ROOM = 2 * OPERATIONS_MAX
