@@ -33,6 +33,8 @@ class Views:
     Invariants: each shard has one engine, which follows its map.
     """
 
+    slots_version = 1
+
     def __init__(self, maps: Maps, graph: Graph, directory: Path) -> None:
         """Have engines follow maps.
 

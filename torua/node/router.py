@@ -253,13 +253,17 @@ class Router:
         Args:
             shard: owns all their keys.
             operations: what to do, in order.
-            call: who asks, and how long it waits.
+            call: who asks, how long it waits, and by which slot table, if not by that
+                of now.
+
+        Raises:
+            MovedError: nothing was done; some of it is no longer of that shard.
 
         Returns:
             One outcome each, in order, refusals among them; and a place in the shard's
             log behind all of it.
         """
-        version = self._routes.check(shard, operations)
+        version = call.slots_version or self._routes.check(shard, operations)
         errand = Apply(
             shard, 0, tuple(operations), call.idempotency, slots_version=version
         )
@@ -347,6 +351,7 @@ class Router:
             reading = await self._reading(each.errand.shard, call)
             return Asked(structs.replace(each.errand, reading=reading))
 
+        await self._routes.caught_up(call)
         return await self._parcels.run(await _all(map(fresh, asked)), call)
 
     async def measure(self, errand: Measure, call: Call) -> Measured:

@@ -76,6 +76,7 @@ class FakeShards:
         self.graves = False
         self.in_pieces = False
         self.sizes = {"Person": (10, 1000), "Knows": (10, 1000)}
+        self.slots_version = 1
 
     def shards(self) -> tuple[ShardId, ...]:
         """List them."""

@@ -7,6 +7,9 @@ A statement is planned by its text and the schema that this node has applied.  W
 reads is gathered as its plan says, and run or merged by a query worker.  A write is run
 the same way on what was gathered, and what it changed is then written, provided that
 nothing of what it read was changed meanwhile; else it is run anew, a few times.
+
+All shards of an attempt are chosen by one slot table.  Whoever has another one refuses,
+and it is run anew: no row is missed where it was, or seen twice.
 """
 
 import gc
@@ -33,6 +36,7 @@ from torua.errors import (
     ConflictError,
     DuplicateError,
     MalformedError,
+    MovedError,
     NotFoundError,
     OverloadedError,
     QueryTimeoutError,
@@ -77,7 +81,6 @@ LEFT_MAX = 128 << 20
 
 SCHEMA_WAIT_S = 2.0
 """How long a schema is waited for that a shard has already."""
-
 
 FAST = "fast"
 """The strategy of writes that need no gather."""
@@ -257,7 +260,7 @@ class Queries:
         while attempt < ATTEMPTS_MAX:
             try:
                 return await self._attempt(statement, course)
-            except (LostVisitError, ConflictError) as error:
+            except (LostVisitError, MovedError, ConflictError) as error:
                 if isinstance(error, DuplicateError | RelatedError):
                     raise
                 course.last = error
@@ -322,6 +325,7 @@ class Queries:
     async def _attempt(self, statement: Statement, course: Course) -> Answered:
         """Plan a statement with the schema of the moment, and run it once."""
         course.version = None
+        course.deadline.pin(self._shards.slots_version)
         graph = self._schemas.graph(statement.graph)
         course.version = graph.version
         if parse_ddl(statement.text) is not None:
@@ -489,7 +493,7 @@ def _joined(*tokens: str) -> str:
 def _given_up(error: ToruaError | None) -> ToruaError:
     """Make the error of a statement that was attempted often enough."""
     assert error is not None
-    if isinstance(error, LostVisitError):
+    if isinstance(error, LostVisitError | MovedError):
         detail = f"shards went away while they were read: {error.detail}"
         return UnavailableError(detail, retry_after=1)
     detail = f"attempted {ATTEMPTS_MAX} times in vain: {error.detail}"

@@ -20,7 +20,7 @@ from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.reading import Token, spell_tokens
-from torua.errors import ToruaError, UnavailableError
+from torua.errors import StaleRouteError, ToruaError, UnavailableError
 from torua.node.errands import (
     Measure,
     Measured,
@@ -55,6 +55,10 @@ class LostVisitError(UnavailableError):
 
 class Shards(Protocol):
     """The way to all shards: see `torua.node.router`."""
+
+    @property
+    def slots_version(self) -> int:
+        """The version of the slot table by which shards are chosen now."""
 
     async def query_all(
         self, asked: Sequence[Asked], call: Call
@@ -259,7 +263,7 @@ class Visits:
             more = QueryMore(errand.shard, 0, queried.alloc, piece.session)
             try:
                 queried = await self._shards.continue_query(node, more, self._call())
-            except UnavailableError as error:
+            except (UnavailableError, StaleRouteError) as error:
                 raise _lost(error, more) from error
             self._opened(errand.shard, queried, node)
             if self._ended:
@@ -280,7 +284,7 @@ class Visits:
 
 def _lost(error: ToruaError, errand: Query | QueryMore) -> ToruaError:
     """Say that what was read is void, where a transaction is gone."""
-    if not isinstance(error, UnavailableError):
+    if not isinstance(error, UnavailableError | StaleRouteError):
         return error
     return LostVisitError(error.detail, shard=errand.shard)
 
