@@ -344,7 +344,7 @@ class QueriesTests(SynchronousTestCase):
         self.assertEqual(self.people(), sorted([1, 2, 3, 4, 5] * 2))
         again = "torua_queries_begun_again_total"
         self.assertEqual(self.metered(again, reason="lost-visit"), 1)
-        self.shards.later = [UnavailableError("gone")] * 4 * ATTEMPTS_MAX
+        self.shards.later = [*[UnavailableError("gone")] * 4 * ATTEMPTS_MAX]
         self.refused(UnavailableError)
 
     def test_a_schema_that_was_changed_is_planned_again(self) -> None:
