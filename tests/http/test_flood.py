@@ -64,7 +64,11 @@ class Waiting:
 
 
 def some_request(dice: Random) -> bytes:
-    """Spell one request, most of them good ones."""
+    """Spell one request, most of them good ones.
+
+    Args:
+        dice: says which, of up to 64 KiB and a little.
+    """
     size = dice.choice([0, 1, 100, 2000, limits.SMALL_BODY_BYTES + 1])
     key = f"/kv/k{dice.randrange(50)}"
     data = dice.choice(
