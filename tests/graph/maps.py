@@ -106,8 +106,6 @@ class Maps:
     Invariants: a row is on the shard of its slot.
     """
 
-    slots_version = 1
-
     def __init__(self, directory: Path, count: int = 4) -> None:
         """Make empty shards.
 

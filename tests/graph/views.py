@@ -33,8 +33,6 @@ class Views:
     Invariants: each shard has one engine, which follows its map.
     """
 
-    slots_version = 1
-
     def __init__(self, maps: Maps, graph: Graph, directory: Path) -> None:
         """Have engines follow maps.
 
@@ -43,6 +41,7 @@ class Views:
             graph: the schema.
             directory: for the engines' files.
         """
+        self.slots_version = 1
         self._maps = maps
         self._graph = graph
         self._views: dict[ShardId, GraphView] = {}

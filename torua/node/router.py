@@ -253,8 +253,7 @@ class Router:
         Args:
             shard: owns all their keys.
             operations: what to do, in order.
-            call: who asks, how long it waits, and by which slot table, if not by that
-                of now.
+            call: who asks, and how long it waits.
 
         Raises:
             MovedError: nothing was done; some of it is no longer of that shard.
@@ -263,7 +262,7 @@ class Router:
             One outcome each, in order, refusals among them; and a place in the shard's
             log behind all of it.
         """
-        version = call.slots_version or self._routes.check(shard, operations)
+        version = self._routes.check(shard, operations)
         errand = Apply(
             shard, 0, tuple(operations), call.idempotency, slots_version=version
         )

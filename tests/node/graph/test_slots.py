@@ -29,7 +29,6 @@ class SlotsTests(SynchronousTestCase):
         """Make everything fake but the queries."""
         self.clock = Clock()
         self.shards = FakeShards({1: (2,), 2: (), 3: (), 4: (), 5: ()})
-        self.shards.slots_version = 7
         self.queries = Queries(
             self.clock,
             self.shards,
@@ -47,23 +46,13 @@ class SlotsTests(SynchronousTestCase):
         """Begin a statement."""
         return Deferred.fromCoroutine(self.queries.run(STATEMENT, Call("r")))
 
-    def versions(self) -> list[int | None]:
-        """Return by which slot tables shards were asked, in order."""
-        return [call.slots_version for call in self.shards.calls]
-
-    def test_all_shards_are_asked_by_one_slot_table(self) -> None:
-        """Whoever has another one can tell."""
-        self.successResultOf(self.start())
-        self.assertEqual(self.versions(), [7] * 4)
-
     def test_slots_that_move_mean_reading_anew_by_the_new_table(self) -> None:
         """What had come of other shards is void, and let go of."""
         self.shards.failures = [MovedError("the slots have changed")]
         doing = self.start()
-        self.shards.slots_version = 8
         self.clock.pump([0.5] * 20)
         self.successResultOf(doing)
-        self.assertEqual(self.versions(), [7] * 4 + [8] * 4)
+        self.assertEqual(len(self.shards.calls), 8)
         self.assertFalse(self.shards.open)
 
     def test_a_rest_that_is_refused_means_reading_anew(self) -> None:
@@ -73,7 +62,7 @@ class SlotsTests(SynchronousTestCase):
         doing = self.start()
         self.clock.pump([0.5] * 20)
         self.successResultOf(doing)
-        self.assertEqual(len(self.versions()), 8)
+        self.assertEqual(len(self.shards.calls), 8)
 
     def test_slots_that_move_forever_are_told(self) -> None:
         """The statement is not run for ever."""

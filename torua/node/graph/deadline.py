@@ -11,8 +11,7 @@ from torua.errors import QueryTimeoutError, ToruaError
 class Deadline:
     """The moment by which a statement is answered, or given up.
 
-    Invariants: it does not move; where it was pinned, every call names the same slot
-    table.
+    Invariants: it does not move.
     """
 
     def __init__(self, clock: IReactorTime, call: Call) -> None:
@@ -45,14 +44,6 @@ class Deadline:
     def linearizable(self) -> None:
         """Read at the primaries from now on: a write rests on what is true."""
         self._call = structs.replace(self._call, reading=LINEARIZABLE)
-
-    def pin(self, slots_version: int) -> None:
-        """Choose all shards by one slot table: who has another one refuses.
-
-        Args:
-            slots_version: of that table.
-        """
-        self._call = structs.replace(self._call, slots_version=slots_version)
 
     def passed(self) -> QueryTimeoutError:
         """Make the error of a statement that took too long."""

@@ -71,7 +71,6 @@ class IncomingFinder:
         ]
         deadline = Deadline(self._clock, call)
         deadline.linearizable()
-        deadline.pin(self._shards.slots_version)
         visits = Visits(self._shards, graph, deadline.call, self._budget.claim())
         try:
             wanted = dict.fromkeys(homes(self._shards, graph), fragments)

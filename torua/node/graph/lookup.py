@@ -4,10 +4,10 @@ No engine is involved: rows are entries of the shards' maps.  What is found was 
 an instant between the call and the answer, on each shard at its own.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from torua.codec.rows import Row, read_row
@@ -27,10 +27,6 @@ PAGE_KEYS = 1_000
 
 class Store(Protocol):
     """Keys of the whole cluster: see `torua.node.router`."""
-
-    @property
-    def slots_version(self) -> int:
-        """The version of the slot table by which shards are chosen now."""
 
     def shard_of_key(self, key: bytes) -> ShardId:
         """Return the shard of a key."""
@@ -112,12 +108,6 @@ class Lookup:
         wanted: dict[bytes, bool] = {}
         for key, whole in keys:
             wanted[key] = whole or wanted.get(key, False)
-        return await self._routed(lambda: self._rows(wanted, call))
-
-    async def _rows(
-        self, wanted: Mapping[bytes, bool], call: Call
-    ) -> dict[bytes, Stored | None]:
-        """Read rows by the slot table of now."""
         shards: dict[ShardId, list[Get]] = {}
         for key, whole in wanted.items():
             shard = self._store.shard_of_key(key)
@@ -150,13 +140,9 @@ class Lookup:
             limit: stop at so many.
             call: who asks.
         """
-
-        async def attempt() -> list[bytes]:
-            """List them by the slot table of now."""
-            shard = self._store.shard_of_key(prefix)
-            return await self.listed(shard, prefix, limit, call)
-
-        return await self._routed(attempt)
+        return await self._listed(
+            lambda: self._store.shard_of_key(prefix), prefix, limit, call
+        )
 
     async def listed(
         self, shard: ShardId, prefix: bytes, limit: int, call: Call
@@ -164,41 +150,40 @@ class Lookup:
         """List the keys of a shard that begin with a prefix, linearizable.
 
         Args:
-            shard: which, by the slot table of now.
+            shard: which.
             prefix: what they begin with.
             limit: stop at so many.
             call: who asks.
-
-        Raises:
-            MovedError: there was another table before the last page had come.
         """
-        pinned = structs.replace(bare(call), slots_version=self._store.slots_version)
+        return await self._listed(lambda: shard, prefix, limit, call)
+
+    async def _listed(
+        self, owner: Callable[[], ShardId], prefix: bytes, limit: int, call: Call
+    ) -> list[bytes]:
+        """List keys page by page, each where they are by the slot table of then."""
         found: list[bytes] = []
         after = b""
         while len(found) < limit:
             room = min(PAGE_KEYS, limit - len(found))
             span = (prefix, after)
-            page = await self._store.list_shard(shard, span, room, pinned)
+            try:
+                page = await self._store.list_shard(owner(), span, room, bare(call))
+            except MovedError:
+                continue
             found += [entry.key for entry in page.items]
             if page.next is None:
                 break
             after = page.next
         return found
 
-    async def _routed(
-        self, attempt: Callable[[], Coroutine[Deferred[T], object, T]]
-    ) -> T:
-        """Read once more, where slots moved before all was read."""
-        try:
-            return await attempt()
-        except MovedError:
-            return await attempt()
-
     async def _read(
         self, shard: ShardId, gets: Sequence[Get], call: Call
     ) -> dict[bytes, Stored | None]:
         """Read some rows of one shard."""
-        outcomes, _ = await self._store.act(shard, gets, bare(call))
+        try:
+            outcomes, _ = await self._store.act(shard, gets, bare(call))
+        except MovedError:
+            return await self.rows([(get.key, get.value) for get in gets], call)
         found: dict[bytes, Stored | None] = {}
         for get, outcome in zip(gets, outcomes, strict=True):
             if outcome.error == TooLargeError.code:

@@ -7,9 +7,6 @@ A statement is planned by its text and the schema that this node has applied.  W
 reads is gathered as its plan says, and run or merged by a query worker.  A write is run
 the same way on what was gathered, and what it changed is then written, provided that
 nothing of what it read was changed meanwhile; else it is run anew, a few times.
-
-All shards of an attempt are chosen by one slot table.  Whoever has another one refuses,
-and it is run anew: no row is missed where it was, or seen twice.
 """
 
 import gc
@@ -81,6 +78,7 @@ LEFT_MAX = 128 << 20
 
 SCHEMA_WAIT_S = 2.0
 """How long a schema is waited for that a shard has already."""
+
 
 FAST = "fast"
 """The strategy of writes that need no gather."""
@@ -325,7 +323,6 @@ class Queries:
     async def _attempt(self, statement: Statement, course: Course) -> Answered:
         """Plan a statement with the schema of the moment, and run it once."""
         course.version = None
-        course.deadline.pin(self._shards.slots_version)
         graph = self._schemas.graph(statement.graph)
         course.version = graph.version
         if parse_ddl(statement.text) is not None:
