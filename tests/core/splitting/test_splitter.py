@@ -72,5 +72,5 @@ def test_a_child_that_lost_a_copy_meanwhile_does_not_take_the_slots() -> None:
     machine = at_the_end(1)
     machine.receive(EndsAt(1, 50), 1.0)
     machine.receive(Told(2, FULL, Moved(), 50), 1.01)
-    (said,) = machine.receive(Follow(closing(2)), 1.02)
-    assert getattr(said, "command", None) == FINISH
+    (asked,) = machine.receive(Follow(closing(2)), 1.02)
+    assert getattr(asked, "command", None) == FINISH
