@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from msgspec import structs
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,7 +25,7 @@ from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
 from torua.core.reporting import CopyReport, NodeReport, Sight
-from torua.core.state import ClusterState, CopyState
+from torua.core.state import ClusterState, CopyState, Phase, Split
 from torua.errors import NotFoundError
 from torua.node.overview import Cluster
 
@@ -206,6 +207,15 @@ class OverviewTests(TwoNodes):
         shards = self.run_now(self.one.shards(CALL))
         self.assertEqual([each.copies[0].position for each in shards], [7, 7, None])
         self.assertEqual(shards[2].state, "red")
+
+    def test_shards_that_are_split_say_how_far_that_is(self) -> None:
+        """For until it is done, the old one counts what it gave away."""
+        split = Split(ShardId(0), ShardId(1), ((0, 1),), "h", "i", Phase.TRIMMING)
+        state = self.states.state
+        self.states.apply(replace(state, splits={ShardId(1): split}))
+        shards = self.run_now(self.one.shards(CALL))
+        phases = [each.split for each in shards]
+        self.assertEqual(phases, ["trimming", "trimming", None])
 
     def test_a_node_is_described_by_itself(self) -> None:
         """By id or by name, its own uptime and positions, also through another."""

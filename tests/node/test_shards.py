@@ -364,3 +364,17 @@ def test_data_that_cannot_be_erased_are_left(
     assert node.shards.positions() == ()
     assert node.shards.failures() == {}
     node.close()
+
+
+def test_a_copy_is_not_read_before_it_has_what_a_split_moved(tmp_path: Path) -> None:
+    """Which is what the state says of the shard; then it is."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    node.write(Put(b"k", b"v"))
+    state = node.coordinator.state
+    position = node.shards.positions()[0].position
+    for begins, readable in ((position + 1, False), (position, True)):
+        version = node.coordinator.state.shards[SHARD].shard_version + 1
+        shard = replace(state.shards[SHARD], begins=begins, shard_version=version)
+        node.coordinator.commit(replace(state, shards={SHARD: shard}))
+        assert (node.shards.readable(SHARD) is not None) == readable
+    node.close()

@@ -55,3 +55,8 @@ def answers_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(told, moved=replace(told.moved, answers=()))
 
     monkeypatch.setattr("tests.simulation.works.piece", without)
+
+
+def child_shows_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of the child is read before it has all that the parent had."""
+    monkeypatch.setattr("tests.simulation.cluster_copy.OpenCopy.whole", True)

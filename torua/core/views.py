@@ -130,7 +130,9 @@ class ShardView(Struct, frozen=True):
     """One shard in ``GET /shards``; ``state`` is ``green``, ``yellow`` or ``red``.
 
     What its primary served is an average that fades in half a minute; it and the sizes
-    are None where the primary's node is silent.
+    are None where the primary's node is silent.  ``split`` is the phase of the split by
+    which it loses slots, or gets them; while that is ``trimming`` the old shard's sizes
+    have with them what it has given away, and has still to remove.
     """
 
     shard: ShardId
@@ -142,6 +144,7 @@ class ShardView(Struct, frozen=True):
     reads_per_s: float | None = None
     writes_per_s: float | None = None
     latency_s: float | None = None
+    split: str | None = None
 
 
 class CopyReason(Struct, frozen=True):

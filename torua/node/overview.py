@@ -327,7 +327,15 @@ class Cluster:
             reads_per_s=held.reads_per_s if held else None,
             writes_per_s=held.writes_per_s if held else None,
             latency_s=held.latency_s if held else None,
+            split=self._split_phase(shard.shard),
         )
+
+    def _split_phase(self, shard: ShardId) -> str | None:
+        """Return how far the split is that a shard takes part in; None for none."""
+        splits = self._coordination.state.splits.values()
+        phases = (each.phase for each in splits if shard in (each.parent, each.child))
+        phase = next(phases, None)
+        return None if phase is None else str(phase)
 
     def _copy_view(
         self,

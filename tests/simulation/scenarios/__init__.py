@@ -128,6 +128,11 @@ SCENARIOS: dict[str, Scenario] = {
         "deaf, mute and paused primaries just then",
         options={"retention": 0.0, "think_s": 0.015},
     ),
+    "splits-behind": Scenario(
+        splitting.behind_at_the_turn,
+        "copies that hear of the slots before they hear of what is committed",
+        options={"retention": 0.0},
+    ),
     "splits-dark": Scenario(
         splitting.dark_at_the_turn,
         "power loss of all nodes just then",

@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 
 from tests.simulation import faults
 from tests.simulation.cluster import DataCluster
+from tests.simulation.cluster_copy import Errand
 from torua.core.ids import AllocId, ShardId
+from torua.core.kv import Get
 from torua.core.splitting.commands import BeginSplit, CancelSplit
 from torua.core.splitting.moving import half_of
 from torua.core.state import Phase, Split
@@ -176,6 +178,65 @@ def deaf_at_the_turn(cluster: DataCluster) -> None:
 def dark_at_the_turn(cluster: DataCluster) -> None:
     """Cut the power of all nodes just then, and call splits off."""
     _turns(cluster, (faults.power_loss, faults.power_loss, cancel))
+
+
+def behind_at_the_turn(cluster: DataCluster) -> None:
+    """Let a copy of the new shard hear of its slots before it hears of its records.
+
+    It has the last record in its log, and is not told that that is committed, while
+    all nodes are asked by sessions that saw nothing yet.
+
+    Args:
+        cluster: where.
+    """
+    dice = cluster.world.random
+    for _ in range(4):
+        split(cluster)
+        waited = 0.0
+        while waited < 5.0 and not _part_copy(cluster):
+            cluster.run(0.001)
+            waited += 0.001
+        for _ in range(dice.randrange(10, 40)):
+            _ask_all(cluster)
+            cluster.run(0.02)
+        cluster.mend()
+        cluster.run(dice.uniform(0.3, 1.0))
+
+
+def _part_copy(cluster: DataCluster) -> bool:
+    """Let the new shard's primary not reach a copy that is a record behind.
+
+    Args:
+        cluster: where.
+
+    Returns:
+        Whether there is one, while nobody has the slots.
+    """
+    under_way = ongoing(cluster)
+    if under_way is None or under_way.phase is not Phase.CLOSING:
+        return False
+    lead = faults.primary(cluster, under_way.child)
+    for node in cluster.data_nodes:
+        for copy in node.copies.values():
+            behind = copy.disk.durable.last > copy.view.applied_seq
+            if (
+                copy.shard.shard == under_way.child
+                and behind
+                and lead not in {None, node}
+            ):
+                assert lead is not None, "just looked at"
+                cluster.network.block(lead.id, node.id)
+                return True
+    return False
+
+
+def _ask_all(cluster: DataCluster) -> None:
+    """Read some key at each node, as fresh as may be; the rules see what is shown."""
+    client = cluster.clients[0].name
+    for node in cluster.edges():
+        reads = (Get(cluster.key()),)
+        errand = Errand(cluster.number(), (client,), reads, None, ())
+        cluster.network.send(client, node, errand, "tcp")
 
 
 def control(cluster: DataCluster) -> None:
