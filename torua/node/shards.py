@@ -149,8 +149,7 @@ class Shards:
 
     def use(self, now: Configuration) -> None:
         """Send copies as fast, and keep what is read, as is configured."""
-        self._caching.is_on = now.resilience.cache
-        self._caching.copy_bytes_max = now.limits.cache_bytes
+        self._caching.use(now.resilience.cache, now.limits.cache_bytes)
         self._transfers.use(now.allocation)
 
     def _declare(self, registry: CollectorRegistry) -> None:

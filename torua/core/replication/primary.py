@@ -483,9 +483,12 @@ class Primary:
                 yield _refuse(request, kind(detail))
 
     def _expire(self, now_ns: int, now: float) -> Iterator[Output]:
-        """Propose to remove the keys that are due and unchanged at the tip (R19)."""
+        """Propose to remove the keys that are due and unchanged at the tip (R19).
+
+        Until a new shard has its slots its parent does, and tells of it (R20).
+        """
         leaving = self.group.shard.leaving
-        active = self.state is State.ACTIVE
+        active = self.state is State.ACTIVE and not self.group.shard.is_unborn
         effects = self._sweeps.due(now_ns, now, leaving) if active else ()
         if effects:
             yield self._append(effects, now_ns)

@@ -181,6 +181,9 @@ def reopened(state: ClusterState, split: Split) -> ClusterState:
 def cancelled(state: ClusterState, split: Split) -> ClusterState:
     """Give the child up; it has no slots.
 
+    The version of the slot table rises, so that a `BeginSplit` that comes twice begins
+    no second one of the same history, to which commands of the first would be meant.
+
     Args:
         state: the committed state.
         split: one that is not yet trimming.
@@ -192,6 +195,7 @@ def cancelled(state: ClusterState, split: Split) -> ClusterState:
         shards={each: shard for each, shard in state.shards.items() if each != number},
         splits={each: known for each, known in state.splits.items() if each != number},
         routing_version=state.routing_version + 1,
+        slots_version=state.slots_version + 1,
     )
 
 
