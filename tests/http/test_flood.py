@@ -122,9 +122,11 @@ class Flood:
         self.wires: list[Client] = []
 
     def step(self) -> None:
-        """Send a request in pieces, perhaps not all of it, and perhaps go."""
-        dice = self.dice
-        wire = self._wire()
+        """Send a request in pieces, perhaps not all of it, and perhaps go.
+
+        Meanwhile some of those who wait go on, and some time passes.
+        """
+        dice, wire = self.dice, self._wire()
         data = b"".join(some_request(dice) for _ in range(dice.choice([1, 1, 1, 3])))
         if dice.random() < 0.2:
             data = data[: dice.randrange(len(data))]
@@ -133,15 +135,19 @@ class Flood:
             wire.send(data[:cut])
             data = data[cut:]
         wire.send(data)
-        if not wire.disconnecting and dice.random() < 0.2:
-            takes = dice.choice([True, False])
-            channel = wire.channel
-            channel.resumeProducing() if takes else channel.pauseProducing()
-        if wire.aborted or dice.random() < 0.15:
-            self._lose(wire)
+        self._take_or_go(wire)
         if dice.random() < 0.3:
             self.waiting.let_go(dice.randrange(5))
         self.world.clock.advance(dice.choice([0, 0, 0.001, 0.05, 2]))
+
+    def _take_or_go(self, wire: Client) -> None:
+        """Take what was answered, or nothing more, or be lost."""
+        dice, channel = self.dice, wire.channel
+        if not wire.disconnecting and dice.random() < 0.2:
+            takes = dice.choice([True, False])
+            channel.resumeProducing() if takes else channel.pauseProducing()
+        if wire.aborted or dice.random() < 0.15:
+            self._lose(wire)
 
     def _wire(self) -> Client:
         """Choose a connection, or open one."""
