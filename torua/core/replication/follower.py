@@ -6,10 +6,9 @@
        '<--------- it holds the snapshot, or that failed ------'
 
 In STREAMING records go out as they are appended, a bounded window ahead of what the
-copy acknowledged; while an acknowledgment is awaited, what is appended waits a little,
-and goes out together.  What the copy lacks of the committed log is read for it.  Each
-time that sending begins anew is an attempt, so that the complaints of one before are
-known.  At rest, when the copy has all and knows it, nothing is sent.
+copy acknowledged; what it lacks of the committed log is read for it.  Each time that
+sending begins anew is an attempt, so that the complaints of one before are known.  At
+rest, when the copy has all and knows it, nothing is sent.
 """
 
 from collections import deque
@@ -37,10 +36,6 @@ WINDOW_MESSAGES = 16
 
 WINDOW_BYTES = 4 << 20
 """In flight to one copy: what a connection may have queued for it."""
-
-HOLD_S = 0.01
-"""So long at most records wait for the acknowledgment of those before, to go together:
-so the busier a shard is, the more records share a message and its acknowledgment."""
 
 LARGE_BYTES = 48 << 10
 """A message that the next may overtake on its way; so the next waits for its end."""
@@ -134,7 +129,6 @@ class Follower(Struct):
     base: int = 0
     attempt: int = 0
     sent: deque[tuple[int, int]] = field(default_factory=deque)
-    sent_at: float = 0.0
     reading: int | None = None
     due: float | None = None
     nonce: int | None = None
@@ -177,9 +171,6 @@ class Follower(Struct):
         """
         tip = source.tip
         while self._may_send and self.next <= tip.seq:
-            held = self.held_until(tip)
-            if held is not None and now < held:
-                return
             if self.next <= tip.committed:
                 self.reading = self.next - 1
                 size = (APPEND_RECORDS_MAX, APPEND_BYTES_MAX)
@@ -289,9 +280,6 @@ class Follower(Struct):
             source: the log.
             now: the monotonic clock.
         """
-        held = self.held_until(source.tip)
-        if held is not None and held <= now:
-            yield from self.pump(source, now)
         if self.due is None or now < self.due:
             return
         if self.state is State.SNAPSHOT:
@@ -318,17 +306,6 @@ class Follower(Struct):
             self.due = None
         elif self.due is None:
             self.due = now + NOTICE_S
-
-    def held_until(self, tip: Tip) -> float | None:
-        """Tell until when new records wait for company; None where none do.
-
-        Neither what the copy has to catch up with waits, nor what fills a message.
-
-        Args:
-            tip: what is in flight.
-        """
-        few = tip.committed < self.next <= tip.seq < self.next + APPEND_RECORDS_MAX
-        return self.sent_at + HOLD_S if few and self.sent and self._may_send else None
 
     @property
     def _may_send(self) -> bool:
@@ -372,7 +349,7 @@ class Follower(Struct):
             return
         size = sum(cost_of(record) for record in records)
         self.sent.append((prev + len(records), size))
-        self.next, self.sent_at = prev + len(records) + 1, now
+        self.next = prev + len(records) + 1
         due = self.due if len(self.sent) > 1 else None
         yield self._append(source, prev, term, records, now)
         self.due = self.due if due is None else due

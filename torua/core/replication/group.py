@@ -311,7 +311,6 @@ class Group:
             self._forgive(now)
         for follower in self._followers.values():
             yield from follower.wake(self._source, now)
-            self.streamed = max(self.streamed, follower.next - 1)
             yield from self._judge(follower, now)
 
     def next_deadline(self) -> float | None:
@@ -320,7 +319,6 @@ class Group:
         for follower in self._followers.values():
             ask = self._asks[follower.alloc_id]
             times += [follower.due, ask.again, self._stalls_at(follower)]
-            times.append(follower.held_until(self._source.tip))
             if follower.tracking is Tracking.JOINING:
                 times.append(self._join_by[follower.alloc_id])
             elif follower.tracking is Tracking.UNTRACKED:
