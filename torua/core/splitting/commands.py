@@ -222,8 +222,14 @@ def objection(state: ClusterState, parent: ShardId, spans: Spans) -> str:
     if not slots or slots != sorted(set(slots)):
         return "the slots that move must be named once, in order"
     if not owned.issuperset(slots):
-        return "not all of the slots are its own"
+        return f"not all of the slots are its own: {_named(state, parent)}"
     return "" if len(slots) < len(owned) else "it must keep a slot"
+
+
+def _named(state: ClusterState, shard: ShardId) -> str:
+    """Name the slots that a shard has."""
+    own = [each for each in state.slots if each.shard == shard]
+    return ", ".join(f"{each.first}-{each.last}" for each in own) or "it has none"
 
 
 def _begin(state: ClusterState, command: BeginSplit) -> ClusterState:

@@ -20,7 +20,7 @@ from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.reading import Token, spell_tokens
-from torua.errors import ToruaError, UnavailableError
+from torua.errors import StaleRouteError, ToruaError, UnavailableError
 from torua.node.errands import (
     Measure,
     Measured,
@@ -280,7 +280,7 @@ class Visits:
             more = QueryMore(errand.shard, 0, queried.alloc, piece.session)
             try:
                 queried = await self._shards.continue_query(node, more, self._call())
-            except UnavailableError as error:
+            except (UnavailableError, StaleRouteError) as error:
                 raise _lost(error, more) from error
             self._opened(errand.shard, queried, node)
             if self._ended:
@@ -301,7 +301,7 @@ class Visits:
 
 def _lost(error: ToruaError, errand: Query | QueryMore) -> ToruaError:
     """Say that what was read is void, where a transaction is gone."""
-    if not isinstance(error, UnavailableError):
+    if not isinstance(error, UnavailableError | StaleRouteError):
         return error
     return LostVisitError(error.detail, shard=errand.shard)
 
