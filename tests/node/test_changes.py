@@ -29,16 +29,8 @@ from torua.errors import (
     ToruaError,
     UnavailableError,
 )
-from torua.node.changes import (
-    EARLIEST,
-    FEEDS_MAX,
-    HEARTBEAT_S,
-    POLL_S,
-    SPARE_S,
-    Batch,
-    ChangeFeeds,
-    Feed,
-)
+from torua.node.changes import EARLIEST, FEEDS_MAX, SPARE_S, ChangeFeeds
+from torua.node.feed import HEARTBEAT_S, POLL_S, Batch, Feed
 from torua.node.looks import Watch
 
 T = TypeVar("T")

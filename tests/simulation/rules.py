@@ -146,9 +146,8 @@ class DataRules:
         for number, shard in sorted(state.shards.items()):
             old = before.shards.get(number)
             if old is not None and old is not shard and old != shard:
-                if not old.in_sync and old.primary != shard.primary:
-                    # Nothing of it was counted on: another copy may begin it anew.
-                    self.truths.pop((number, old.history_uuid), None)
+                if shard.in_sync and not old.in_sync:
+                    self._starts(shard)
                 self._succeeds(old, shard)
                 yield shard
 
@@ -166,6 +165,8 @@ class DataRules:
         self.checks += 1
         truth = self.truth(shard)
         seen = self._seen.setdefault(copy, Seen())
+        if self._is_nothing(shard):
+            return
         if record.seq > truth.last:
             demand(record.seq == truth.last + 1, "R20", copy, "a gap at", record.seq)
             truth.add(record)
@@ -187,12 +188,32 @@ class DataRules:
         """
         self.checks += 1
         truth = self.truth(shard)
+        if self._is_nothing(shard):
+            return
         if truth.base <= view.applied_seq <= truth.last:
             same = truth.digest(view.applied_seq) == view.digest
             demand(same, "R14", copy, "differs at", view.applied_seq)
         else:
             below = view.applied_seq <= truth.last
             demand(below, "R8", copy, view.applied_seq, "of", truth.last)
+
+    def _is_nothing(self, shard: Shard) -> bool:
+        """Tell whether no copy of a shard is counted on: then any may begin it anew."""
+        known = self.state.shards.get(shard.shard)
+        same = known is not None and known.history_uuid == shard.history_uuid
+        return known is None or (same and not known.in_sync)
+
+    def _starts(self, shard: Shard) -> None:
+        """Take the first copy that is counted on for the truth."""
+        truth = self.truths[shard.shard, shard.history_uuid] = Truth(
+            shard.base, view=View(shard.base)
+        )
+        first = next(c for c in shard.copies if c.alloc_id == shard.in_sync[0])
+        disk = self._look(first.node, first.alloc_id)
+        if disk is not None:
+            for record in disk.log.since(shard.base, 1 << 30):
+                if record.seq <= disk.view.applied_seq:
+                    truth.add(record)
 
     def checkpoint(self, copy: tuple[AllocId, int], gcp: int) -> None:
         """Check R4: the checkpoint that a copy knows never falls.

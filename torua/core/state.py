@@ -72,6 +72,7 @@ class Shard(Struct, frozen=True):
         base: where the log begins, behind which an empty copy is; see `Split`.
         begins: from this record on a copy shows the slots that the shard owns; before,
             it lacks some that were moved here, or has some that were moved away.
+        born: the record with which it got its first slots; 0 where no split made it.
         leaving: slots that it does nothing about, for they move away, or did.
     """
 
@@ -88,6 +89,7 @@ class Shard(Struct, frozen=True):
     damaged: int = 0
     base: int = 0
     begins: int = 0
+    born: int = 0
     leaving: Spans = ()
 
     @property

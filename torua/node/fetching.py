@@ -306,6 +306,7 @@ class Fetches:
             self._slots_version != state.slots_version,
             state.slots_version,
         )
+        vain: list[_Bundle] = []
         for node, way in self._ways.items():
             for bundle in (*way.under_way, way.gathering):
                 if not moved and all(
@@ -314,7 +315,10 @@ class Fetches:
                     continue
                 if bundle is way.gathering:
                     way.gathering = _Bundle()
-                bundle.settle(None)
+                vain.append(bundle)
+        # Whoever is told may ask anew in this very turn, and a node never asked before.
+        for bundle in vain:
+            bundle.settle(None)
 
     async def _answer(self, inbound: Inbound) -> object:
         """Look at all keys that another node wants, then prove each shard once."""

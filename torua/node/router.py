@@ -259,8 +259,11 @@ class Router:
             One outcome each, in order, refusals among them; and a place in the shard's
             log behind all of it.
         """
-        self._routes.owner(b"-")
-        done, _ = await self._apply(shard, tuple(operations), call)
+        version = self._routes.check(shard, operations)
+        errand = Apply(
+            shard, 0, tuple(operations), call.idempotency, slots_version=version
+        )
+        done, _ = await self._dispatch.run(errand, call, Done)
         return done.outcomes, Token(shard, done.at) if done.at else None
 
     async def scan(

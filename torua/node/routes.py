@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from torua.core.ids import ShardId
-from torua.core.kv import Call, Single
+from torua.core.kv import Call, Operation, Single, keys_of
 from torua.core.reading import Level
 from torua.core.routing import shard_of
-from torua.core.splitting.moving import is_born
+from torua.core.splitting.moving import is_born, is_own
 from torua.core.state import SlotRange
 from torua.errors import MovedError, UnavailableError
 from torua.node.dispatch import Dispatch, States
@@ -75,6 +75,21 @@ class Routes:
         slots = self.slots
         owned = all(shard_of(slots, each.key) == shard for each in operations)
         return self.version if owned else None
+
+    def check(self, shard: ShardId, operations: Sequence[Operation]) -> int:
+        """Return the table's version; MovedError where a shard does not own all keys.
+
+        Args:
+            shard: chosen by this table, or by an older one.
+            operations: of that shard, as it was then.
+        """
+        slots = self.slots
+        keys = [key for each in operations for key in keys_of(each)]
+        if self.version > 1 and any(
+            shard_of(slots, key) != shard for key in keys if not is_own(key)
+        ):
+            raise MovedError(f"some of it is no longer of shard {shard}", shard=shard)
+        return self.version
 
     async def routed(
         self, attempt: Callable[[Call], Coroutine[Deferred[T], object, T]], call: Call

@@ -256,7 +256,7 @@ def _begin(state: ClusterState, command: BeginSplit) -> ClusterState:
 
 def _finish(state: ClusterState, split: Split, begins: int) -> ClusterState:
     """Give the child its slots."""
-    child = _begun(state.shards[split.child], begins)
+    child = replace(_begun(state.shards[split.child], begins), born=begins)
     after = replace(
         state,
         shards=state.shards | {split.child: child},

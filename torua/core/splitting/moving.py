@@ -36,7 +36,7 @@ def moves(spans: Spans, key: bytes) -> bool:
         spans: the slots that move.
         key: the entry's.
     """
-    return not _is_own(key) and holds(spans, slot_of(key))
+    return not is_own(key) and holds(spans, slot_of(key))
 
 
 def is_copied(spans: Spans, key: bytes) -> bool:
@@ -46,7 +46,7 @@ def is_copied(spans: Spans, key: bytes) -> bool:
         spans: the slots that move.
         key: the entry's.
     """
-    if _is_own(key):
+    if is_own(key):
         return key != NOTE_KEY
     return holds(spans, slot_of(key))
 
@@ -167,6 +167,6 @@ def _moved(put: KvPut, seq: int) -> MovedEntry:
     return MovedEntry(put.key, seq, put.value, put.content_type, put.expires_ns)
 
 
-def _is_own(key: bytes) -> bool:
-    """Tell whether an entry is of the shard, and of no slot."""
+def is_own(key: bytes) -> bool:
+    """Tell whether an entry is of its shard, as a schema is, and of no slot."""
     return is_graph_key(key) and key[1:2] in (b"s", b"w", b"m")

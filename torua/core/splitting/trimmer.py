@@ -26,6 +26,9 @@ from torua.core.splitting.notes import Trimmed, spell_note
 from torua.core.splitting.splitter import ANSWER_S, ASK_AGAIN_S, FAILED_S
 from torua.core.state import ClusterState, Phase, Split
 
+PACE_S = 0.02
+"""Between two records: nothing is in a hurry, and clients' requests are."""
+
 
 class Trimmer:
     """Removes what moved away, in one term of the shard's primary.
@@ -103,6 +106,8 @@ class Trimmer:
                 self._after = message.last
             case Kept():
                 self._after, self._seq = self._coming, message.seq
+                self._due = now + PACE_S
+                return
             case _:
                 self._due = now + FAILED_S
                 return
