@@ -178,8 +178,7 @@ class Queries:
             named = (*named, *(each.table for each in job.tables))
         engine = self._ready(job.graph, named)
         tables = assemble(job.graph, job.tables)
-        few = not job.write and are_few(job.graph, tables)
-        if few and not OF_NOW.search(job.text):
+        if _is_plain(job) and are_few(job.graph, tables):
             with self._trial(engine) as session:
                 for place, table in tables.items():
                     tables[place] = create(session, job.graph, place, table)
@@ -220,6 +219,16 @@ def _answer(
         table = _cast(engine, job, table)
     entities = Entities(engine, job.graph, tables, job.write)
     return _finished(job, table, entities)
+
+
+def _is_plain(job: Job) -> bool:
+    """Tell whether a statement gives the same on rows that are not committed.
+
+    Where one pattern is of several tables, the engine does not read committed rows and
+    others alike.
+    """
+    several = job.named is None or "|" in job.text
+    return not (job.write or several or OF_NOW.search(job.text))
 
 
 def _wanted(graph: Graph, named: Sequence[str] | None) -> set[str]:
