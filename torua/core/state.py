@@ -98,6 +98,11 @@ class Shard(Struct, frozen=True):
         return self.begins > 0 or bool(self.leaving)
 
     @property
+    def is_unborn(self) -> bool:
+        """Whether it is being filled by a split, and has no slots yet."""
+        return self.base > 0 and self.born == 0
+
+    @property
     def is_damaged(self) -> bool:
         """Whether the only copy that could lead is no good in this life."""
         led = self.primary

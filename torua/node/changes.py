@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from torua.codec.plain import plain, shape
 from torua.core.changes import (
+    Cursor,
     Mark,
     beginnings,
     changes_of,
@@ -170,7 +171,7 @@ class ChangeFeeds:
         if asked:
             asked = beginnings(state) | asked
         if asked and sorted(asked) != shards:
-            raise MalformedError("the id of the last event is of another cluster")
+            raise _unknown(state, asked)
         every = since == EARLIEST
         beginning = _all([self._begin(each, asked.get(each), every) for each in shards])
         beginning.addTimeout(call.timeout_s, self.clock)
@@ -185,6 +186,7 @@ class ChangeFeeds:
         feed = Feed(self, cursor, prefix, self._open.pop)
         self._open[feed] = None
         feed.start()
+        feed.grow(beginnings(self._states.state))
         return feed
 
     def _check_room(self) -> None:
@@ -304,6 +306,17 @@ class ChangeFeeds:
         if at is None:
             raise UnavailableError(f"no copy of shard {shard} here", shard=shard)
         return at
+
+
+def _unknown(state: ClusterState, asked: Cursor) -> ToruaError:
+    """Say why nobody can go on from a cursor that names other shards than there are."""
+    known = [shard for shard in born(state) if shard in asked]
+    if known == born(state) and all(
+        mark_of(state.shards[shard].history_uuid, 0).history == asked[shard].history
+        for shard in known
+    ):
+        return UnavailableError("this node does not know yet of a shard that was split")
+    return MalformedError("the id of the last event is of another cluster")
 
 
 def _all(

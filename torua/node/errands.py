@@ -218,7 +218,7 @@ def keys_asked(errand: Errand) -> tuple[bytes, ...] | None:
     """List the keys that an errand is about; None for the whole shard."""
     match errand:
         case Apply(operations=operations):
-            return tuple(key for each in operations for key in keys_of(each))
+            return tuple(key for each in operations for key in keys_of(each)) or None
         case Fetch(key=key):
             return (key,)
         case _:

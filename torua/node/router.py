@@ -255,6 +255,9 @@ class Router:
             operations: what to do, in order.
             call: who asks, and how long it waits.
 
+        Raises:
+            MovedError: nothing was done; some of it is no longer of that shard.
+
         Returns:
             One outcome each, in order, refusals among them; and a place in the shard's
             log behind all of it.
@@ -347,6 +350,7 @@ class Router:
             reading = await self._reading(each.errand.shard, call)
             return Asked(structs.replace(each.errand, reading=reading))
 
+        await self._routes.caught_up(call)
         return await self._parcels.run(await _all(map(fresh, asked)), call)
 
     async def measure(self, errand: Measure, call: Call) -> Measured:

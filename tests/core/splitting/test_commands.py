@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from torua.core.allocation import execute
-from torua.core.allocation.commands import Command
+from torua.core.allocation.commands import Command, ForceAllocate
 from torua.core.ids import Address, AllocId, NodeId, ShardId
 from torua.core.routing import even_slots, shard_of
 from torua.core.splitting.commands import (
@@ -104,6 +104,7 @@ def test_a_split_goes_through_its_phases() -> None:
         ((BEGIN, CLOSE, FINISH), ReopenSplit(CHILD, "new", 1)),
         ((BEGIN, CLOSE), END),
         ((BEGIN, CancelSplit(CHILD, "new")), CLOSE),
+        ((BEGIN, CancelSplit(CHILD, "new")), BEGIN),
         ((), replace(BEGIN, expect=9)),
         ((), replace(BEGIN, spans=((0, 4095),))),
         ((BEGIN,), replace(BEGIN, child=ShardId(2))),
@@ -124,7 +125,7 @@ def test_who_waits_for_the_end_of_a_round_is_told() -> None:
         opened = execute(closed, command)
         assert opened.routing_version == closed.routing_version + 1
         assert opened.shards[PARENT].leaving == ()
-        assert opened.slots_version == closed.slots_version
+        assert opened.slots == closed.slots
 
 
 def test_nobody_serves_what_moves_while_it_is_closing() -> None:
@@ -144,6 +145,19 @@ def test_a_child_that_is_not_led_holds_nothing_up() -> None:
     """The coordinator reopens its split by itself."""
     state = settle_splits(after(BEGIN, CLOSE), lambda node: False)
     assert state.splits[CHILD].phase is Phase.COPYING
+
+
+def test_changes_of_another_history_are_told_from_its_beginning() -> None:
+    """Where data loss is accepted a new shard's log begins anew, as does the feed."""
+    state = after(BEGIN, CLOSE, FINISH, END)
+    child = state.shards[CHILD]
+    lost = ForceAllocate(CHILD, child.shard_version, NODE, AllocId("c"), "newer", True)
+    begun = execute(state, lost).shards[CHILD]
+    assert (begun.history_uuid, begun.born, begun.is_unborn) == (
+        "newer",
+        BEGIN.base,
+        False,
+    )
 
 
 def test_another_history_ends_a_split() -> None:

@@ -123,6 +123,21 @@ SCENARIOS: dict[str, Scenario] = {
         "faults just when slots go from one shard to another",
         options={"retention": 0.0, "think_s": 0.015},
     ),
+    "splits-deaf": Scenario(
+        splitting.deaf_at_the_turn,
+        "deaf, mute and paused primaries just then",
+        options={"retention": 0.0, "think_s": 0.015},
+    ),
+    "splits-dark": Scenario(
+        splitting.dark_at_the_turn,
+        "power loss of all nodes just then",
+        options={"retention": 0.001},
+    ),
+    "splits-control": Scenario(
+        splitting.control,
+        "splits begun and called off by late and doubled commands",
+        options={"disorder": 0.25},
+    ),
     "bit-flips": Scenario(findings.bit_flips, "bit flips on a minority (NATS 2.12)"),
     "empty-disk": Scenario(
         findings.empty_disk, "fast restart with an empty disk (KIP-903)"

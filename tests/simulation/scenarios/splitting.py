@@ -1,5 +1,7 @@
 """Stories in which shards are split, by operators who also call it off."""
 
+from collections.abc import Callable, Sequence
+
 from tests.simulation import faults
 from tests.simulation.cluster import DataCluster
 from torua.core.ids import AllocId, ShardId
@@ -109,6 +111,17 @@ MOSTLY_SPLITS = (
 )
 
 
+CONTROL = (
+    (hurt_child, 2),
+    (hurt_parent, 2),
+    (faults.restart, 3),
+    (faults.cut, 6),
+    (faults.blink, 2),
+    (faults.pause, 2),
+    (faults.mend, 4),
+)
+
+
 def splits(cluster: DataCluster) -> None:
     """Split shards amid faults."""
     split(cluster)
@@ -125,6 +138,60 @@ def calmly(cluster: DataCluster) -> None:
 
 def at_the_turn(cluster: DataCluster) -> None:
     """Hurt who takes part just when the slots go from one to the other."""
+    _turns(cluster, (hurt_child, hurt_parent, part_owners, faults.pause))
+
+
+def deaf_at_the_turn(cluster: DataCluster) -> None:
+    """Have a primary of a split hear nobody, or reach nobody, or stand still then.
+
+    Args:
+        cluster: whose coordinator may be the one that is hurt.
+    """
+
+    def ails(cluster: DataCluster) -> None:
+        """Hurt one of the two, and mend it behind the bounds of a turn.
+
+        Args:
+            cluster: where.
+        """
+        under_way, dice = ongoing(cluster), cluster.world.random
+        if under_way is None:
+            return
+        number = dice.choice([under_way.parent, under_way.child])
+        node = faults.primary(cluster, number)
+        if node is None:
+            return
+        kind = dice.choice(["deaf", "mute", "paused"])
+        if kind == "paused":
+            faults.pause_node(cluster, node, dice.uniform(0.3, 4.0))
+        elif kind == "deaf":
+            faults.deafen(cluster, node)
+        else:
+            faults.silence(cluster, node)
+        cluster.world.at(dice.uniform(0.3, 5.0), cluster.mend)
+
+    _turns(cluster, (ails,))
+
+
+def dark_at_the_turn(cluster: DataCluster) -> None:
+    """Cut the power of all nodes just then, and call splits off."""
+    _turns(cluster, (faults.power_loss, faults.power_loss, cancel))
+
+
+def control(cluster: DataCluster) -> None:
+    """Begin splits and call them off, while commands come late and twice."""
+    faults.storm(cluster, 14.0, ((split, 10), (cancel, 6), *CONTROL), pace=2.5)
+
+
+def _turns(
+    cluster: DataCluster, kinds: Sequence[Callable[[DataCluster], None]]
+) -> None:
+    """Split four times, and let something happen when the slots are about to go.
+
+    Args:
+        cluster: where.
+        kinds: what may happen.
+    """
     dice = cluster.world.random
     for _ in range(4):
         split(cluster)
@@ -133,7 +200,7 @@ def at_the_turn(cluster: DataCluster) -> None:
             cluster.run(0.01)
             waited += 0.01
         cluster.run(dice.uniform(0.0, 0.12))
-        dice.choice([hurt_child, hurt_parent, part_owners, faults.pause])(cluster)
+        dice.choice(kinds)(cluster)
         cluster.run(dice.uniform(0.5, 4.0))
 
 

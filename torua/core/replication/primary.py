@@ -26,11 +26,7 @@ from enum import Enum
 
 from torua.core.ids import AllocId
 from torua.core.records import KvDelete, Record
-from torua.core.replication.batch import (
-    expires,
-    split,
-    weight_of,
-)
+from torua.core.replication.batch import expires, split, weight_of
 from torua.core.replication.follower import Source, TermAt
 from torua.core.replication.group import Group, lone
 from torua.core.replication.judge import Answers, Judge
@@ -248,6 +244,7 @@ class Primary:
             case _:
                 yield from self.group.receive(message, now)
                 yield from self._advance(now)
+                self._requests.need(len(self.group.tracked), now)
 
     def _begin(self, now_ns: int, now: float) -> Iterator[Output]:
         """Open the term with a no-op; or go on, after the disk was full."""
@@ -483,9 +480,12 @@ class Primary:
                 yield _refuse(request, kind(detail))
 
     def _expire(self, now_ns: int, now: float) -> Iterator[Output]:
-        """Propose to remove the keys that are due and unchanged at the tip (R19)."""
+        """Propose to remove the keys that are due and unchanged at the tip (R19).
+
+        Until a new shard has its slots its parent does, and tells of it (R20).
+        """
         leaving = self.group.shard.leaving
-        active = self.state is State.ACTIVE
+        active = self.state is State.ACTIVE and not self.group.shard.is_unborn
         effects = self._sweeps.due(now_ns, now, leaving) if active else ()
         if effects:
             yield self._append(effects, now_ns)

@@ -32,9 +32,9 @@ from torua.core.state import (
     Split,
 )
 
-GAP = 1 << 32
-"""So many records the parent may append while it is split: half a day at a hundred
-thousand a second.  The child's log begins behind, so that versions only rise."""
+GAP = 1 << 40
+"""At least so far behind the beginning of its parent's log a child's begins, whatever
+the clock says: below 2^53 there is room for thousands of such generations."""
 
 
 class BeginSplit(Struct, frozen=True, tag="begin_split"):
@@ -181,6 +181,9 @@ def reopened(state: ClusterState, split: Split) -> ClusterState:
 def cancelled(state: ClusterState, split: Split) -> ClusterState:
     """Give the child up; it has no slots.
 
+    The version of the slot table rises, so that a `BeginSplit` that comes twice begins
+    no second one of the same history, to which commands of the first would be meant.
+
     Args:
         state: the committed state.
         split: one that is not yet trimming.
@@ -192,6 +195,7 @@ def cancelled(state: ClusterState, split: Split) -> ClusterState:
         shards={each: shard for each, shard in state.shards.items() if each != number},
         splits={each: known for each, known in state.splits.items() if each != number},
         routing_version=state.routing_version + 1,
+        slots_version=state.slots_version + 1,
     )
 
 
@@ -218,8 +222,14 @@ def objection(state: ClusterState, parent: ShardId, spans: Spans) -> str:
     if not slots or slots != sorted(set(slots)):
         return "the slots that move must be named once, in order"
     if not owned.issuperset(slots):
-        return "not all of the slots are its own"
+        return f"not all of the slots are its own: {_named(state, parent)}"
     return "" if len(slots) < len(owned) else "it must keep a slot"
+
+
+def _named(state: ClusterState, shard: ShardId) -> str:
+    """Name the slots that a shard has."""
+    own = [each for each in state.slots if each.shard == shard]
+    return ", ".join(f"{each.first}-{each.last}" for each in own) or "it has none"
 
 
 def _begin(state: ClusterState, command: BeginSplit) -> ClusterState:

@@ -38,7 +38,7 @@ from torua.core.splitting.messages import (
     Told,
 )
 from torua.core.splitting.notes import Progress, spell_note
-from torua.core.state import ClusterState, Phase, Shard, Split
+from torua.core.state import ClusterState, Phase, Split
 
 CLOSE_S = 1.0
 """So long a write of a slot that moves may wait; then the parent serves it again."""
@@ -230,11 +230,7 @@ class Splitter:
         split = self._split
         if split is None or split.phase is Phase.CLOSING or not self._near:
             return
-        child, parent = (
-            self._state.shards[self._child],
-            self._state.shards[split.parent],
-        )
-        if now >= self._reopen_at and _is_safe(child, parent):
+        if now >= self._reopen_at and self._is_safe(split):
             self._reopen_at = now + ASK_AGAIN_S
             yield Propose(CloseSplit(self._child, split.child_history, split.round))
 
@@ -248,7 +244,7 @@ class Splitter:
             yield from self._ask(AskEnd(number, split.parent, *where), now)
         elif self._is_behind(self._end):
             yield from self._propose(CancelSplit(*where[:2]), now)
-        elif self._has_all(self._end):
+        elif self._has_all(self._end) and self._is_safe(split):
             yield from self._propose(FinishSplit(*where, self._seq), now)
         else:
             yield from self._pull(split, now)
@@ -273,6 +269,15 @@ class Splitter:
         has = self.progress
         return has is not None and has.is_whole and has.at >= end
 
+    def _is_safe(self, split: Split) -> bool:
+        """Tell whether what the child has is as safe as it was at the parent."""
+        child, parent = (
+            self._state.shards[self._child],
+            self._state.shards[split.parent],
+        )
+        wanted = max(child.min_copies, min(child.rf, len(parent.in_sync)))
+        return child.primary is not None and len(child.in_sync) >= wanted
+
     def _ask(self, question: Pull | AskEnd | Keep, now: float) -> Iterator[Output]:
         """Ask, and be ready to ask anew."""
         self._number = question.number
@@ -294,9 +299,3 @@ class Splitter:
 def _scanned(progress: Progress) -> tuple[bytes | None, str | None]:
     """Return how far the pages are."""
     return progress.keys, progress.answers
-
-
-def _is_safe(child: Shard, parent: Shard) -> bool:
-    """Tell whether what the child has is as safe as it was at the parent."""
-    wanted = max(child.min_copies, min(child.rf, len(parent.in_sync)))
-    return child.primary is not None and len(child.in_sync) >= wanted
