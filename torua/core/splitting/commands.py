@@ -219,6 +219,8 @@ def objection(state: ClusterState, parent: ShardId, spans: Spans) -> str:
         if each.shard == parent
         for slot in range(each.first, each.last + 1)
     }
+    if len(owned) < 2:
+        return "it has only one slot"
     if not slots or slots != sorted(set(slots)):
         return "the slots that move must be named once, in order"
     if not owned.issuperset(slots):
