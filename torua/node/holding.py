@@ -20,6 +20,7 @@ from torua.core.replication.messages import CopyFacts, Install, ReadLog, Truncat
 from torua.core.replication.tip import Position, cost_of
 from torua.core.splitting.notes import Trimmed, read_note
 from torua.errors import CorruptionError, DiskFullError, ToruaError
+from torua.net.steps import Steps
 from torua.node.commit import GroupCommit
 from torua.node.threads import Worker
 from torua.storage.log import Log
@@ -64,6 +65,7 @@ class Disk(NamedTuple):
         shelf: where the copies stand.
         commit: the node's log.
         worker: opens, checkpoints and closes maps.
+        steps: where writing to a map waits for a turn of its own.
         graphs: reads open maps as graphs; None where nobody does.
     """
 
@@ -71,6 +73,7 @@ class Disk(NamedTuple):
     shelf: Shelf
     commit: GroupCommit
     worker: Worker
+    steps: Steps
     graphs: GraphViews | None = None
 
 
@@ -137,6 +140,7 @@ class Holding:
         self._dirty = 0
         self._timer: IDelayedCall | None = None
         self._flushing: IDelayedCall | None = None
+        self._stepping = False
         self._checkpoint: Deferred[None] | None = None
         self._installing = False
         self._closed = False
@@ -188,8 +192,10 @@ class Holding:
         if any(record.moved is not None for record in records):
             self.trimmed = self._trimmed()
         self._dirty += sum(cost_of(record) for record in records)
-        if self.view.crowded:
+        if self.view.overcrowded:
             self.flush()
+        elif self.view.crowded:
+            self._flush_soon()
         elif self._flushing is None:
             self._flushing = self._disk.clock.callLater(FLUSH_S, self._flush_late)
         if self._dirty >= CHECKPOINT_BYTES:
@@ -211,18 +217,47 @@ class Holding:
         Raises:
             ToruaError: the map cannot go on.
         """
+        self._unarm()
+        self.view.flush()
+
+    def _unarm(self) -> None:
+        """Write nothing by time."""
         if self._flushing is not None:
             if self._flushing.active():
                 self._flushing.cancel()
             self._flushing = None
-        self.view.flush()
 
     def _flush_late(self) -> None:
         """Write what was applied a while ago."""
+        if self.view.crowded:
+            self._unarm()
+            self._flush_soon()
+            return
         try:
             self.flush()
         except ToruaError as error:
             self._on_trouble(error)
+
+    def _flush_soon(self) -> None:
+        """Write what was applied, in turns that have nothing else to do."""
+        if not self._stepping:
+            self._stepping = True
+            self._disk.steps.add(self._flush_step)
+
+    def _flush_step(self) -> None:
+        """Write some of it."""
+        self._stepping = False
+        if not self.readable or not self.view.crowded:
+            return
+        try:
+            self.view.flush_some()
+        except ToruaError as error:
+            self._on_trouble(error)
+            return
+        if self.view.crowded:
+            self._flush_soon()
+        elif self._flushing is None:
+            self._flushing = self._disk.clock.callLater(FLUSH_S, self._flush_late)
 
     def keep(self, facts: CopyFacts) -> "Deferred[None]":
         """Keep facts durably; the last that was asked for is what stays.

@@ -34,6 +34,7 @@ from torua.core.resilience.cache import Caching
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
 from torua.errors import DiskFullError, UnavailableError
+from torua.net.steps import Steps
 from torua.node import reach, transfer
 from torua.node.barriers import BarrierService
 from torua.node.commit import GroupCommit
@@ -92,6 +93,7 @@ class Shards:
         wall_ns: Callable[[], int],
         random: Random,
         registry: CollectorRegistry,
+        steps: Steps,
         graphs: GraphViews | None = None,
     ) -> None:
         """Begin to follow the cluster state.
@@ -107,6 +109,7 @@ class Shards:
             wall_ns: tells the wall clock (Unix, nanoseconds).
             random: makes nonces.
             registry: of the node's metrics.
+            steps: where writing to maps waits for a turn of its own.
             graphs: reads open maps as graphs.
         """
         self._clock = clock
@@ -131,7 +134,7 @@ class Shards:
         )
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
-        disk = Disk(clock, shelf, commit, worker, graphs)
+        disk = Disk(clock, shelf, commit, worker, steps, graphs)
         self._caching = Caching()
         means = Means(disk, self, wall_ns, random, self._caching)
         self._copies = Copies(

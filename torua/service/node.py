@@ -187,9 +187,8 @@ class Node(Service):
         kept = self._identity
         state = read_facts(self._votes, kept.node_id, kept.boot_epoch).accepted.state
         if state.cluster_uuid and (why := gap(self._build, state.feature_level)):
-            raise StartupError(
-                f"Torua {__version__} can't go on with {self._config.data_dir}: {why}"
-            )
+            where = self._config.data_dir
+            raise StartupError(f"Torua {__version__} can't go on with {where}: {why}")
 
     def _listen(self) -> None:
         """Take one number for UDP gossip and TCP peers."""
@@ -281,6 +280,7 @@ class Node(Service):
             wall_ns=time.time_ns,
             random=SystemRandom(),
             registry=self._registry,
+            steps=self._peers.steps,
             graphs=self._store,
         )
         self._live.subscribe(self._shards.use)

@@ -22,7 +22,7 @@ from torua.storage.effects import MapChange
 from torua.storage.files import DiskFiles, sync_file
 from torua.storage.rows import Facts
 from torua.storage.sqlite import blame, connect, copy_wal
-from torua.storage.staged import Staged, marked
+from torua.storage.staged import STAGED_BYTES_MOST, Staged, marked
 
 IDEMPOTENCY_WINDOW_NS = 24 * 3600 * 10**9
 """How long an answer is kept, by the records' own time, the same on every copy."""
@@ -150,8 +150,13 @@ class Map:
 
     @property
     def crowded(self) -> bool:
-        """Whether so much is staged that it had better be written now."""
+        """Whether so much is staged that it had better be written soon."""
         return self._staged.full
+
+    @property
+    def overcrowded(self) -> bool:
+        """Whether so much is staged that it must be written before there is more."""
+        return self._staged.size_bytes >= STAGED_BYTES_MOST
 
     def flush(self) -> None:
         """Write what is staged.
@@ -159,9 +164,23 @@ class Map:
         Raises:
             CorruptionError, DiskError, DiskFullError: it is staged still.
         """
-        if self._staged.records:
-            self._write(self._staged.records)
-            self._staged = Staged()
+        while self._staged.records:
+            self.flush_some()
+
+    def flush_some(self) -> bool:
+        """Write the first of what is staged, as much as takes some ten milliseconds.
+
+        Returns:
+            Whether more is staged.
+
+        Raises:
+            CorruptionError, DiskError, DiskFullError: it is staged still.
+        """
+        first, rest = self._staged.cut()
+        if first:
+            self._write(first)
+            self._staged = rest
+        return bool(rest.records)
 
     def apply(self, records: Sequence[Record]) -> None:
         """Apply records in one transaction: all of them, or none where it raises.
