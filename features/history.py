@@ -240,6 +240,8 @@ class Load:
     def gaps(self, since: float = 0.0, until: float = 0.0) -> dict[int, float]:
         """Return the longest time without an answered write, a shard.
 
+        One that was made by a split counts from its first answer.
+
         Args:
             since: by `time.monotonic`; from the start of the clients, if 0.
             until: as above; now, if 0.
@@ -247,13 +249,14 @@ class Load:
         since, until = since or self.began, until or time.monotonic()
         longest = {}
         answers = list(self.answers)
-        for shard in self._shards:
+        for shard in {*self._shards, *(each.shard for each in answers)}:
             times = sorted(
                 each.at
                 for each in answers
                 if each.shard == shard and since <= each.at <= until
             )
-            edges = [since, *times, until]
+            began = since if shard in self._shards or not times else times[0]
+            edges = [began, *times, until]
             longest[shard] = max(later - earlier for earlier, later in pairwise(edges))
         return longest
 
@@ -404,6 +407,8 @@ class Load:
     def _pulse(self, name: str, shard: int, number: int) -> None:
         """Write to one shard as fast as it answers, through the nodes in turn.
 
+        One client writes to the lower half of its slots, one to the upper, so that each
+        shard is written still where it is split.
         A node that failed to answer is left alone for a while, as a client would: what
         shall be seen is whether the shard is served, not how patient its clients are.
         """
@@ -412,7 +417,8 @@ class Load:
         while not self._stop.is_set():
             if epoch != self._epoch():
                 epoch = self._epoch()
-                key = next(keys_of([shard], f"{name}/{epoch}", len(self._shards)))
+                half = 2 * shard + number
+                key = next(keys_of([half], f"{name}/{epoch}", 2 * len(self._shards)))
             turn += 1
             now = time.monotonic()
             nodes = [

@@ -146,6 +146,12 @@ class StaleRouteError(ToruaError):
     code = "stale-route"
 
 
+class MovedError(UnavailableError):
+    """What was asked of a shard is another's now; nothing was done; route it anew."""
+
+    code = "moved"
+
+
 class OutcomeUnknownError(ToruaError):
     """The write may or may not have happened; the caller must look."""
 

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from torua.core.retrying import BASE_S, CAP_S, may_retry, pause_s
 from torua.errors import (
     ERRORS,
+    MovedError,
     OutcomeUnknownError,
     StaleRouteError,
     UnavailableError,
 )
 
-NOT_BEGUN = {UnavailableError.code, StaleRouteError.code}
+NOT_BEGUN = {UnavailableError.code, StaleRouteError.code, MovedError.code}
 
 
 @pytest.mark.parametrize("code", sorted(ERRORS))

@@ -41,6 +41,7 @@ class Views:
             graph: the schema.
             directory: for the engines' files.
         """
+        self.slots_version = 1
         self._maps = maps
         self._graph = graph
         self._views: dict[ShardId, GraphView] = {}

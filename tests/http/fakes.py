@@ -21,6 +21,7 @@ from torua.core.kv import (
     Single,
 )
 from torua.core.routing import slot_of
+from torua.core.state import Spans
 from torua.errors import (
     NotFoundError,
     PreconditionError,
@@ -357,6 +358,29 @@ class FakeOperations:
         """
         self._note("assign", shard, name, role, dry_run)
         return views.Assigned(shard, name, role.value, "n1", dry_run)
+
+    async def split(
+        self, shard: ShardId, spans: Spans | None, call: Call
+    ) -> tuple[ShardId, str]:
+        """Note it.
+
+        Args:
+            shard: which.
+            spans: what is to move.
+            call: who asks.
+        """
+        self._note(shard, spans)
+        return ShardId(9), "split-9"
+
+    async def cancel_split(self, shard: ShardId, call: Call) -> ShardId:
+        """Note it.
+
+        Args:
+            shard: which.
+            call: who asks.
+        """
+        self._note(shard)
+        return ShardId(9)
 
     async def force_allocate(
         self, shard: ShardId, id_or_name: str, accept_data_loss: bool, call: Call

@@ -144,3 +144,23 @@ def test_a_shard_is_assigned_by_hand() -> None:
         ("assign", 1, "n2", "primary", True),
         ("assign", 1, "n2", "replica", False),
     ]
+
+
+def test_a_split_is_begun_by_half_or_by_slots() -> None:
+    """The answer names the new shard, and the task that follows it."""
+    world = World()
+    response = world.ask("POST", "/shards/2/split")
+    assert response.json == {"shard": 2, "child": 9, "task": "split-9"}
+    body = b'{"slots":[[20,30],[4,5]]}'
+    assert world.ask("POST", "/shards/2/split", body).status == 200
+    assert world.operations.asked == [(2, None), (2, ((4, 5), (20, 30)))]
+    assert world.ask("DELETE", "/shards/2/split").json == {"shard": 2, "child": 9}
+
+
+def test_slots_that_are_none_split_nothing() -> None:
+    """Nor is there a shard with such a name."""
+    world = World()
+    for body in (b'{"slots":[]}', b'{"slots":[[0,4096]]}', b'{"slots":[[1]]}'):
+        assert world.ask("POST", "/shards/2/split", body).status == 400
+    assert world.ask("POST", "/shards/x/split").status == 404
+    assert world.operations.asked == []

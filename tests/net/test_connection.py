@@ -1,5 +1,7 @@
 """Tests for `torua.net.connection` and `torua.net.door`; time is the test's."""
 
+from collections.abc import Callable
+
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,6 +12,8 @@ from torua.codec.frames import FrameReader, FrameWriter, Lane
 from torua.codec.plain import encode
 from torua.net import connection, door, exchange
 from torua.net.connection import Connection, State
+from torua.net.handlers import Inbound
+from torua.net.steps import LARGE_BYTES
 
 
 def link_of(town: Town, one: int, two: int) -> Connection:
@@ -72,6 +76,34 @@ class QuietTests(SynchronousTestCase):
             self.link._wrote = self.town.reactor.seconds()
             link_of(self.town, 2, 1)._heard = self.town.reactor.seconds()
         self.assertIn("it took no byte", reasons[0])
+
+
+class LargeTests(SynchronousTestCase):
+    """What becomes of messages that take long."""
+
+    def test_a_large_message_waits_for_a_turn_and_those_behind_it_for_it(self) -> None:
+        """None overtakes it, and none is lost."""
+        town, taken, steps = Town(1, 2), list[object](), list[Callable[[], object]]()
+        town.know(1, 2)
+        town.run(0.2)
+
+        async def take(inbound: Inbound) -> None:
+            """Note what came."""
+            body = inbound.body
+            taken.append(len(body) if isinstance(body, bytes) else body)
+
+        town.peers[2].handle("parcel", take)
+        self.patch(town.peers[2].steps, "add", steps.append)
+        for body in ("before", bytes(LARGE_BYTES), bytes(LARGE_BYTES), "behind"):
+            town.peers[1].send(node_id(2), "parcel", body, lane=Lane.CONTROL)
+        town.run(0.5)
+        self.assertEqual(taken, ["before"])
+        steps.pop()()
+        self.assertEqual(taken, ["before", LARGE_BYTES])
+        town.run(0.5)
+        steps.pop()()
+        self.assertEqual(taken, ["before", LARGE_BYTES, LARGE_BYTES, "behind"])
+        self.assertEqual(steps, [])
 
 
 class StrangerTests(SynchronousTestCase):

@@ -25,6 +25,7 @@ from torua.core.state import (
     SlotRange,
 )
 from torua.errors import UnavailableError
+from torua.net.steps import Steps
 from torua.node.commit import GroupCommit
 from torua.node.shards import Shards
 from torua.storage.files import DiskFiles, Files
@@ -240,6 +241,7 @@ class LoneNode:
             worker=self.worker,
             wall_ns=self.now_ns,
             registry=self.registry,
+            steps=Steps(self.clock),
             graphs=self.readers,
         )
 

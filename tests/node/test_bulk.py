@@ -13,6 +13,7 @@ from torua.core.reading import Position, Token
 from torua.core.resilience.portions import BYTES_MAX, OPERATIONS_MAX, ROOM
 from torua.core.routing import even_slots, shard_of
 from torua.errors import (
+    MovedError,
     OutcomeUnknownError,
     OverloadedError,
     ToruaError,
@@ -38,7 +39,10 @@ class BulksTests(SynchronousTestCase):
         self.nodes = {SHARD: NodeId("one"), OTHER: NodeId("two")}
         self.asked: list[tuple[ShardId, tuple[Operation, ...], Call]] = []
         self.answers: list[Deferred[Done]] = []
-        self.bulks = Bulks(self.clock, self.apply, self.primary)
+        self.bulks = Bulks(
+            self.clock, self.apply, self.primary, lambda *_: self.slots_version
+        )
+        self.slots_version: int | None = None
 
     def tearDown(self) -> None:
         """Let all come to its end that was begun."""
@@ -74,7 +78,9 @@ class BulksTests(SynchronousTestCase):
             portions: how many.
         """
         puts = [Put(b"%d" % n, b"") for n in range(portions * OPERATIONS_MAX)]
-        doing: Coroutine[Any, Any, Part] = self.bulks.part(shard, puts, CALL)
+        doing: Coroutine[Any, Any, Part] = self.bulks.part(
+            shard, puts, range(len(puts)), CALL
+        )
         return Deferred.fromCoroutine(doing)
 
     def answer(self, with_seq: int = 1) -> None:
@@ -129,7 +135,7 @@ class BulksTests(SynchronousTestCase):
     def test_large_values_make_short_portions(self) -> None:
         """What a portion holds in bytes is bounded as well."""
         puts = [Put(b"a", b"x" * (BYTES_MAX // 2)), Put(b"b", b"x" * BYTES_MAX)]
-        Deferred.fromCoroutine(self.bulks.part(SHARD, puts, CALL))
+        Deferred.fromCoroutine(self.bulks.part(SHARD, puts, range(len(puts)), CALL))
         self.assertEqual(len(self.asked[0][1]), 1)
 
     def test_a_node_has_little_to_do_at_a_time(self) -> None:
@@ -145,12 +151,12 @@ class BulksTests(SynchronousTestCase):
     def test_small_portions_are_many_at_once(self) -> None:
         """They share the way to the disk; large values take more room than small."""
         for _ in range(2 * ROOM):
-            Deferred.fromCoroutine(self.bulks.part(SHARD, [Put(b"a", b"")], CALL))
+            Deferred.fromCoroutine(self.bulks.part(SHARD, [Put(b"a", b"")], [0], CALL))
         self.assertEqual(len(self.asked), ROOM)
         self.asked.clear()
         for _ in range(ROOM):
             put = Put(b"a", b"x" * (BYTES_MAX // 2))
-            Deferred.fromCoroutine(self.bulks.part(OTHER, [put], CALL))
+            Deferred.fromCoroutine(self.bulks.part(OTHER, [put], [0], CALL))
         self.assertLess(len(self.asked), 5)
 
     def test_a_shard_without_a_primary_is_asked_all_the_same(self) -> None:
@@ -166,7 +172,27 @@ class BulksTests(SynchronousTestCase):
         self.answer()
         (_, _, call) = self.asked[0]
         self.assertEqual(call.timeout_s, 3.0)
-        self.assertEqual(call.idempotency, IdempotencyKey("POST /bulk k\n1", b"f"))
+        places = tuple(range(OPERATIONS_MAX, 2 * OPERATIONS_MAX))
+        promise = IdempotencyKey("POST /bulk k\n1", b"f", places)
+        self.assertEqual(call.idempotency, promise)
+
+    def test_slots_of_others_that_move_are_nothing_to_it(self) -> None:
+        """A portion is sent again by the newer table."""
+        done = self.part(SHARD, 2)
+        self.slots_version = 7
+        self.refuse(MovedError("another table"))
+        self.assertEqual(self.asked[0][2].slots_version, 7)
+        self.answer()
+        self.answer()
+        self.assertEqual(len(self.successResultOf(done)[0]), 2 * OPERATIONS_MAX)
+
+    def test_what_moved_away_is_left_to_be_routed_anew(self) -> None:
+        """The outcomes are those of the operations before it."""
+        done = self.part(SHARD, 3)
+        self.answer()
+        self.slots_version = None
+        self.refuse(MovedError("another table"))
+        self.assertEqual(len(self.successResultOf(done)[0]), OPERATIONS_MAX)
 
     def test_behind_a_portion_that_failed_nothing_is_done(self) -> None:
         """All have its error, and what was done before keeps its outcome."""

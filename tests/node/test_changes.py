@@ -29,16 +29,8 @@ from torua.errors import (
     ToruaError,
     UnavailableError,
 )
-from torua.node.changes import (
-    EARLIEST,
-    FEEDS_MAX,
-    HEARTBEAT_S,
-    POLL_S,
-    SPARE_S,
-    Batch,
-    ChangeFeeds,
-    Feed,
-)
+from torua.node.changes import EARLIEST, FEEDS_MAX, SPARE_S, ChangeFeeds
+from torua.node.feed import HEARTBEAT_S, POLL_S, Batch, Feed
 from torua.node.looks import Watch
 
 T = TypeVar("T")
@@ -365,7 +357,19 @@ class ChangesTests(SynchronousTestCase):
             copies.append(ShardId(1), put(b"z"))
         since = self.open().cursor
         self.states.apply(state_of({0: ONE}, version=3))
+        self.states.apply(with_history(self.states, "another"))
         self.refusal(since, MalformedError)
+
+    def test_a_cursor_of_a_shard_that_this_node_does_not_know_yet_is_waited_with(
+        self,
+    ) -> None:
+        """A split made it; another node, or this one soon, goes on from there."""
+        self.states.apply(state_of({0: ONE, 1: ONE}, version=2))
+        for copies in self.copies.values():
+            copies.append(ShardId(1), put(b"z"))
+        since = self.open().cursor
+        self.states.apply(state_of({0: ONE}, version=3))
+        self.refusal(since, UnavailableError)
 
     def test_a_shard_that_nobody_can_read_refuses_the_feed(self) -> None:
         """A feed of some shards only would look whole."""

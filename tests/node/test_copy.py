@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError
 
 from tests.node.lone_node import ALLOC, SHARD, LoneNode, result, state_of
 from torua.core.kv import Delete, Get, Put
+from torua.core.records import Record
 from torua.core.state import CopyState
 from torua.errors import (
     CorruptionError,
@@ -25,6 +26,7 @@ from torua.node.copies import REOPEN_AFTER_S
 from torua.node.holding import CHECKPOINT_BYTES, CHECKPOINT_PERIOD_S, FLUSH_S
 from torua.storage.files import DiskFile, DiskFiles
 from torua.storage.map import Map
+from torua.storage.staged import STAGED_BYTES_MAX
 
 BIG = b"x" * (1 << 20)
 
@@ -207,6 +209,33 @@ def test_a_copy_whose_map_cannot_be_written_is_opened_again(
     node.pass_time(REOPEN_AFTER_S + 0.5)
     assert node.shards.failures() == {}
     assert node.get(b"k") == b"v"
+    node.close()
+
+
+def test_large_values_are_written_at_once_a_turn_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for no time, and none is written with another."""
+    node, parts, write = LoneNode(tmp_path, state_of()).settle(), [], Map._write
+
+    def note(view: Map, records: Sequence[Record]) -> None:
+        """Note how many values are written in one transaction.
+
+        Args:
+            view: which map.
+            records: of the transaction.
+        """
+        parts.append(sum(len(record.effects) for record in records))
+        write(view, records)
+
+    monkeypatch.setattr(Map, "_write", note)
+    large = b"x" * STAGED_BYTES_MAX
+    node.write(Put(b"a", large), Put(b"b", large))
+    node.write(Put(b"c", large))
+    node.settle()
+    assert parts == [1, 1, 1]
+    node.write(Put(b"d", b"small"))
+    assert node.get(b"a") == large
     node.close()
 
 

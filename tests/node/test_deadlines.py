@@ -3,6 +3,7 @@
 from functools import partial
 from random import Random
 
+import pytest
 from twisted.internet.task import Clock
 
 from torua.node.deadlines import SPENT_MAX, Deadlines
@@ -60,5 +61,35 @@ def test_ending_one_may_add_another() -> None:
     deadlines.add(1, lambda: deadlines.add(1, lambda: ended.append(clock.seconds())))
     clock.advance(1)
     assert ended == []
+    clock.advance(1)
+    assert ended == [2]
+
+
+def test_a_long_wait_added_by_an_ending_one_delays_no_shorter_one() -> None:
+    """Whoever is ended and tries again, for longer, leaves the others their time."""
+    clock = Clock()
+    ended: list[float] = []
+    deadlines = Deadlines(clock)
+    deadlines.add(1, lambda: deadlines.add(9, lambda: None))
+    deadlines.add(2, lambda: ended.append(clock.seconds()))
+    clock.advance(1)
+    clock.advance(1)
+    assert ended == [2]
+
+
+def test_one_that_cannot_be_ended_leaves_the_others_their_time() -> None:
+    """Whatever ending one raises is told to the reactor, and to nobody else."""
+    clock = Clock()
+    ended: list[float] = []
+    deadlines = Deadlines(clock)
+
+    def wrong() -> None:
+        """Fail."""
+        raise ZeroDivisionError
+
+    deadlines.add(1, wrong)
+    deadlines.add(2, lambda: ended.append(clock.seconds()))
+    with pytest.raises(ZeroDivisionError):
+        clock.advance(1)
     clock.advance(1)
     assert ended == [2]

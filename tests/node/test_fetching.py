@@ -275,6 +275,26 @@ class FetchesTests(SynchronousTestCase):
         nodes.clock.advance(fetching.WAIT_S)
         self.assertEqual(nodes.clock.getDelayedCalls(), [])
 
+    def test_whoever_waits_no_longer_may_ask_a_node_that_was_never_asked(self) -> None:
+        """In the turn in which the state changes; so nobody else is forgotten."""
+        nodes = self.nodes
+        keys = nodes.keys_on(TWO)
+        nodes.wire.silent.add(TWO)
+        first = nodes.get(keys[0])
+        nodes.clock.advance(0)
+        second = nodes.get(keys[1])
+        three = NodeId("3" * 36)
+
+        def ask(given: object) -> object:
+            """Read a key whose primary is elsewhere now."""
+            nodes.get(keys[2])
+            return given
+
+        first.addCallback(ask)
+        nodes.states[ONE].apply(state_of(dict.fromkeys(range(4), three), 2))
+        self.assertIsNone(self.successResultOf(first))
+        self.assertIsNone(self.successResultOf(second))
+
     def test_a_node_that_does_not_answer_is_asked_no_more_for_a_while(self) -> None:
         """One wait, then none; later it is tried again."""
         nodes, keys = self.nodes, self.nodes.keys_on(TWO)

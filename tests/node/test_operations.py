@@ -69,6 +69,7 @@ class ForceAllocateTests(SynchronousTestCase):
             self.clock,
             sight=nothing,
             fresh_id=lambda: f"{next(ids):032d}",
+            wall_us=lambda: 10**15,
         )
 
     @property
@@ -188,6 +189,7 @@ class NodesTests(SynchronousTestCase):
             self.clock,
             sight=nothing,
             fresh_id=lambda: f"{next(ids):032d}",
+            wall_us=lambda: 10**15,
         )
 
     def now(self, coroutine: Coroutine[Deferred[Any], Any, T]) -> T:

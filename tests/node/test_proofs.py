@@ -97,7 +97,7 @@ def test_what_is_read_again_comes_from_memory(several: Several) -> None:
     several.write(0, b"a", b"none", value=b"new")
     assert several.get(0, b"a") == several.get(0, b"none") == b"new"
     assert several.get(0, b"a") == b"new"
-    caching.is_on = False
+    caching.use(False, 1 << 20)
     before = caching.hits
     assert several.get(0, b"a") == b"new"
     assert caching.hits == before

@@ -19,6 +19,7 @@ from tests.node.fakes import (
     targets,
     with_replica,
 )
+from torua.core.graph.keys import schema_key
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import (
     Call,
@@ -33,7 +34,9 @@ from torua.core.kv import (
 )
 from torua.core.reading import Level, Position, Reading, Token, read_tokens
 from torua.core.routing import shard_of
+from torua.core.state import SLOTS, SlotRange
 from torua.errors import (
+    MovedError,
     OutcomeUnknownError,
     OverloadedError,
     PreconditionError,
@@ -125,6 +128,25 @@ class RouterTests(TwoNodes):
         read, _ = self.run_now(router.act(ShardId(1), [Get(keys[0])], CALL))
         assert read[0].entry is not None
         assert read[0].entry.value == b"1"
+
+    def test_a_group_is_not_done_where_its_keys_are_no_more(self) -> None:
+        """Its shard was chosen by an older slot table: it is to be routed anew.
+
+        What is of the shard itself, and of no slot, does not matter.
+        """
+        row = b"\xffn" + self.key_of(1)
+        moved = (SlotRange(0, SLOTS - 1, ShardId(1)),)
+        for node in (ONE, TWO):
+            self.states[node].state = structs.replace(
+                self.state, slots=moved, slots_version=2
+            )
+        router = self.routers[ONE]
+        for operation in (Group((), (Put(row, b"1", ""),)), Get(row)):
+            acting = router.act(ShardId(0), [operation], CALL)
+            self.failureResultOf(Deferred.fromCoroutine(acting), MovedError)
+        assert self.held[ONE].held == {0: {}}
+        schema = Group((Check(schema_key(7), (Condition(None, match=False),)),), ())
+        self.run_now(router.act(ShardId(0), [schema], CALL))
 
     def test_nothing_is_acted_on_before_there_are_shards(self) -> None:
         """It is not done, and may be tried again."""

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.simulation.cluster_copy import Errand, Said
+from tests.simulation.cluster_copy import Errand, Place, Said
 from tests.simulation.grouping import grouped, singles
 from tests.simulation.history import History, Request
 from tests.simulation.world import Channel, Timer
@@ -17,7 +17,6 @@ from torua.core.kv import (
     Operation,
     Outcome,
     Put,
-    keys_of,
 )
 from torua.errors import OutcomeUnknownError
 
@@ -51,7 +50,7 @@ class Client:
         self.running = False
         self.asked = self.done = self.refused = self.unknown = 0
         self._versions: dict[bytes, int] = {}
-        self._sessions: dict[int, tuple[str, int]] = {}
+        self._sessions: dict[int, Place] = {}
         self._request: Request | None = None
         self._operations: tuple[Operation, ...] = ()
         self._idempotency: IdempotencyKey | None = None
@@ -185,8 +184,7 @@ class Client:
         target = self.world.random.choice(self.cluster.edges())
         session = None
         if self._session:
-            shard = self.cluster.shard_of(keys_of(self._operations[0])[0])
-            session = self._sessions.get(shard, ("", 0))
+            session = tuple(self._sessions.values())
         errand = Errand(
             number, (self.name,), self._operations, self._idempotency, session
         )
@@ -220,13 +218,12 @@ class Client:
 
     def _answered(self, request: Request, said: Said) -> None:
         """Note an answer, late or not."""
-        shard = self.cluster.shard_of(keys_of(request.operations[0])[0])
         late = request is not self._request
         if said.session is not None and not late:
-            history, seq = said.session
-            last = self._sessions.get(shard, ("", 0))
-            if last[0] != history or seq > last[1]:
-                self._sessions[shard] = (history, seq)
+            shard, history, seq = said.session
+            last = self._sessions.get(shard)
+            if last is None or last[1] != history or seq > last[2]:
+                self._sessions[shard] = said.session
         if not late or request.outcomes is not None:
             request.answered(said.outcomes, self.world.now)
         if late:

@@ -5,7 +5,7 @@ each write to the disk ends in an input, and what the machine asks of the coordi
 is asked again by the machine, not here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, assert_never
 
 from msgspec import Struct
@@ -19,16 +19,22 @@ from torua.core.allocation import (
     MarkInSync,
     MarkStarted,
 )
-from torua.core.ids import AllocId, NodeId
+from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Get, Group, IdempotencyKey, Operation, Outcome, Put
+from torua.core.records import NOTE_KEY, Moved
 from torua.core.replication import messages as m
 from torua.core.replication.wire import Acked
 from torua.core.replication.wire import Append as AppendRecords
+from torua.core.splitting.notes import Trimmed, read_note
 from torua.core.state import Copy, Shard
 from torua.errors import UnavailableError
 
 if TYPE_CHECKING:
     from tests.simulation.cluster_node import DataNode
+
+
+Place = tuple[ShardId, str, int]
+"""A place in a shard's log: shard, history, seq."""
 
 
 class Errand(Struct, frozen=True):
@@ -39,14 +45,19 @@ class Errand(Struct, frozen=True):
         path: who passed it on, the client first.
         operations: what to do; one `Get` alone is a read.
         idempotency: the client's promise, if it made one.
-        session: where the client's session is; None for a linearizable request.
+        session: where the client's session is, shard by shard; None for a linearizable
+            request.
+        shard: by whose copy it is to be done, as the first node chose.
+        slots_version: of the slot table by which it did.
     """
 
     number: int
     path: tuple[str, ...]
     operations: tuple[Operation, ...]
     idempotency: IdempotencyKey | None = None
-    session: tuple[str, int] | None = None
+    session: tuple[Place, ...] | None = None
+    shard: ShardId | None = None
+    slots_version: int | None = None
 
 
 class Said(Struct, frozen=True):
@@ -64,7 +75,7 @@ class Said(Struct, frozen=True):
     path: tuple[str, ...]
     outcomes: tuple[Outcome, ...] = ()
     error: str = ""
-    session: tuple[str, int] | None = None
+    session: Place | None = None
 
 
 class OpenCopy:
@@ -97,6 +108,7 @@ class OpenCopy:
         self._busy = False
         self._timer: Timer | None = None
         self._errands: dict[int, tuple[Errand, Outcome | None]] = {}
+        self._moves: dict[int, Callable[[int | None], object]] = {}
         disk.owner = self
         node.cluster.data.opens(shard, self.who, disk.view)
         self.machine = node.cluster.machine(self)
@@ -154,6 +166,29 @@ class OpenCopy:
             self._errands[number] = (errand, None)
             now_ns = self.node.wall_ns
             self.tell(m.Write(number, errand.operations, now_ns, errand.idempotency))
+
+    def move(
+        self, moved: Moved, term: int, then: Callable[[int | None], object]
+    ) -> None:
+        """Do a part of a split.
+
+        Args:
+            moved: what to do.
+            term: in which it is meant.
+            then: is told of the record that has it, or None.
+        """
+        number = self.node.cluster.number()
+        self._moves[number] = then
+        self.tell(m.Move(number, term, moved, self.node.wall_ns))
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that the shard owns can be read here, by the applied state."""
+        entry = self.view.get(NOTE_KEY)
+        note = read_note(entry.value) if entry and entry.value else None
+        known = self.node.state.slots_version
+        trimmed = isinstance(note, Trimmed) and note.slots_version > known
+        return self.view.applied_seq >= self.shard.begins and not trimmed
 
     def refuse_all(self) -> list[Errand]:
         """Return the errands that were never answered."""
@@ -303,22 +338,27 @@ class OpenCopy:
                 self.node.lose_copy(self)
 
     def _answer(self, output: m.Reply | m.Refuse) -> None:
-        """Answer a client."""
+        """Answer a client, or whoever works at a split."""
+        if output.request in self._moves:
+            self._moves.pop(output.request)(
+                output.outcomes[0].version if isinstance(output, m.Reply) else None
+            )
+            return
         errand, found = self._errands.pop(output.request)
-        position = (self.shard.history_uuid, self.view.applied_seq)
+        position = (self.shard.shard, self.shard.history_uuid, self.view.applied_seq)
         if isinstance(output, m.Refuse):
             said = Said(errand.number, errand.path, error=output.error)
         elif found is not None:
             said = Said(errand.number, errand.path, (found,), session=position)
         else:
             rules = self.node.cluster.data
-            rules.writes(self.shard, errand.operations, position[1])
+            rules.writes(self.shard, position[2])
             pairs = zip(errand.operations, output.outcomes, strict=True)
             if any(
                 isinstance(each, Put | Group) and not said.error and said.version
                 for each, said in pairs
             ):
-                rules.succeeds(self.shard, position[1])
+                rules.succeeds(self.shard, position[2])
             said = Said(errand.number, errand.path, output.outcomes, session=position)
         self.node.answer(said)
 
@@ -339,12 +379,15 @@ class OpenCopy:
     def _serve_session(self, errand: Errand, operation: Get) -> None:
         """Read for a session, if the view is where that was (R10)."""
         assert errand.session is not None
-        history, seq = errand.session
-        there = self.view.applied_seq >= seq or history != self.shard.history_uuid
+        mine = (self.shard.shard, self.shard.history_uuid)
+        seq = max(
+            (seq for *place, seq in errand.session if (*place,) == mine), default=0
+        )
+        there = self.view.applied_seq >= seq and self.whole
         if self.disk.damaged or not there:
             said = Said(errand.number, errand.path, error=UnavailableError.code)
         else:
-            position = (self.shard.history_uuid, self.view.applied_seq)
+            position = (*mine, self.view.applied_seq)
             found = self._read(operation)
             said = Said(errand.number, errand.path, (found,), session=position)
         self.node.answer(said)

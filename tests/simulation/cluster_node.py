@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tests.simulation.cluster_copy import Errand, OpenCopy, Said, lost_command, node_of
 from tests.simulation.coordination_node import DEAD_AFTER_S, Node
 from tests.simulation.disk import CopyDisk, NodeDisk, Snapshot
+from tests.simulation.works import Answer, Question, Works
 from tests.simulation.world import Channel, Timer
 from torua.core.allocation import Command, CopyLost
 from torua.core.coordination.founding import Founding
@@ -24,6 +25,8 @@ from torua.core.replication import messages as m
 from torua.core.replication.messages import CopyFacts
 from torua.core.replication.wire import Ask, BarrierAsk, BarrierSaid, Message
 from torua.core.routing import shard_of
+from torua.core.splitting.door import is_moving, is_stale
+from torua.core.splitting.moving import is_born
 from torua.core.state import ClusterState, Copy, CopyState, Shard
 from torua.errors import UnavailableError
 
@@ -67,6 +70,7 @@ class DataNode(Node):
         self.leaving = False
         self._waiting: list[Callable[[], object]] = []
         self._down: set[NodeId] = set()
+        self.works = Works(self)
         self._commands = 0
         self._lost_copies: dict[AllocId, CopyLost] = {}
         self._barriers = b.Barriers(self._peers, self.world.random)
@@ -95,6 +99,7 @@ class DataNode(Node):
         for copy in self.copies.values():
             copy.close()
         self.copies.clear()
+        self.works.end()
         self._waiting = []
         super().crash()
         self.store.crash()
@@ -245,15 +250,21 @@ class DataNode(Node):
                 self._take_snapshot(message)
             case BarrierAsk():
                 self.post(source, b.say(message, self._confirms))
+            case Question() | Answer():
+                self.works.take(source, message)
             case BarrierSaid():
                 self._prove(b.Said(source, message))
             case _ if isinstance(message, Command):
                 self._execute(message)
             case _:
-                assert isinstance(message, Message)
-                received = m.Received(source, message)
-                for copy in self._of_shard(message.shard):
-                    copy.tell(received)
+                self._take_for_copies(source, message)
+
+    def _take_for_copies(self, source: NodeId, message: object) -> None:
+        """Take what one copy says to another."""
+        assert isinstance(message, Message)
+        received = m.Received(source, message)
+        for copy in self._of_shard(message.shard):
+            copy.tell(received)
 
     def _execute(self, command: Command) -> None:
         """Hand a command to this node's coordination."""
@@ -315,21 +326,37 @@ class DataNode(Node):
         """Do an errand here, or pass it on to where the primary is."""
         state = self.state
         operation = errand.operations[0]
-        if not state.slots:
+        if errand.shard is None and state.slots:
+            owner = shard_of(state.slots, keys_of(operation)[0])
+            version = state.slots_version
+            errand = replace(errand, shard=owner, slots_version=version)
+        if errand.shard not in state.shards or is_stale(state, errand.slots_version):
             self._decline(errand)
             return
-        shard = state.shards[shard_of(state.slots, keys_of(operation)[0])]
+        assert errand.shard is not None, "it was just chosen"
+        shard = state.shards[errand.shard]
         local = errand.session is not None and isinstance(operation, Get)
-        for copy in self._of_shard(shard.shard):
+        keys = [key for each in errand.operations for key in keys_of(each)]
+        refused = not local and is_moving(state, shard.shard, keys)
+        refused = refused or (local and not self._knows(errand))
+        for copy in [] if refused else self._of_shard(shard.shard):
             if local or node_of(shard) == self.id:
                 copy.serve(errand)
                 return
         target = node_of(shard)
-        if target is None or target == self.id or len(errand.path) > 2:
+        if refused or target is None or target == self.id or len(errand.path) > 2:
             self._decline(errand)
         else:
             passed = replace(errand, path=(*errand.path, self.id))
             self.cluster.network.send(self.id, target, passed, "tcp")
+
+    def _knows(self, errand: Errand) -> bool:
+        """Tell whether this node knows where the slots are that a session saw."""
+        state = self.state
+        return all(
+            shard in state.shards and is_born(state, shard)
+            for shard, _, _ in errand.session or ()
+        )
 
     def _decline(self, errand: Errand) -> None:
         """Say that nothing was done."""
@@ -363,6 +390,7 @@ class DataNode(Node):
         for alloc_id, (shard, copy) in sorted(assigned.items()):
             if self.machine is not None:
                 self._follow(alloc_id, shard, copy)
+        self.works.follow()
 
     def _follow(self, alloc_id: AllocId, shard: Shard, copy: Copy) -> None:
         """Open a copy, or tell it what changed."""
@@ -377,7 +405,7 @@ class DataNode(Node):
         disk = self.store.copies.get(copy.alloc_id)
         fresh = copy.state is CopyState.INIT and copy.alloc_id not in shard.in_sync
         if disk is None and fresh:
-            disk = CopyDisk(self.world, shard.shard)
+            disk = CopyDisk(self.world, shard.shard, shard.base)
             disk.facts.durable = CopyFacts(shard.history_uuid)
             self.store.copies[copy.alloc_id] = disk
         if disk is None or disk.damaged:

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from tests.simulation.world import Disk, Timer, World
 from torua.core.ids import AllocId, ShardId
 from torua.core.kv import Entry
-from torua.core.records import Answered, KvDelete, Record
+from torua.core.records import NOTE_KEY, Answered, KvPut, Moved, Record
 from torua.core.replication.messages import CopyFacts
 from torua.core.replication.tip import entry_of
 
@@ -37,9 +37,9 @@ class View:
         digest: equal for equal contents.
     """
 
-    def __init__(self) -> None:
-        """Be empty."""
-        self.applied_seq = 0
+    def __init__(self, base: int = 0) -> None:
+        """Be empty, as of a record."""
+        self.applied_seq = base
         self.term = 0
         self.time_ns = 0
         self.digest = 0
@@ -69,20 +69,40 @@ class View:
         """
         assert record.seq == self.applied_seq + 1, "a gap in what is applied"
         for effect in record.effects:
-            before = self.entries.pop(effect.key, None)
-            self._expiring.pop(effect.key, None)
-            self._count(before)
-            entry = entry_of(effect, record.seq, True)
-            if not isinstance(effect, KvDelete) and entry is not None:
-                self.entries[effect.key] = entry
-                self._count(entry)
-                if entry.expires_ns is not None:
-                    self._expiring[effect.key] = entry.expires_ns
+            self._set(effect.key, entry_of(effect, record.seq, True))
         if record.answered is not None:
             self.answers[record.answered.key] = record.answered
             self.digest ^= hash(record.answered)
+        if record.moved is not None:
+            self._move(record.moved, record.seq)
         self.applied_seq, self.term = record.seq, record.term
         self.time_ns = record.time_ns
+
+    def _move(self, moved: Moved, seq: int) -> None:
+        """Do what a split moves; what is of a later version stays."""
+        for key, version in moved.removed:
+            if (self.version(key) or 0) <= version:
+                self._set(key, None)
+        for each in moved.entries:
+            if (self.version(each.key) or 0) < each.version:
+                put = KvPut(each.key, each.value, each.content_type, each.expires_ns)
+                self._set(each.key, entry_of(put, each.version, True))
+        for answer in moved.answers:
+            if answer.answered.key not in self.answers:
+                self.answers[answer.answered.key] = answer.answered
+                self.digest ^= hash(answer.answered)
+        if moved.note:
+            self._set(NOTE_KEY, entry_of(KvPut(NOTE_KEY, moved.note, ""), seq, True))
+
+    def _set(self, key: bytes, entry: Entry | None) -> None:
+        """Have a key be at an entry, or absent."""
+        self._count(self.entries.pop(key, None))
+        self._expiring.pop(key, None)
+        if entry is not None:
+            self.entries[key] = entry
+            self._count(entry)
+            if entry.expires_ns is not None:
+                self._expiring[key] = entry.expires_ns
 
     def version(self, key: bytes) -> int | None:
         """Tell the version of a key; None where it is absent."""
@@ -222,18 +242,19 @@ class CopyDisk:
     the view's checkpoint holds nothing that is not in the durable log or snapshot.
     """
 
-    def __init__(self, world: World, shard: ShardId) -> None:
+    def __init__(self, world: World, shard: ShardId, base: int = 0) -> None:
         """Be empty.
 
         Args:
             world: where it is.
             shard: of which shard.
+            base: as of which record.
         """
         self.shard = shard
-        self.log = Log()
-        self.durable = Log()
-        self.view = View()
-        self.checkpoint = View()
+        self.log = Log(base)
+        self.durable = Log(base)
+        self.view = View(base)
+        self.checkpoint = View(base)
         self.facts: Disk[CopyFacts] = Disk(world)
         self.damaged = False
         self.owner: Owner | None = None

@@ -5,24 +5,23 @@ committed, in order, and what a key was after each.  Whatever a copy applies, an
 truncates or shows is compared with that; what is acknowledged is looked for on the
 disks of all copies that the committed state calls in sync.
 
-R17 is looked at where a request is done, R12, R9, R10 and R11 in `history`.
+R17 is looked at by `parting`, R12, R9, R10 and R11 in `history`.
 """
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from itertools import chain
 
 from msgspec import Struct, field
 
 from tests.simulation.coordination_rules import demand
 from tests.simulation.disk import CopyDisk, View
 from tests.simulation.grouping import written_apart
+from tests.simulation.parting import PartingRules
 from torua.core.ids import AllocId, NodeId, ShardId
-from torua.core.kv import Entry, Operation, Outcome, keys_of
-from torua.core.records import KvDelete, Record
+from torua.core.kv import Entry, Outcome
+from torua.core.records import KvDelete, Moved, Record
 from torua.core.replication.tip import entry_of
 from torua.core.replication.wire import Acked
-from torua.core.routing import shard_of
 from torua.core.state import ClusterState, Shard
 
 
@@ -46,7 +45,11 @@ class Truth(Struct):
         return self.base + len(self.records)
 
     def add(self, record: Record) -> None:
-        """Take in the next record (R11: an idempotency key stands in it once)."""
+        """Take in the next record (R11: an idempotency key stands in it once).
+
+        Args:
+            record: right after the last one.
+        """
         if record.answered is not None:
             known = self.answers.setdefault(record.answered.key, record.seq)
             demand(known == record.seq, "R11", record.answered.key, known, record.seq)
@@ -54,11 +57,21 @@ class Truth(Struct):
         demand(written_apart(changes) is None, "R1", "a part of a group", record)
         self.records.append(record)
         self.view.apply(record)
+        if record.moved is not None:
+            self._move(record.moved, record.seq)
         self.digests.append(self.view.digest)
         for effect in record.effects:
             entry = entry_of(effect, record.seq, True)
             kept = None if isinstance(effect, KvDelete) else entry
             self.keys.setdefault(effect.key, []).append((record.seq, kept))
+
+    def _move(self, moved: Moved, seq: int) -> None:
+        """Take in what a split moved."""
+        keys = [key for key, _ in moved.removed]
+        for key in [*keys, *(each.key for each in moved.entries)]:
+            self.keys.setdefault(key, []).append((seq, self.view.get(key)))
+        for answer in moved.answers:
+            self.answers.setdefault(answer.answered.key, seq)
 
     def digest(self, seq: int) -> int:
         """Return the digest of the view after a record."""
@@ -108,12 +121,16 @@ class DataRules:
         self.truths: dict[tuple[ShardId, str], Truth] = {}
         self.leaders: dict[tuple[ShardId, str, int], tuple[AllocId, NodeId, int]] = {}
         self.acked: dict[tuple[ShardId, str], int] = {}
+        self.parting = PartingRules(self.truth)
         self._seen: dict[tuple[AllocId, int], Seen] = {}
         self._look = look
 
     def truth(self, shard: Shard) -> Truth:
         """Return what is committed of a shard in its present history."""
-        return self.truths.setdefault((shard.shard, shard.history_uuid), Truth())
+        place = (shard.shard, shard.history_uuid)
+        if place not in self.truths:
+            self.truths[place] = Truth(shard.base, view=View(shard.base))
+        return self.truths[place]
 
     def commits(self, version: int, state: ClusterState) -> Iterator[Shard]:
         """Check a committed state against the one before; yield changed shards.
@@ -125,9 +142,12 @@ class DataRules:
         if version <= self.version:
             return
         before, self.state, self.version = self.state, state, version
+        self.parting.commits(before, state)
         for number, shard in sorted(state.shards.items()):
             old = before.shards.get(number)
             if old is not None and old is not shard and old != shard:
+                if shard.in_sync and not old.in_sync:
+                    self._starts(shard)
                 self._succeeds(old, shard)
                 yield shard
 
@@ -145,10 +165,13 @@ class DataRules:
         self.checks += 1
         truth = self.truth(shard)
         seen = self._seen.setdefault(copy, Seen())
+        if self._is_nothing(shard):
+            return
         if record.seq > truth.last:
             demand(record.seq == truth.last + 1, "R20", copy, "a gap at", record.seq)
             truth.add(record)
             self._is_safe(record)
+            self.parting.adds(shard, record)
         place = record.seq - truth.base - 1
         known = truth.records[place]
         demand(known == record, "R5", copy, known, record)
@@ -165,12 +188,32 @@ class DataRules:
         """
         self.checks += 1
         truth = self.truth(shard)
+        if self._is_nothing(shard):
+            return
         if truth.base <= view.applied_seq <= truth.last:
             same = truth.digest(view.applied_seq) == view.digest
             demand(same, "R14", copy, "differs at", view.applied_seq)
         else:
             below = view.applied_seq <= truth.last
             demand(below, "R8", copy, view.applied_seq, "of", truth.last)
+
+    def _is_nothing(self, shard: Shard) -> bool:
+        """Tell whether no copy of a shard is counted on: then any may begin it anew."""
+        known = self.state.shards.get(shard.shard)
+        same = known is not None and known.history_uuid == shard.history_uuid
+        return known is None or (same and not known.in_sync)
+
+    def _starts(self, shard: Shard) -> None:
+        """Take the first copy that is counted on for the truth."""
+        truth = self.truths[shard.shard, shard.history_uuid] = Truth(
+            shard.base, view=View(shard.base)
+        )
+        first = next(c for c in shard.copies if c.alloc_id == shard.in_sync[0])
+        disk = self._look(first.node, first.alloc_id)
+        if disk is not None:
+            for record in disk.log.since(shard.base, 1 << 30):
+                if record.seq <= disk.view.applied_seq:
+                    truth.add(record)
 
     def checkpoint(self, copy: tuple[AllocId, int], gcp: int) -> None:
         """Check R4: the checkpoint that a copy knows never falls.
@@ -238,20 +281,14 @@ class DataRules:
         missing = [a for a in shard.in_sync if a != mine and a not in tracked]
         demand(not missing, "R3", shard.shard, mine, "does not track", missing)
 
-    def writes(
-        self, shard: Shard, operations: tuple[Operation, ...], applied: int
-    ) -> None:
-        """Check R1 and R17 of an answer to a batch.
+    def writes(self, shard: Shard, applied: int) -> None:
+        """Check R1 of an answer to a batch.
 
         Args:
             shard: as the primary knows it.
-            operations: that were answered.
             applied: where the primary's view is.
         """
         self.checks += 1
-        for key in chain.from_iterable(map(keys_of, operations)):
-            owner = shard_of(self.state.slots, key)
-            demand(owner == shard.shard, "R17", key, owner, shard.shard)
         history = (shard.shard, shard.history_uuid)
         self.acked[history] = max(self.acked.get(history, 0), applied)
         self._is_on_disks(shard.shard, applied)

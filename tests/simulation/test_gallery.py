@@ -11,6 +11,7 @@ import pytest
 
 from tests.simulation import gallery_allocation as allocation
 from tests.simulation import gallery_replication as replication
+from tests.simulation import gallery_splitting as splitting
 from tests.simulation import gallery_storage as storage
 from tests.simulation.scenarios import played
 
@@ -52,6 +53,11 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
     ("a deaf coordinator publishes", allocation.deaf_coordinator, "deaf-primary", 5),
     ("promote out of sync", allocation.promote_out_of_sync, "stale-copy", 20),
     ("swallow fsync EIO", storage.swallow_eio, "disks", 10),
+    ("a parent goes on", splitting.parent_goes_on, "splits-turn", 20),
+    ("a child has not all", splitting.done_without_all, "splits-calm", 10),
+    ("versions fall", splitting.versions_fall, "splits-calm", 10),
+    ("stale routing is served", splitting.stale_routing_is_served, "splits-turn", 20),
+    ("answers left out of a split", splitting.answers_left_out, "splits-calm", 10),
     ("expiry by local clock", storage.expiry_by_local_clock, "calm", 40),
 )
 

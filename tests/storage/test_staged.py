@@ -5,7 +5,7 @@ from random import Random
 
 from tests.storage.test_map import copied, put, split
 from torua.storage.map import SMALL_BYTES, Map
-from torua.storage.staged import MARK_RECORDS
+from torua.storage.staged import MARK_RECORDS, STAGED_BYTES_MAX
 
 
 def test_what_is_staged_is_shown_and_written_later(tmp_path: Path) -> None:
@@ -25,6 +25,24 @@ def test_what_is_staged_is_shown_and_written_later(tmp_path: Path) -> None:
     assert whole.digest() == made.digest()
     for each in (made, left, whole):
         each.close()
+
+
+def test_what_is_staged_is_written_bit_by_bit(tmp_path: Path) -> None:
+    """As much at once as takes a moment; what is not yet written is shown still."""
+    path, large = tmp_path / "map.db", b"x" * STAGED_BYTES_MAX
+    made = Map.open(path)
+    made.stage([put(1, b"a", large), put(2, b"b", large), put(3, b"a", b"new")])
+    written = []
+    for number in range(2):
+        more = made.flush_some()
+        part = Map.open(copied(path, tmp_path / str(number)))
+        written.append((more, part.applied_seq))
+        part.close()
+        found = made.get(b"a")
+        assert made.applied_seq == 3 and found is not None and found.value == b"new"
+    assert written == [(True, 1), (True, 2)]
+    assert not made.flush_some() and not made.flush_some()
+    made.close()
 
 
 def test_maps_note_digests_of_the_same_records_however_they_are_written(

@@ -10,6 +10,7 @@ import click
 from torua.cli.display import Display
 from torua.cli.http import Client, with_query
 from torua.cli.output import format_option, print_json, print_table
+from torua.cli.tasks import follow
 
 POLL_S = 0.5
 """How often balance is asked how far it is."""
@@ -17,7 +18,7 @@ POLL_S = 0.5
 
 @click.group()
 def shard() -> None:
-    """Explain a shard, move it by hand, or repair it."""
+    """Explain a shard, move it by hand, split it, or repair it."""
 
 
 def _post(client: Client, target: str, body: object) -> Any:
@@ -101,6 +102,45 @@ def force_allocate(
     asked = {"shard": number, "node": node, "accept_data_loss": accept_data_loss}
     _post(client, "/shards/force-allocate", asked)
     click.echo(f"shard {number} goes on with what {node} has of it")
+
+
+@shard.command()
+@click.argument("number", metavar="SHARD", type=click.IntRange(0))
+@click.option(
+    "--slots",
+    multiple=True,
+    metavar="FIRST-LAST",
+    help="Slots that move, as often as need be; without: the upper half.",
+)
+@click.option("--cancel", is_flag=True, help="Call a split off that is under way.")
+@click.option("--no-wait", is_flag=True, help="Only begin; `torua tasks` tells more.")
+@click.pass_obj
+def split(
+    client: Client, number: int, slots: tuple[str, ...], cancel: bool, no_wait: bool
+) -> None:
+    """Move half of a shard's slots to a new shard, and tell how far that is.
+
+    Both are served all the while, but for some ten milliseconds in which writes of what
+    moves wait.  Exits with 1 where it was called off.
+    """
+    target = f"/shards/{number}/split"
+    if cancel:
+        told = client.ask("DELETE", target).json()
+        click.echo(f"the split is off: there will be no shard {told['child']}")
+        return
+    begun = _post(client, target, {"slots": [_span(each) for each in slots] or None})
+    if not no_wait:
+        follow(client, begun["task"])
+    done = f"is split off, task {begun['task']}" if no_wait else "has its slots"
+    click.echo(f"shard {begun['child']} {done}")
+
+
+def _span(text: str) -> tuple[int, int]:
+    """Read a range of slots."""
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal()):
+        raise click.BadParameter(f"{text!r} is not FIRST-LAST", param_hint="--slots")
+    return int(first), int(last or first)
 
 
 @click.command()

@@ -1,7 +1,8 @@
 """Records of the write log as bytes: CBOR, the same on every copy.
 
 A record is spelled once.  Its bytes stay with it while it is in memory: the same go to
-the log and to every other copy, and from there into that copy's log.
+the log and to every other copy, and from there into that copy's log.  What it moves is
+left out where it moves nothing, as almost always.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ def spell_record(record: Record) -> bytes:
     """Spell one record as CBOR, as it stands in the log and travels to copies."""
     spelled = record.__dict__.get(_SPELLED)
     if spelled is None:
-        spelled = encode(msgspec.to_builtins(record, builtin_types=_BYTES))
+        fields = msgspec.to_builtins(record, builtin_types=_BYTES)
+        spelled = encode(fields[:-1] if record.moved is None else fields)
         record.__dict__[_SPELLED] = spelled
     return bytes(spelled)
 

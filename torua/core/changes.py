@@ -15,6 +15,7 @@ from torua.core.graph.keys import is_graph_key
 from torua.core.ids import ShardId
 from torua.core.reading import unwrap
 from torua.core.records import KvPut, Record
+from torua.core.state import ClusterState
 from torua.errors import MalformedError
 
 HISTORY_CHARS = 8
@@ -70,6 +71,19 @@ def mark_of(history: str, seq: int) -> Mark:
         seq: of the record.
     """
     return Mark(history[:HISTORY_CHARS], seq)
+
+
+def beginnings(state: ClusterState) -> dict[ShardId, Mark]:
+    """Tell where the changes begin of shards that were made by splits.
+
+    What came before is their parents' to tell; so who was never told of such a shard
+    begins here, and misses nothing (R20).
+    """
+    return {
+        shard.shard: mark_of(shard.history_uuid, shard.born)
+        for shard in state.shards.values()
+        if shard.born
+    }
 
 
 def changes_of(records: Sequence[Record], prefix: bytes, part: int) -> list[Change]:

@@ -142,7 +142,7 @@ class Limits(Struct, frozen=True):
     ] = TURN_S
     cache_bytes: Annotated[
         Annotated[int, Meta(ge=1 << 12, le=1 << 40)],
-        Meta(description="of keys that were read of late are kept, for each copy"),
+        Meta(description="of keys that were read of late are kept, on each node"),
     ] = CACHE_BYTES
     slow_request_s: Annotated[
         Annotated[float, Meta(ge=0.001, le=3600.0)],

@@ -141,10 +141,29 @@ class IdempotencyKey(Struct, frozen=True, array_like=True):
     Attributes:
         key: scope and caller's key together.
         fingerprint: a digest of the request's body and conditions.
+        tags: where each of the operations stands in the request; none where there is
+            one, or where their keys tell.
     """
 
     key: str
     fingerprint: bytes
+    tags: tuple[int, ...] = ()
+
+
+def portion_key(key: str, number: int) -> str:
+    """Name what is remembered of one portion of a long request.
+
+    Args:
+        key: of the whole request; it has no line feed.
+        number: of the portion, from 0.
+    """
+    return f"{key}\n{number}" if number else key
+
+
+def portion_of(key: str) -> tuple[str, int]:
+    """Read a name that `portion_key` made."""
+    whole, _, number = key.partition("\n")
+    return whole, int(number or 0)
 
 
 class Page(Struct, frozen=True):
@@ -163,6 +182,8 @@ class Call(Struct, frozen=True):
         idempotency: the caller's promise, if it made one.
         traceparent: W3C trace context, passed on as it came.
         reading: how fresh a read must be.
+        slots_version: of the slot table by which all its shards are chosen; None where
+            each is chosen when it is asked.
     """
 
     request_id: str
@@ -170,6 +191,7 @@ class Call(Struct, frozen=True):
     idempotency: IdempotencyKey | None = None
     traceparent: str = ""
     reading: Reading = LINEARIZABLE
+    slots_version: int | None = None
 
 
 class Served(Struct, frozen=True):

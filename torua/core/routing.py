@@ -11,7 +11,7 @@ import mmh3
 
 from torua.core.graph.keys import is_graph_key, routing_part, user_key
 from torua.core.ids import ShardId
-from torua.core.state import SLOTS, SlotRange
+from torua.core.state import SLOTS, SlotRange, Spans
 
 
 def routing_key(key: bytes) -> bytes:
@@ -31,6 +31,17 @@ def routing_key(key: bytes) -> bytes:
 def slot_of(key: bytes) -> int:
     """Return the slot of ``key``, from 0 to `SLOTS` less one."""
     return mmh3.hash(routing_key(key), signed=False) % SLOTS
+
+
+def holds(spans: Spans, slot: int) -> bool:
+    """Tell whether a slot is in one of some ranges.
+
+    Args:
+        spans: in order.
+        slot: which.
+    """
+    place = bisect_right(spans, slot, key=lambda span: span[0]) - 1
+    return place >= 0 and slot <= spans[place][1]
 
 
 def shard_of(slots: tuple[SlotRange, ...], key: bytes) -> ShardId:

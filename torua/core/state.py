@@ -19,6 +19,10 @@ SLOTS = 4096
 """Into how many slots keys are hashed; fixed for ever, a shard owns ranges of them."""
 
 
+Spans = tuple[tuple[int, int], ...]
+"""Ranges of slots, each by its first and last, both included."""
+
+
 class CopyState(StrEnum):
     """What a shard copy is doing, as the coordinator knows.
 
@@ -65,6 +69,11 @@ class Shard(Struct, frozen=True):
         damaged: the life in which the node of the last in-sync copy found it damaged,
             so that nobody can lead; 0 where it did not.
         successor: the in-sync copy that the primary shall hand over to; None: it stays.
+        base: where the log begins, behind which an empty copy is; see `Split`.
+        begins: from this record on a copy shows the slots that the shard owns; before,
+            it lacks some that were moved here, or has some that were moved away.
+        born: the record with which it got its first slots; 0 where no split made it.
+        leaving: slots that it does nothing about, for they move away, or did.
     """
 
     shard: ShardId
@@ -78,6 +87,20 @@ class Shard(Struct, frozen=True):
     min_copies: int
     successor: AllocId | None = None
     damaged: int = 0
+    base: int = 0
+    begins: int = 0
+    born: int = 0
+    leaving: Spans = ()
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether it is of a split, as the old or as the new shard."""
+        return self.begins > 0 or bool(self.leaving)
+
+    @property
+    def is_unborn(self) -> bool:
+        """Whether it is being filled by a split, and has no slots yet."""
+        return self.base > 0 and self.born == 0
 
     @property
     def is_damaged(self) -> bool:
@@ -134,6 +157,36 @@ class SlotRange(Struct, frozen=True):
     shard: ShardId
 
 
+class Phase(StrEnum):
+    """How far a split is: see `torua.core.splitting`."""
+
+    COPYING = "copying"
+    CLOSING = "closing"
+    TRIMMING = "trimming"
+
+
+class Split(Struct, frozen=True):
+    """A shard that is split: some of its slots move to a new one.
+
+    Attributes:
+        parent: the shard that is split.
+        child: the new one.
+        spans: the slots that move.
+        parent_history: the history that the child is filled from.
+        child_history: the child's; it tells this split from any other.
+        phase: how far it is.
+        round: how often it was closing.
+    """
+
+    parent: ShardId
+    child: ShardId
+    spans: Spans
+    parent_history: str
+    child_history: str
+    phase: Phase = Phase.COPYING
+    round: int = 0
+
+
 class Settings(Struct, frozen=True):
     """What was fixed for the whole cluster when it was formed.
 
@@ -156,7 +209,10 @@ class ClusterState(Struct, frozen=True):
         nodes: who belongs.
         shards: every shard; empty until the first assignment.
         slots: the slot table, in order and without a gap; empty until then.
-        routing_version: rises with every change of ``slots`` or of a primary.
+        routing_version: rises with every change of ``slots`` or of a primary, and where
+            a split lets go on what it held up.
+        slots_version: rises with every change of ``slots``.
+        splits: the shards that are being split, by the new one's id.
         graphs: every graph's schema by name; `MAIN` is always there.
         next_graph: the id of the next graph; ids are never used twice.
         feature_level: what all its nodes know; see `torua.core.builds`.
@@ -170,6 +226,8 @@ class ClusterState(Struct, frozen=True):
     shards: dict[ShardId, Shard] = {}
     slots: tuple[SlotRange, ...] = ()
     routing_version: int = 0
+    slots_version: int = 0
+    splits: dict[ShardId, Split] = {}
     graphs: dict[str, Graph] = field(default_factory=lambda: {MAIN: MAIN_GRAPH})
     next_graph: int = 1
     feature_level: int = BUILD.features[0]

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from torua.core.configuration import Configuration
 from torua.core.graph.schema import Graph
 from torua.core.ids import NodeId, ShardId
-from torua.core.state import ClusterState, NodeEntry, Settings, Shard, SlotRange
+from torua.core.state import ClusterState, NodeEntry, Settings, Shard, SlotRange, Split
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -21,6 +21,7 @@ _SCALARS = (
     "cluster_uuid",
     "cluster_name",
     "routing_version",
+    "slots_version",
     "next_graph",
     "feature_level",
 )
@@ -37,6 +38,8 @@ class StateDiff(Struct, frozen=True):
     cluster_uuid: str | None = None
     cluster_name: str | None = None
     routing_version: int | None = None
+    slots_version: int | None = None
+    splits: dict[ShardId, Split | None] = {}
     graphs: dict[str, Graph | None] = {}
     next_graph: int | None = None
     feature_level: int | None = None
@@ -58,6 +61,8 @@ def diff(old: ClusterState, new: ClusterState) -> StateDiff:
         cluster_uuid=_changed(old.cluster_uuid, new.cluster_uuid),
         cluster_name=_changed(old.cluster_name, new.cluster_name),
         routing_version=_changed(old.routing_version, new.routing_version),
+        slots_version=_changed(old.slots_version, new.slots_version),
+        splits=_changes(old.splits, new.splits),
         graphs=_changes(old.graphs, new.graphs),
         next_graph=_changed(old.next_graph, new.next_graph),
         feature_level=_changed(old.feature_level, new.feature_level),
@@ -78,6 +83,7 @@ def patch(old: ClusterState, change: StateDiff) -> ClusterState:
         old,
         nodes=_patched(old.nodes, change.nodes),
         shards=_patched(old.shards, change.shards),
+        splits=_patched(old.splits, change.splits),
         graphs=_patched(old.graphs, change.graphs),
         **scalars,
     )

@@ -16,10 +16,10 @@ from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.web import server
-from twisted.web.http import HTTPChannel
 
 from torua.errors import MalformedError, OverloadedError, TooLargeError, ToruaError
 from torua.http import limits
+from torua.http.backpressure import PatientChannel
 from torua.http.host import Host
 from torua.http.ids import sane_request_id, sane_traceparent
 from torua.http.intake import Intake
@@ -287,7 +287,7 @@ class ApiRequest(server.Request):
             self._let_go()
 
 
-class Channel(HTTPChannel):
+class Channel(PatientChannel):
     """One connection, in HTTP/1.
 
     Invariants: the timer runs while a request comes in, and only then; once it is
@@ -323,7 +323,7 @@ class Channel(HTTPChannel):
         """Read on, unless the connection is about to close."""
         if self._closing:
             return
-        if self._timer is None and not self._handlingRequest:
+        if not (self._timer or self._handlingRequest or self.paused):
             self._start_timer(limits.HEADERS_S)
         super().dataReceived(data)
 

@@ -4,6 +4,8 @@ What is decided by `torua.core.resilience.admission` is done here: turns of the 
 are measured while there are requests, and refusals leave at their pace.
 """
 
+import time
+from collections.abc import Callable
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -26,14 +28,22 @@ class Gate:
     measured, but all is counted, so that it can be turned on.
     """
 
-    def __init__(self, clock: IReactorTime, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        registry: CollectorRegistry,
+        *,
+        spent: Callable[[], float] = time.thread_time,
+    ) -> None:
         """Take everything, until `use` says otherwise.
 
         Args:
             clock: the reactor.
             registry: for the metrics.
+            spent: tells how many seconds of a processor the reactor's thread has had.
         """
         self._clock = clock
+        self._spent = spent
         self._is_on = False
         self._admission = Admission()
         self._stays = Stays()
@@ -118,7 +128,8 @@ class Gate:
     def pace(self) -> "Deferred[None]":
         """Return what fires when the next refusal may leave."""
         waiting: Deferred[None] = Deferred()
-        delay_s = self._admission.refusal_s(self._clock.seconds())
+        now = self._clock.seconds()
+        delay_s = self._admission.refusal_s(now, self._spent())
         if delay_s > 0:
             self._clock.callLater(delay_s, waiting.callback, None)
         else:

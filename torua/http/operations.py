@@ -6,7 +6,8 @@ from msgspec import Meta, Struct
 
 from torua.core.allocation.placing import Role
 from torua.core.ids import ShardId
-from torua.errors import MalformedError
+from torua.core.state import SLOTS
+from torua.errors import MalformedError, NotFoundError
 from torua.http import parameters
 from torua.http.bodies import read_body
 from torua.http.messages import Answer, Ask, spelled
@@ -39,6 +40,15 @@ class AssignBody(Struct, frozen=True, forbid_unknown_fields=True):
     node: str
     role: Role = Role.REPLICA
     dry_run: bool = False
+
+
+Slot = Annotated[int, Meta(ge=0, lt=SLOTS)]
+
+
+class SplitBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /shards/{n}/split``; None moves the upper half."""
+
+    slots: Annotated[list[tuple[Slot, Slot]], Meta(min_length=1)] | None = None
 
 
 class OperationHandlers:
@@ -78,6 +88,20 @@ class OperationHandlers:
         node = await self._operations.remove(ask.variables["node"], call)
         return spelled(ask, {"node": node})
 
+    async def split(self, ask: Ask) -> Answer:
+        """Answer POST once it is begun, with the new shard and the task."""
+        body = read_body(ask, SplitBody) if ask.body else SplitBody()
+        spans = None if body.slots is None else tuple(sorted(body.slots))
+        call = ask.call(parameters.timeout_s(ask.query))
+        child, task = await self._operations.split(_shard(ask), spans, call)
+        return spelled(ask, {"shard": _shard(ask), "child": child, "task": task})
+
+    async def cancel_split(self, ask: Ask) -> Answer:
+        """Answer DELETE once it is called off."""
+        call = ask.call(parameters.timeout_s(ask.query))
+        child = await self._operations.cancel_split(_shard(ask), call)
+        return spelled(ask, {"shard": _shard(ask), "child": child})
+
     async def rebalance(self, ask: Ask) -> Answer:
         """Answer POST, once balance is sought, with what is still to be moved."""
         call = ask.call(parameters.timeout_s(ask.query))
@@ -103,6 +127,14 @@ class OperationHandlers:
         return spelled(ask, assigned)
 
 
+def _shard(ask: Ask) -> ShardId:
+    """Read the number in the path."""
+    text = ask.variables["shard"]
+    if not (text.isascii() and text.isdigit() and int(text) < SHARDS_MAX):
+        raise NotFoundError(f"there is no shard {text!r}")
+    return ShardId(int(text))
+
+
 def routes(operations: Operations) -> tuple[Route, ...]:
     """List what serves operators."""
     handlers = OperationHandlers(operations)
@@ -114,4 +146,6 @@ def routes(operations: Operations) -> tuple[Route, ...]:
         Route("/shards/explain", "GET", handlers.explain),
         Route("/shards/assign", "POST", handlers.assign),
         Route("/shards/force-allocate", "POST", handlers.force_allocate),
+        Route("/shards/<shard>/split", "POST", handlers.split),
+        Route("/shards/<shard>/split", "DELETE", handlers.cancel_split),
     )

@@ -78,6 +78,7 @@ KINDS = {
     "internal": Kind(500, "Internal error"),
     "protocol": Kind(500, "Internal error"),
     "unavailable": Kind(503, "Unavailable"),
+    "moved": Kind(503, "Unavailable"),
     "stale-route": Kind(503, "Unavailable"),
     "startup": Kind(503, "Unavailable"),
     "corruption": Kind(503, "Unavailable"),

@@ -23,6 +23,7 @@ from torua.core.kv import (
     Served,
     Single,
 )
+from torua.core.state import Spans
 
 T = TypeVar("T")
 
@@ -205,6 +206,25 @@ class Operations(Protocol):
             name: the node's, or its id.
             role: what it shall be.
             dry_run: whether to tell only what would be done.
+            call: who asks, and how long it waits.
+        """
+
+    async def split(
+        self, shard: ShardId, spans: Spans | None, call: Call
+    ) -> tuple[ShardId, str]:
+        """Have slots of a shard move to a new one; return that, and the task.
+
+        Args:
+            shard: which.
+            spans: the slots; None for the upper half.
+            call: who asks, and how long it waits.
+        """
+
+    async def cancel_split(self, shard: ShardId, call: Call) -> ShardId:
+        """Have a split called off; return the shard that is not to be.
+
+        Args:
+            shard: that is split, or the new one.
             call: who asks, and how long it waits.
         """
 

@@ -42,6 +42,7 @@ from torua.net.handshake import (
 from torua.net.meters import Meters
 from torua.net.outbox import Outbox
 from torua.net.sockets import host_of, socket_of, tune, write_now
+from torua.net.steps import LARGE_BYTES, Steps
 
 PREAMBLE = b"torua\x00P1"
 """What a peer connection begins with: no other protocol does, nor does any text."""
@@ -90,7 +91,13 @@ class Flow(Enum):
 
 
 class Owner(Protocol):
-    """Who makes connections, and is told of what they bring."""
+    """Who makes connections, and is told of what they bring.
+
+    Attributes:
+        steps: where large messages wait for a turn to be taken in.
+    """
+
+    steps: Steps
 
     def tick(self) -> int:
         """Give a number greater than all before."""
@@ -128,7 +135,8 @@ class Connection(TwistedProtocol):
 
     Invariants: states go forward only; nothing but the handshake is sent or taken
     before UP; frames of the outbox are made in the moment in which they are written;
-    when CLOSED no timer of it is left.
+    when CLOSED no timer of it is left.  Messages are taken in the order in which they
+    came, a large one in a turn of its own.
     """
 
     def __init__(
@@ -166,6 +174,8 @@ class Connection(TwistedProtocol):
         self._timer: IDelayedCall | None = None
         self._pumping: IDelayedCall | None = None
         self._holding: IDelayedCall | None = None
+        self._late: Message | None = None
+        self._ripe = False
 
     @property
     def other(self) -> Hello:
@@ -249,7 +259,7 @@ class Connection(TwistedProtocol):
         """Act upon all that is complete, unless we are not to read now."""
         try:
             while self.state is not State.CLOSED and self.flow is not Flow.HELD:
-                message = self._reader.read()
+                message = self._next()
                 if message is None:
                     break
                 self._take(message)
@@ -258,6 +268,25 @@ class Connection(TwistedProtocol):
         except RefusedError as error:
             self._refuse(error)
         self._count_frames()
+
+    def _next(self) -> Message | None:
+        """Give the next message that is complete, and may be taken now."""
+        late = self._late
+        if late is None:
+            message = self._reader.read()
+            if message is not None and len(message.body) > LARGE_BYTES:
+                self._late, message = message, None
+                self._owner.steps.add(self._ripen)
+            return message
+        if not self._ripe:
+            return None
+        self._late, self._ripe = None, False
+        return late
+
+    def _ripen(self) -> None:
+        """Take a large message now, and then what came behind it."""
+        self._ripe = True
+        self._read()
 
     def _count_frames(self) -> None:
         """Move the counters of what came in."""

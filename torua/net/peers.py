@@ -42,6 +42,7 @@ from torua.net.handshake import (
 from torua.net.meters import Complaints, Meters
 from torua.net.peer import Peer
 from torua.net.sockets import OneFactory, endpoint
+from torua.net.steps import Steps
 
 _log = Logger()
 
@@ -68,6 +69,7 @@ class Peers:
 
     Attributes:
         feature_level: to be set: the cluster's; who does not know it is refused.
+        steps: what takes long waits there for a turn of its own.
     """
 
     def __init__(  # noqa: PLR0913
@@ -91,6 +93,7 @@ class Peers:
             build: what this node's program speaks and can store.
         """
         self.clock = reactor
+        self.steps = Steps(reactor)
         self.meters = Meters(registry)
         self.dice: random.Random = random.SystemRandom()
         self.on_exchange: Callable[[bytes], bytes | None] = lambda _: None

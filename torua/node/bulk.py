@@ -14,12 +14,20 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from torua.core.ids import NodeId, ShardId
-from torua.core.kv import Call, IdempotencyKey, Operation, Outcome, Put, Single
+from torua.core.kv import (
+    Call,
+    IdempotencyKey,
+    Operation,
+    Outcome,
+    Put,
+    Single,
+    portion_key,
+)
 from torua.core.reading import Position, Token
 from torua.core.resilience.portions import ROOM, portions, weight_of
 from torua.core.routing import shard_of
 from torua.core.state import SlotRange
-from torua.errors import OutcomeUnknownError, ToruaError, UnavailableError
+from torua.errors import MovedError, OutcomeUnknownError, ToruaError, UnavailableError
 from torua.node.errands import Done
 
 Apply = Callable[[ShardId, tuple[Operation, ...], Call], Awaitable[Done]]
@@ -28,6 +36,9 @@ Apply = Callable[[ShardId, tuple[Operation, ...], Call], Awaitable[Done]]
 Primary = Callable[[ShardId], NodeId]
 """Tells where the primary of a shard is; UnavailableError where there is none."""
 
+
+Owns = Callable[[ShardId, Sequence[Single]], int | None]
+"""Tells by which slot table of now a shard owns all keys; None where it does not."""
 
 ROUTED_AT_ONCE = 1000
 """So many keys are routed in a turn of the reactor, some microseconds each."""
@@ -76,14 +87,18 @@ class Bulks:
     under way to a node as its `ROOM` holds.
     """
 
-    def __init__(self, clock: IReactorTime, apply: Apply, primary: Primary) -> None:
+    def __init__(
+        self, clock: IReactorTime, apply: Apply, primary: Primary, owns: Owns
+    ) -> None:
         """Begin with none.
 
         Args:
             clock: the reactor.
             apply: does a portion.
             primary: tells where it will be done.
+            owns: tells whether it can be done there still.
         """
+        self._owns = owns
         self._clock = clock
         self._apply = apply
         self._primary = primary
@@ -106,7 +121,11 @@ class Bulks:
         return found
 
     async def part(
-        self, shard: ShardId, operations: Sequence[Single], call: Call
+        self,
+        shard: ShardId,
+        operations: Sequence[Single],
+        indexes: Sequence[int],
+        call: Call,
     ) -> tuple[list[Outcome], Token | None]:
         """Do one shard's part of a request.
 
@@ -116,10 +135,13 @@ class Bulks:
         Args:
             shard: owns all their keys.
             operations: what to do, in order.
-            call: who asks, and how long it waits.
+            indexes: where they stand in the request.
+            call: who asks, how long it waits, and by which slot table.
 
         Returns:
-            One outcome each; and a place in the shard's log behind all that was done.
+            One outcome each, but of those that have to be routed anew, for the slot
+            table changed before they were begun; and a place in the shard's log behind
+            all that was done.
         """
         until_s = self._clock.seconds() + call.timeout_s
         outcomes: list[Outcome] = []
@@ -128,8 +150,13 @@ class Bulks:
             if number:
                 await deferLater(self._clock, 0)
             portion = operations[places.start : places.stop]
+            tags = indexes[places.start : places.stop]
+            promise = _promise(call.idempotency, number, tags)
+            asked = structs.replace(call, idempotency=promise)
             try:
-                done = await self._portion(shard, portion, (call, number, until_s))
+                done = await self._steadily(shard, portion, (asked, until_s))
+                if done is None:
+                    break
             except ToruaError as error:
                 outcomes += _failed(error, len(portion))
                 left = len(operations) - len(outcomes)
@@ -139,23 +166,39 @@ class Bulks:
             at = done.at or at
         return outcomes, Token(shard, at) if at else None
 
+    async def _steadily(
+        self,
+        shard: ShardId,
+        operations: Sequence[Single],
+        asked: tuple[Call, float],
+    ) -> Done | None:
+        """Do a portion though slots of others move; None where its own did."""
+        call, until_s = asked
+        while True:
+            try:
+                return await self._portion(shard, operations, (call, until_s))
+            except MovedError:
+                version = self._owns(shard, operations)
+                if self._clock.seconds() >= until_s:
+                    raise
+                if version is None:
+                    return None
+                call = structs.replace(call, slots_version=version)
+
     async def _portion(
         self,
         shard: ShardId,
         operations: Sequence[Single],
-        made: tuple[Call, int, float],
+        asked: tuple[Call, float],
     ) -> Done:
         """Do one portion of a part, when there is a place for it."""
-        call, number, until_s = made
+        call, until_s = asked
         places = self._places_for(shard)
         weight = weight_of(len(operations), sum(map(_size, operations)))
         await places.enter(weight)
         try:
-            call = structs.replace(
-                call,
-                timeout_s=until_s - self._clock.seconds(),
-                idempotency=_promise(call.idempotency, number),
-            )
+            left_s = until_s - self._clock.seconds()
+            call = structs.replace(call, timeout_s=left_s)
             return await self._apply(shard, tuple(operations), call)
         finally:
             places.leave(weight)
@@ -175,11 +218,20 @@ def _size(operation: Single) -> int:
     return len(operation.key) + len(value)
 
 
-def _promise(given: IdempotencyKey | None, number: int) -> IdempotencyKey | None:
-    """Return what the caller's promise means for a portion: each is remembered."""
-    if given is None or number == 0:
-        return given
-    return structs.replace(given, key=f"{given.key}\n{number}")
+def _promise(
+    given: IdempotencyKey | None, number: int, tags: Sequence[int]
+) -> IdempotencyKey | None:
+    """Return what the caller's promise means for a portion: each is remembered.
+
+    Args:
+        given: the caller's promise, if it made one.
+        number: of the portion.
+        tags: where its operations stand in the request.
+    """
+    if given is None:
+        return None
+    key = portion_key(given.key, number)
+    return structs.replace(given, key=key, tags=tuple(tags))
 
 
 def _failed(error: ToruaError, count: int) -> Iterable[Outcome]:

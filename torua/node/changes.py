@@ -12,19 +12,18 @@ from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from typing import Protocol
 
-from msgspec import Struct
 from prometheus_client import CollectorRegistry, Gauge
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torua.codec.plain import plain, shape
 from torua.core.changes import (
-    Change,
+    Cursor,
     Mark,
+    beginnings,
     changes_of,
     mark_of,
     read_cursor,
@@ -34,7 +33,8 @@ from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.reading import Position
 from torua.core.records import Record
-from torua.core.retrying import pause_s
+from torua.core.splitting.moving import born
+from torua.core.state import ClusterState
 from torua.errors import (
     GoneError,
     MalformedError,
@@ -45,6 +45,7 @@ from torua.errors import (
 from torua.net.peers import Inbound, Lane
 from torua.node.dispatch import States
 from torua.node.errands import Peers
+from torua.node.feed import POLL_S, Feed, Pull, Pulled
 
 KIND = "changes"
 """The kind of message by which a feed reads on another node."""
@@ -55,57 +56,13 @@ FEEDS_MAX = 32
 BATCH_BYTES = 256 << 10
 """About what one reader holds; a larger value comes alone."""
 
-POLL_S = 5.0
-"""How long a copy is asked to wait for something new before it says that there is
-nothing; one that died silently is noticed after that."""
-
 SPARE_S = 2.0
 """How much longer an answer may take than the wait."""
-
-HEARTBEAT_S = 10.0
-"""At least so often a client hears something, and learns of its place."""
 
 EARLIEST = "earliest"
 """Asks for all that the logs still have."""
 
 log = Logger()
-
-
-class Pull(Struct, frozen=True):
-    """Ask a copy what comes behind a place.
-
-    Attributes:
-        shard: of which shard.
-        mark: behind which place; None asks where the copy is.
-        prefix: of which keys.
-        wait_s: how long to wait until there is something.
-    """
-
-    shard: ShardId
-    mark: Mark | None
-    prefix: bytes = b""
-    wait_s: float = 0.0
-
-
-class Pulled(Struct, frozen=True):
-    """What came behind it: changes, and the place behind all that was looked at."""
-
-    mark: Mark
-    changes: tuple[Change, ...] = ()
-
-
-class Batch(Struct, frozen=True):
-    """What a feed hands on.
-
-    Attributes:
-        events: changes in order, each with the cursor behind it.
-        cursor: the cursor behind all of them.
-        gone: the earliest cursor that is left, where the feed ends here.
-    """
-
-    events: tuple[tuple[Change, str], ...]
-    cursor: str
-    gone: str | None = None
 
 
 class Looks(Protocol):
@@ -182,6 +139,12 @@ class ChangeFeeds:
         feeds = Gauge("torua_changes_feeds", "Open change feeds", registry=registry)
         feeds.set_function(lambda: len(self._open))
         peers.handle(KIND, self._answer)
+        states.subscribe(self._on_state)
+
+    def _on_state(self, state: ClusterState) -> None:
+        """Have feeds read shards that splits made, from their beginnings."""
+        for feed in list(self._open):
+            feed.grow(beginnings(state))
 
     async def open(self, prefix: bytes, since: str, call: Call) -> "Feed":
         """Begin a feed.
@@ -200,12 +163,15 @@ class ChangeFeeds:
             UnavailableError: a shard cannot be read now.
         """
         self._check_room()
-        shards = sorted(self._states.state.shards)
+        state = self._states.state
+        shards = born(state)
         if not shards:
             raise UnavailableError("the cluster has not given out its shards yet")
         asked = {} if since in ("", EARLIEST) else read_cursor(since)
+        if asked:
+            asked = beginnings(state) | asked
         if asked and sorted(asked) != shards:
-            raise MalformedError("the id of the last event is of another cluster")
+            raise _unknown(state, asked)
         every = since == EARLIEST
         beginning = _all([self._begin(each, asked.get(each), every) for each in shards])
         beginning.addTimeout(call.timeout_s, self.clock)
@@ -220,6 +186,7 @@ class ChangeFeeds:
         feed = Feed(self, cursor, prefix, self._open.pop)
         self._open[feed] = None
         feed.start()
+        feed.grow(beginnings(self._states.state))
         return feed
 
     def _check_room(self) -> None:
@@ -249,7 +216,9 @@ class ChangeFeeds:
         try:
             await self.pull(Pull(shard, Mark(mark.history, -1)))
         except GoneError as error:
-            return Mark(mark.history, int(error.members.get("earliest") or 0))
+            earliest = int(error.members.get("earliest") or 0)
+            held = self._states.state.shards.get(shard)
+            return Mark(mark.history, max(earliest, held.born if held else 0))
         raise AssertionError("a log goes back before its beginning")
 
     async def pull(self, pull: Pull) -> Pulled:
@@ -339,146 +308,15 @@ class ChangeFeeds:
         return at
 
 
-class Feed:
-    """One client's changes.
-
-    Invariants: a shard's changes are handed on in order and without a gap; each reader
-    holds one batch at most, and reads on only when that was taken; after `close`
-    nothing is read any more.
-    """
-
-    def __init__(
-        self,
-        feeds: ChangeFeeds,
-        cursor: dict[ShardId, Mark],
-        prefix: bytes,
-        on_close: Callable[["Feed"], None],
-    ) -> None:
-        """Prepare to go on from a cursor.
-
-        Args:
-            feeds: reads.
-            cursor: from where.
-            prefix: of which keys.
-            on_close: is told of its end.
-        """
-        self._feeds = feeds
-        self._cursor = cursor
-        self._prefix = prefix
-        self._on_close = on_close
-        self._held: dict[ShardId, Pulled | None] = {}
-        self._taken: dict[ShardId, Deferred[None]] = {}
-        self._arrived: Deferred[None] | None = None
-        self._readers: list[Deferred[None]] = []
-        self._closed = False
-        self._fault = ""
-
-    def start(self) -> None:
-        """Have all shards read."""
-        for shard in sorted(self._cursor):
-            reader = Deferred.fromCoroutine(self._read(shard, self._cursor[shard]))
-            reader.addErrback(self._broken)
-            self._readers.append(reader)
-
-    @property
-    def cursor(self) -> str:
-        """The place behind all that was taken."""
-        return spell_cursor(self._cursor)
-
-    async def next(self) -> Batch:
-        """Return what comes next; an empty batch where nothing did for a while.
-
-        After a batch with ``gone`` there is no other.
-
-        Raises:
-            ToruaError: it cannot go on, by our own mistake.
-        """
-        if not self._held and not self._fault:
-            self._arrived = Deferred()
-            self._arrived.addTimeout(HEARTBEAT_S, self._feeds.clock)
-            try:
-                await self._arrived
-            except DeferredTimeout:
-                return Batch((), self.cursor)
-            finally:
-                self._arrived = None
-        if self._fault:
-            raise ToruaError(self._fault)
-        shard = next(iter(self._held))
-        pulled = self._held.pop(shard)
-        if pulled is None:
-            return await self._gone(shard)
-        events = tuple(self._events(shard, pulled))
-        self._cursor[shard] = pulled.mark
-        self._taken.pop(shard).callback(None)
-        return Batch(events, self.cursor)
-
-    def close(self) -> None:
-        """Read no more.  Safe to call twice."""
-        if self._closed:
-            return
-        self._closed = True
-        for reader in self._readers:
-            reader.cancel()
-        self._on_close(self)
-
-    def _events(self, shard: ShardId, pulled: Pulled) -> "list[tuple[Change, str]]":
-        """Give each change the cursor behind it."""
-        found = []
-        for change in pulled.changes:
-            place = Mark(pulled.mark.history, change.seq, change.part)
-            self._cursor[shard] = place
-            found.append((change, self.cursor))
-        return found
-
-    async def _gone(self, shard: ShardId) -> Batch:
-        """End the feed where a shard's log no longer goes on from here."""
-        earliest = dict(self._cursor)
-        try:
-            earliest[shard] = await self._feeds.earliest(shard)
-        except UnavailableError:
-            return Batch((), self.cursor, self.cursor)
-        return Batch((), self.cursor, spell_cursor(earliest))
-
-    async def _read(self, shard: ShardId, mark: Mark) -> None:
-        """Read a shard on and on, a batch at a time."""
-        feeds, failures = self._feeds, 0
-        while True:
-            try:
-                pull = Pull(shard, mark, self._prefix, POLL_S)
-                pulled = await feeds.pull(pull)
-            except GoneError:
-                self._put(shard, None)
-                return
-            except ToruaError:
-                await deferLater(feeds.clock, pause_s(failures, feeds.random))
-                failures += 1
-                continue
-            failures = 0
-            if pulled.mark != mark:
-                mark = pulled.mark
-                self._taken[shard] = taken = Deferred[None]()
-                self._put(shard, pulled)
-                await taken
-
-    def _put(self, shard: ShardId, pulled: Pulled | None) -> None:
-        """Hold what was read until it is taken."""
-        self._held[shard] = pulled
-        self._wake()
-
-    def _wake(self) -> None:
-        """Let whoever waits for a batch go on."""
-        arrived = self._arrived
-        if arrived is not None and not arrived.called:
-            arrived.callback(None)
-
-    def _broken(self, failure: Failure) -> None:
-        """End the feed with which we went wrong; its client comes again."""
-        if failure.check(CancelledError):
-            return
-        log.failure("a change feed is wrong", failure)
-        self._fault = failure.getErrorMessage() or "a change feed is wrong"
-        self._wake()
+def _unknown(state: ClusterState, asked: Cursor) -> ToruaError:
+    """Say why nobody can go on from a cursor that names other shards than there are."""
+    known = [shard for shard in born(state) if shard in asked]
+    if known == born(state) and all(
+        mark_of(state.shards[shard].history_uuid, 0).history == asked[shard].history
+        for shard in known
+    ):
+        return UnavailableError("this node does not know yet of a shard that was split")
+    return MalformedError("the id of the last event is of another cluster")
 
 
 def _all(

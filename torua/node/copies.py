@@ -264,7 +264,8 @@ class Copies:
             logged = await disk.commit.run(lambda store: store.last(alloc))
             check_presence(wanted.state, here, logged)
             in_sync = alloc in shard.in_sync
-            found = await find(disk, number, alloc, shard.history_uuid, in_sync)
+            history, base = shard.history_uuid, shard.base
+            found = await find(disk, number, alloc, history, in_sync, base=base)
         except ToruaError as error:
             self._fail(slot, error.detail, isinstance(error, DiskFullError))
             return

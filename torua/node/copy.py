@@ -16,11 +16,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torua.codec.plain import read, spell
 from torua.core.ids import NodeId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
+from torua.core.records import Moved
 from torua.core.replication import messages
-from torua.core.replication.batch import Answer
 from torua.core.replication.copy import ShardCopy
 from torua.core.replication.messages import Identity, Input, NeedSnapshot, Output
 from torua.core.replication.wire import Ask, Message
@@ -38,7 +37,7 @@ from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
 from torua.node.proofs import Proofs
-from torua.node.requests import RETRY_AFTER_S, Requests
+from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests
 from torua.node.tally import Tally
 
 T = TypeVar("T")
@@ -58,21 +57,6 @@ class State(Enum):
     OPEN = "open"
     FAILED = "failed"
     CLOSED = "closed"
-
-
-class _CborAnswers:
-    """Spells answers as the log and the map keep them.
-
-    Invariants: it has no state.
-    """
-
-    def spell(self, answer: Answer) -> bytes:
-        """See `torua.core.replication.judge.Answers.spell`."""
-        return spell(answer)
-
-    def read(self, data: bytes) -> Answer:
-        """See `torua.core.replication.judge.Answers.read`."""
-        return read(data, Answer)
 
 
 class OpenCopy:
@@ -134,7 +118,7 @@ class OpenCopy:
             holding.at,
             found.tail,
             view=holding.view,
-            answers=_CborAnswers(),
+            answers=CborAnswers(),
             term_at=holding.term_at,
             random=means.random,
         )
@@ -240,6 +224,21 @@ class OpenCopy:
         now_ns = self._means.wall_ns()
         self._tell(messages.Write(request, tuple(operations), now_ns, call.idempotency))
         return await done
+
+    async def move(self, moved: Moved, term: int, timeout_s: float) -> int:
+        """Do a part of a split, and return the record that has it, once committed.
+
+        Args:
+            moved: what to do.
+            term: the one in which it is meant.
+            timeout_s: how long to wait; errors are as of `write`.
+        """
+        self._check()
+        request, done = self._requests.write(timeout_s)
+        self._tell(messages.Move(request, term, moved, self._means.wall_ns()))
+        (outcome,) = await done
+        assert outcome.version is not None, "a record without a place"
+        return outcome.version
 
     async def get(self, key: bytes, call: Call) -> Entry | None:
         """Read a key with its value, linearizable; None where it is absent.

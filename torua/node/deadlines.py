@@ -74,11 +74,17 @@ class Deadlines:
         """End what is due, and wait for the next."""
         self._timer = None
         now = self._clock.seconds()
-        while self._heap and (
-            self._heap[0][0] <= now or self._heap[0][1] not in self._ends
-        ):
-            found = self._ends.pop(heappop(self._heap)[1], None)
-            if found is not None:
-                found[1]()
-        if self._heap and self._timer is None:
+        try:
+            while self._heap and (
+                self._heap[0][0] <= now or self._heap[0][1] not in self._ends
+            ):
+                found = self._ends.pop(heappop(self._heap)[1], None)
+                if found is not None:
+                    found[1]()
+        finally:
+            self._wait()
+
+    def _wait(self) -> None:
+        """See to it that the timer ends with the first, whoever was added meanwhile."""
+        if self._heap and (self._timer is None or self._heap[0][0] < self._due):
             self._arm(self._heap[0][0])

@@ -20,13 +20,14 @@ from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.retrying import PATIENCE_S, may_retry, pause_s
+from torua.core.splitting.door import is_stale
 from torua.core.state import ClusterState, CopyState
 from torua.errors import (
+    MovedError,
     OutcomeUnknownError,
     StaleRouteError,
     ToruaError,
     UnavailableError,
-    UnprocessableError,
 )
 from torua.net.peers import Inbound
 from torua.node.deadlines import Deadlines
@@ -34,6 +35,7 @@ from torua.node.errands import (
     KIND,
     Apply,
     Errand,
+    Listed,
     Peers,
     is_brief,
     is_repeatable,
@@ -42,6 +44,14 @@ from torua.node.errands import (
     needs_primary,
     parts_of,
 )
+from torua.node.refusals import (
+    RETRY_AFTER_S,
+    final,
+    is_held_up,
+    no_answer,
+    owned,
+    unavailable,
+)
 from torua.node.serving import Serving
 from torua.node.targets import Rest, Targets
 
@@ -49,9 +59,6 @@ T = TypeVar("T")
 
 ROUTE_WAIT_S = 2.0
 """How long a request waits for a cluster state that another node already has."""
-
-RETRY_AFTER_S = 1
-"""What a client is told to wait where a shard has no primary: about a failover."""
 
 REPLICA_S = 2.0
 """How long one copy may take over a read that another could do as well."""
@@ -138,16 +145,23 @@ class Dispatch:
             The answer, and who gave it.
 
         Raises:
+            MovedError: nothing was done, and there is another slot table by now.
             UnavailableError: nothing was done, within the time that there was.
             OutcomeUnknownError: a write may or may not have been done.
             ToruaError: as the node that did it refused it.
         """
+        if errand.slots_version is None:
+            slots_version = call.slots_version or self._states.state.slots_version
+            errand = structs.replace(errand, slots_version=slots_version)
         began = self._clock.seconds()
         patient_until = began + min(call.timeout_s, PATIENCE_S)
         unknown: ToruaError | None = None
         self._turn += 1
         turn, attempt = self._turn, 0
         while True:
+            if errand.slots_version != self._states.state.slots_version:
+                moved = MovedError("the slots of its shard have changed")
+                raise final(moved, None if is_repeatable(errand) else unknown)
             errand = structs.replace(errand, routing_version=self.version)
             left_s = began + call.timeout_s - self._clock.seconds()
             try:
@@ -161,7 +175,7 @@ class Dispatch:
                 if not again or not await self._pause(
                     errand, (turn, attempt), error, patient_until
                 ):
-                    raise _final(self._explained(errand, error), unknown) from error
+                    raise final(self._explained(errand, error), unknown) from error
             attempt += 1
 
     async def ask(self, node: NodeId, errand: Errand, call: Call, kind: type[T]) -> T:
@@ -176,14 +190,37 @@ class Dispatch:
         Raises:
             ToruaError: it was not done, or not in time.
         """
-        errand = structs.replace(errand, routing_version=self.version)
+        slots_version = errand.slots_version or call.slots_version
+        version = self.version
+        errand = structs.replace(
+            errand, routing_version=version, slots_version=slots_version
+        )
         return await self._attempt(node, errand, call, call.timeout_s, kind)
+
+    async def until(
+        self, condition: Callable[[ClusterState], bool], timeout_s: float
+    ) -> None:
+        """Wait for a state that another node has already, for a while.
+
+        Args:
+            condition: holds of that state.
+            timeout_s: how long to wait at most.
+
+        Raises:
+            UnavailableError: it did not come.
+        """
+        if condition(self._states.state):
+            return
+        await self._sleep(min(timeout_s, ROUTE_WAIT_S), condition)
+        if not condition(self._states.state):
+            detail = "this node is behind the cluster state that a session saw"
+            raise UnavailableError(detail, retry_after=RETRY_AFTER_S)
 
     def primary(self, shard: ShardId) -> NodeId:
         """Return the primary's node of a shard; UnavailableError where it has none."""
         held = self._states.state.shards.get(shard)
         if held is None or held.primary is None:
-            raise _unavailable(shard, "has no primary")
+            raise unavailable(shard, "has no primary")
         return held.primary.node
 
     def holders(self, shard: ShardId, turn: int | None = None) -> list[NodeId]:
@@ -207,12 +244,12 @@ class Dispatch:
         if not isinstance(error, UnavailableError | StaleRouteError):
             return error
         if self._is_red(errand.shard):
-            return _unavailable(
+            return unavailable(
                 errand.shard, "is red: no good copy in sync is on a live node"
             )
         if "shard" in error.members:
             return error
-        return _unavailable(errand.shard, f"is not served: {error.detail}")
+        return unavailable(errand.shard, f"is not served: {error.detail}")
 
     def target(self, errand: Errand) -> NodeId:
         """Choose who shall be asked first; UnavailableError where there is nobody."""
@@ -224,7 +261,7 @@ class Dispatch:
         if at_any:
             nodes = self.holders(errand.shard, turn)
             if not nodes:
-                raise _unavailable(errand.shard, "has no copy on a live node")
+                raise unavailable(errand.shard, "has no copy on a live node")
             node = nodes[attempt % len(nodes)]
         else:
             node = self.primary(errand.shard)
@@ -250,12 +287,12 @@ class Dispatch:
         if not needs_primary(errand) and is_brief(errand):
             left_s = min(left_s, REPLICA_S)
         if left_s <= 0:
-            raise _unavailable(errand.shard, "did not answer in time")
+            raise unavailable(errand.shard, "did not answer in time")
         call = structs.replace(call, timeout_s=left_s)
         measured = is_brief(errand) and not needs_primary(errand)
         with self._targets.asking(node, left_s, measured=measured):
             if node == self._me:
-                doing = Deferred.fromCoroutine(self._serving.do(errand, call))
+                doing = Deferred.fromCoroutine(self._do(errand, call))
                 return cast(T, await self._bounded(doing, errand, left_s))
             asking = Deferred.fromCoroutine(self._ask(node, errand, call))
             return shape(await self._bounded(asking, errand, left_s), kind)
@@ -282,9 +319,9 @@ class Dispatch:
         try:
             return await doing
         except (DeferredTimeout, CancelledError) as error:
-            raise _no_answer(errand) from error
+            raise no_answer(errand) from error
         except OutcomeUnknownError as error:
-            raise _no_answer(errand, error.detail) from error
+            raise no_answer(errand, error.detail) from error
         finally:
             self._deadlines.drop(number)
             self._doing.pop(number, None)
@@ -400,7 +437,7 @@ class Dispatch:
                 lambda state: state.routing_version >= wanted,
             )
             if self.version < wanted:
-                raise _unavailable(errand.shard, "is asked of a node behind the state")
+                raise unavailable(errand.shard, "is asked of a node behind the state")
         for each in parts_of(errand):
             if needs_primary(each) and self.primary(each.shard) != self._me:
                 raise StaleRouteError("its primary is elsewhere", version=self.version)
@@ -410,7 +447,32 @@ class Dispatch:
             errand.idempotency if isinstance(errand, Apply) else None,
             inbound.traceparent,
         )
-        return plain(await self._serving.do(errand, call))
+        return plain(await self._do(errand, call))
+
+    async def _do(self, errand: Errand, call: Call) -> object:
+        """Do an errand here, unless its route is stale, or ends just now (R17).
+
+        What is done of it at once is done in this turn, by this very state.  What was
+        read in a later turn is told only if the slots are still where they were.
+        """
+        state = self._states.state
+        self._check_slots(errand)
+        if state.splits and is_held_up(state, errand):
+            version = state.routing_version + 1
+            raise StaleRouteError("its slots are moved", version=version)
+        answer = await self._serving.do(errand, call)
+        if not is_write(errand):
+            self._check_slots(errand)
+        if isinstance(answer, Listed):
+            return owned(state, errand.shard, answer)
+        return answer
+
+    def _check_slots(self, errand: Errand) -> None:
+        """Refuse what was sent by another slot table."""
+        state = self._states.state
+        if is_stale(state, errand.slots_version):
+            version = state.routing_version
+            raise StaleRouteError("its slots have changed", version=version)
 
     def _when(self, until: Callable[[ClusterState], bool]) -> "Deferred[None]":
         """Return what fires at the first state that is as wanted, unless cancelled."""
@@ -430,30 +492,3 @@ class Dispatch:
         self._waiting = [each for each in self._waiting if each not in ripe]
         for _, arrived in ripe:
             arrived.callback(None)
-
-
-def _final(error: ToruaError, unknown: ToruaError | None) -> ToruaError:
-    """Choose what the caller is told, where an outcome was unknown on the way."""
-    if unknown is None or isinstance(error, UnprocessableError):
-        return error
-    return unknown
-
-
-def _no_answer(errand: Errand, why: str = "no answer in time") -> ToruaError:
-    """Make the error of an errand whose answer did not come.
-
-    Args:
-        errand: which.
-        why: what became of it instead.
-    """
-    if not is_write(errand):
-        return _unavailable(errand.shard, "did not answer in time")
-    detail = f"shard {errand.shard}: {why}; the write may or may not be done"
-    return OutcomeUnknownError(detail, shard=errand.shard)
-
-
-def _unavailable(shard: ShardId, why: str) -> UnavailableError:
-    """Make the error of a shard that nobody can serve now."""
-    return UnavailableError(
-        f"shard {shard} {why}", shard=shard, retry_after=RETRY_AFTER_S
-    )

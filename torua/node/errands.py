@@ -7,12 +7,24 @@ from msgspec import Struct
 
 from torua.core.graph.fragments import Fragment, Piece
 from torua.core.ids import AllocId, NodeId, ShardId
-from torua.core.kv import Entry, Get, IdempotencyKey, Operation, Outcome, Page
+from torua.core.kv import (
+    Entry,
+    Get,
+    IdempotencyKey,
+    Operation,
+    Outcome,
+    Page,
+    keys_of,
+)
 from torua.core.reading import LINEARIZABLE, Level, Position, Reading
 from torua.net.peers import Inbound, Lane
 
 KIND = "kv"
-"""The kind of message by which routers forward to each other."""
+"""The kind of message by which routers forward to each other.
+
+Every errand says by which state it was sent: ``routing_version``, and ``slots_version``
+of the slot table by which its shard was chosen; None is that of the call, or of now.
+"""
 
 
 class Apply(Struct, frozen=True, array_like=True, tag="apply"):
@@ -22,6 +34,7 @@ class Apply(Struct, frozen=True, array_like=True, tag="apply"):
     routing_version: int
     operations: tuple[Operation, ...]
     idempotency: IdempotencyKey | None = None
+    slots_version: int | None = None
 
 
 class Fetch(Struct, frozen=True, array_like=True, tag="fetch"):
@@ -31,6 +44,7 @@ class Fetch(Struct, frozen=True, array_like=True, tag="fetch"):
     routing_version: int
     key: bytes
     reading: Reading = LINEARIZABLE
+    slots_version: int | None = None
 
 
 class Scan(Struct, frozen=True, array_like=True, tag="scan"):
@@ -43,6 +57,7 @@ class Scan(Struct, frozen=True, array_like=True, tag="scan"):
     limit: int
     values: bool
     reading: Reading = LINEARIZABLE
+    slots_version: int | None = None
 
 
 class Mark(Struct, frozen=True, array_like=True, tag="mark"):
@@ -50,6 +65,7 @@ class Mark(Struct, frozen=True, array_like=True, tag="mark"):
 
     shard: ShardId
     routing_version: int
+    slots_version: int | None = None
 
 
 class Query(Struct, frozen=True, array_like=True, tag="query"):
@@ -76,6 +92,7 @@ class Query(Struct, frozen=True, array_like=True, tag="query"):
     keep: bool = False
     alloc: AllocId = AllocId("")
     session: str = ""
+    slots_version: int | None = None
 
 
 class QueryMore(Struct, frozen=True, array_like=True, tag="query-more"):
@@ -85,6 +102,7 @@ class QueryMore(Struct, frozen=True, array_like=True, tag="query-more"):
     routing_version: int
     alloc: AllocId
     session: str
+    slots_version: int | None = None
 
 
 class QueryRelease(Struct, frozen=True, array_like=True, tag="query-release"):
@@ -99,6 +117,7 @@ class QueryRelease(Struct, frozen=True, array_like=True, tag="query-release"):
     shard: ShardId
     routing_version: int
     sessions: tuple[tuple[AllocId, str], ...]
+    slots_version: int | None = None
 
 
 class Measure(Struct, frozen=True, array_like=True, tag="measure"):
@@ -109,6 +128,7 @@ class Measure(Struct, frozen=True, array_like=True, tag="measure"):
     graph: str
     schema_version: int
     reading: Reading = LINEARIZABLE
+    slots_version: int | None = None
 
 
 class Parcel(Struct, frozen=True, array_like=True, tag="parcel"):
@@ -123,6 +143,7 @@ class Parcel(Struct, frozen=True, array_like=True, tag="parcel"):
     shard: ShardId
     routing_version: int
     errands: tuple[Query, ...]
+    slots_version: int | None = None
 
 
 GraphErrand = Query | Parcel | QueryMore | QueryRelease | Measure
@@ -191,6 +212,17 @@ class Released(Struct, frozen=True):
 
 
 GraphAnswer = Queried | Unpacked | Measured | Released
+
+
+def keys_asked(errand: Errand) -> tuple[bytes, ...] | None:
+    """List the keys that an errand is about; None for the whole shard."""
+    match errand:
+        case Apply(operations=operations):
+            return tuple(key for each in operations for key in keys_of(each)) or None
+        case Fetch(key=key):
+            return (key,)
+        case _:
+            return None
 
 
 def parts_of(errand: Errand) -> "tuple[Errand, ...]":

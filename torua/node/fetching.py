@@ -24,6 +24,7 @@ from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Entry
 from torua.core.reading import Position
+from torua.core.splitting.door import is_moving
 from torua.core.state import ClusterState
 from torua.errors import ToruaError
 from torua.net.handlers import Inbound
@@ -191,6 +192,7 @@ class Fetches:
         self._clock = clock
         self._targets = targets
         self._ways: dict[NodeId, _Way] = {}
+        self._slots_version = states.state.slots_version
         peers.handle(KIND, self._answer)
         states.subscribe(self._on_state)
 
@@ -215,6 +217,8 @@ class Fetches:
 
     async def _here(self, shard: ShardId, key: bytes) -> Found | None:
         """Look, then have it proven."""
+        if self._is_moving(shard, key):
+            return None
         try:
             copy = self._primaries.proving(shard)
             entry = copy.peek(key)
@@ -278,6 +282,11 @@ class Fetches:
             way.timer.reset(0)
         bundle.settle(given)
 
+    def _is_moving(self, shard: ShardId, key: bytes) -> bool:
+        """Tell whether a key belongs to nobody now (R17)."""
+        state = self._states.state
+        return bool(state.splits) and is_moving(state, shard, (key,))
+
     @property
     def _version(self) -> int:
         """Return the routing version that this node has applied."""
@@ -289,14 +298,27 @@ class Fetches:
         return None if held is None or held.primary is None else held.primary.node
 
     def _on_state(self, state: ClusterState) -> None:
-        """Wait no longer for a node that leads no longer what it was asked about."""
+        """Wait no longer for a node that leads no longer what it was asked about.
+
+        Nor is asked what was gathered by another slot table.
+        """
+        moved, self._slots_version = (
+            self._slots_version != state.slots_version,
+            state.slots_version,
+        )
+        vain: list[_Bundle] = []
         for node, way in self._ways.items():
             for bundle in (*way.under_way, way.gathering):
-                if all(self._primary(state, each) == node for each in bundle.shards):
+                if not moved and all(
+                    self._primary(state, each) == node for each in bundle.shards
+                ):
                     continue
                 if bundle is way.gathering:
                     way.gathering = _Bundle()
-                bundle.settle(None)
+                vain.append(bundle)
+        # Whoever is told may ask anew in this very turn, and a node never asked before.
+        for bundle in vain:
+            bundle.settle(None)
 
     async def _answer(self, inbound: Inbound) -> object:
         """Look at all keys that another node wants, then prove each shard once."""
@@ -306,7 +328,8 @@ class Fetches:
         copies = {shard: self._copy(shard) for shard in dict.fromkeys(wanted.shards)}
         room, lines = ANSWER_BYTES_MAX, []
         for shard, key in zip(wanted.shards, wanted.keys, strict=True):
-            line = _look(copies[shard], key, len(wanted.keys) == 1, room)
+            copy = None if self._is_moving(shard, key) else copies[shard]
+            line = _look(copy, key, len(wanted.keys) == 1, room)
             room -= len(line.value) if isinstance(line, Line) else 0
             lines.append(line)
         proofs: dict[ShardId, Deferred[bool]] = {}

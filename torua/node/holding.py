@@ -15,10 +15,12 @@ from twisted.python.failure import Failure
 
 from torua.codec.records import read_records
 from torua.core.ids import AllocId, ShardId
-from torua.core.records import Record
+from torua.core.records import NOTE_KEY, Record
 from torua.core.replication.messages import CopyFacts, Install, ReadLog, Truncate
 from torua.core.replication.tip import Position, cost_of
+from torua.core.splitting.notes import Trimmed, read_note
 from torua.errors import CorruptionError, DiskFullError, ToruaError
+from torua.net.steps import Steps
 from torua.node.commit import GroupCommit
 from torua.node.threads import Worker
 from torua.storage.log import Log
@@ -63,6 +65,7 @@ class Disk(NamedTuple):
         shelf: where the copies stand.
         commit: the node's log.
         worker: opens, checkpoints and closes maps.
+        steps: where writing to a map waits for a turn of its own.
         graphs: reads open maps as graphs; None where nobody does.
     """
 
@@ -70,6 +73,7 @@ class Disk(NamedTuple):
     shelf: Shelf
     commit: GroupCommit
     worker: Worker
+    steps: Steps
     graphs: GraphViews | None = None
 
 
@@ -104,6 +108,8 @@ class Holding:
     Attributes:
         view: the copy's map.
         facts: what was last asked to be kept.
+        trimmed: since which version of the slot table something is not here any more
+            that was here; 0 for none.
     """
 
     def __init__(
@@ -134,9 +140,11 @@ class Holding:
         self._dirty = 0
         self._timer: IDelayedCall | None = None
         self._flushing: IDelayedCall | None = None
+        self._stepping = False
         self._checkpoint: Deferred[None] | None = None
         self._installing = False
         self._closed = False
+        self.trimmed = self._trimmed()
         self._show()
 
     @property
@@ -181,9 +189,13 @@ class Holding:
             ToruaError: the map cannot go on.
         """
         self.view.stage(records)
+        if any(record.moved is not None for record in records):
+            self.trimmed = self._trimmed()
         self._dirty += sum(cost_of(record) for record in records)
-        if self.view.crowded:
+        if self.view.overcrowded:
             self.flush()
+        elif self.view.crowded:
+            self._flush_soon()
         elif self._flushing is None:
             self._flushing = self._disk.clock.callLater(FLUSH_S, self._flush_late)
         if self._dirty >= CHECKPOINT_BYTES:
@@ -193,24 +205,59 @@ class Holding:
                 CHECKPOINT_PERIOD_S, self._begin_checkpoint
             )
 
+    def _trimmed(self) -> int:
+        """Tell since which slot table something is not here any more."""
+        entry = self.view.get(NOTE_KEY)
+        note = read_note(entry.value) if entry and entry.value else None
+        return note.slots_version if isinstance(note, Trimmed) else 0
+
     def flush(self) -> None:
         """Write to the map what was applied, for whoever reads it on their own.
 
         Raises:
             ToruaError: the map cannot go on.
         """
+        self._unarm()
+        self.view.flush()
+
+    def _unarm(self) -> None:
+        """Write nothing by time."""
         if self._flushing is not None:
             if self._flushing.active():
                 self._flushing.cancel()
             self._flushing = None
-        self.view.flush()
 
     def _flush_late(self) -> None:
         """Write what was applied a while ago."""
+        if self.view.crowded:
+            self._unarm()
+            self._flush_soon()
+            return
         try:
             self.flush()
         except ToruaError as error:
             self._on_trouble(error)
+
+    def _flush_soon(self) -> None:
+        """Write what was applied, in turns that have nothing else to do."""
+        if not self._stepping:
+            self._stepping = True
+            self._disk.steps.add(self._flush_step)
+
+    def _flush_step(self) -> None:
+        """Write some of it."""
+        self._stepping = False
+        if not self.readable or not self.view.crowded:
+            return
+        try:
+            self.view.flush_some()
+        except ToruaError as error:
+            self._on_trouble(error)
+            return
+        if self.view.crowded:
+            self._flush_soon()
+        elif self._flushing is None:
+            self._flushing = self._disk.clock.callLater(FLUSH_S, self._flush_late)
 
     def keep(self, facts: CopyFacts) -> "Deferred[None]":
         """Keep facts durably; the last that was asked for is what stays.
@@ -255,6 +302,7 @@ class Holding:
         self._terms = Terms(install.seq, install.seq_term)
         self._stored = install.seq
         self._installing = False
+        self.trimmed = self._trimmed()
         self._show()
 
     @property
@@ -345,8 +393,14 @@ class Holding:
         log.warn(line, shard=self._shard, what=what, detail=detail)
 
 
-async def find(
-    disk: Disk, shard: ShardId, alloc: AllocId, history: str, in_sync: bool
+async def find(  # noqa: PLR0913
+    disk: Disk,
+    shard: ShardId,
+    alloc: AllocId,
+    history: str,
+    in_sync: bool,
+    *,
+    base: int = 0,
 ) -> Found:
     """Open what there is of a copy; an empty one where there is nothing.
 
@@ -359,6 +413,7 @@ async def find(
         history: the shard's, in the committed state.
         in_sync: whether the state counts on this copy; then it takes up a history that
             was decided to go on from it.
+        base: where an empty copy stands.
 
     Raises:
         CorruptionError: something of it is damaged, or lost.
@@ -374,7 +429,7 @@ async def find(
         facts = replace(facts or CopyFacts(history), history=history)
         kept = facts
         await run(lambda: shelf.keep(shard, alloc, kept))
-    view = await run(lambda: shelf.open(shard, alloc))
+    view = await run(lambda: shelf.open(shard, alloc, base))
     through = facts.gcp
     try:
         terms, tail = await disk.commit.run(
@@ -389,7 +444,12 @@ async def find(
 def _catch_up(
     store: Log, alloc: AllocId, view: Map, through: int
 ) -> tuple[Terms, tuple[Record, ...]]:
-    """Replay what is committed, on the log's thread; return terms and the rest."""
+    """Replay what is committed, on the log's thread; return terms and the rest.
+
+    The log of an empty copy begins where that stands.
+    """
+    if view.applied_seq > 0 and view.applied_term == 0 and store.last(alloc) == 0:
+        store.set_start(alloc, view.applied_seq, 0)
     replay(store, alloc, view, through)
     rest = store.read(alloc, view.applied_seq, 1 << 62)
     return store.terms(alloc), tuple(read_records([entry.payload for entry in rest]))

@@ -30,11 +30,12 @@ from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
 from torua.core.reporting import Sight
-from torua.core.state import ClusterState, Duty, NodeEntry, Shard
+from torua.core.state import ClusterState, Duty, NodeEntry, Shard, Spans
 from torua.core.views import Assigned, Balance, ShardExplained
 from torua.errors import ConflictError, NotFoundError
 from torua.node.commanding import Commander, Coordination
 from torua.node.evacuation import task_id
+from torua.node.splitorders import SplitOrders
 
 log = Logger()
 
@@ -56,7 +57,7 @@ class Operations:
     Threading: the reactor's thread only.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         coordination: Coordination,
         membership: Membership,
@@ -64,6 +65,7 @@ class Operations:
         *,
         sight: Callable[[Call], Awaitable[Sight]],
         fresh_id: Callable[[], str],
+        wall_us: Callable[[], int],
     ) -> None:
         """Have things done by the coordinator.
 
@@ -73,12 +75,14 @@ class Operations:
             clock: the reactor.
             sight: asks the coordinator what nodes reported.
             fresh_id: makes UUIDs in 32 hexadecimal digits.
+            wall_us: tells Unix time, in microseconds.
         """
         self._coordination = coordination
         self._membership = membership
         self._sight = sight
         self._fresh_id = fresh_id
         self._commander = Commander(coordination, clock)
+        self._splits = SplitOrders(coordination, self._commander, fresh_id, wall_us)
 
     # Nodes
 
@@ -290,6 +294,28 @@ class Operations:
             ),
             what=f"shard {number}",
         )
+
+    async def split(
+        self, shard: ShardId, spans: Spans | None, call: Call
+    ) -> tuple[ShardId, str]:
+        """Have slots of a shard move to a new one; see `SplitOrders.split`.
+
+        Args:
+            shard: which.
+            spans: the slots, in order; None for the upper half.
+            call: who asks, and how long it waits.
+        """
+        scene = await self._scene(call)
+        return await self._splits.split(self._shard(shard), spans, scene, call)
+
+    async def cancel_split(self, shard: ShardId, call: Call) -> ShardId:
+        """Have a split called off; see `SplitOrders.cancel`.
+
+        Args:
+            shard: that is split, or the new one.
+            call: who asks, and how long it waits.
+        """
+        return await self._splits.cancel(shard, call)
 
     async def force_allocate(
         self, shard: ShardId, id_or_name: str, accept_data_loss: bool, call: Call

@@ -101,7 +101,8 @@ class Parcels:
         if node is None or len(asked) == 1:
             return await outcomes_of(self._alone(each, call) for each in asked)
         errands = tuple(each.errand for each in asked)
-        parcel = Parcel(errands[0].shard, 0, errands)
+        first = errands[0]
+        parcel = Parcel(first.shard, 0, errands, first.slots_version)
         until_s = self._clock.seconds() + call.timeout_s
         answers: Sequence[Queried | Refused | ToruaError]
         try:

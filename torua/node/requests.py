@@ -6,8 +6,10 @@ from itertools import count
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from torua.codec.plain import read, spell
 from torua.core.ids import ShardId
 from torua.core.kv import Outcome
+from torua.core.replication.batch import Answer
 from torua.core.replication.messages import Refuse, Reply
 from torua.errors import (
     OutcomeUnknownError,
@@ -22,6 +24,21 @@ RETRY_AFTER_S = 1
 """What a client is told to wait where the shard is not served, or is crowded."""
 
 Waiting = Deferred[tuple[Outcome, ...]]
+
+
+class CborAnswers:
+    """Spells answers as the log and the map keep them.
+
+    Invariants: it has no state.
+    """
+
+    def spell(self, answer: Answer) -> bytes:
+        """See `torua.core.replication.judge.Answers.spell`."""
+        return spell(answer)
+
+    def read(self, data: bytes) -> Answer:
+        """See `torua.core.replication.judge.Answers.read`."""
+        return read(data, Answer)
 
 
 class Requests:

@@ -36,10 +36,10 @@ from torua.core.reading import (
     spell_tokens,
 )
 from torua.core.routing import shard_of
-from torua.core.state import SlotRange
-from torua.errors import ToruaError, UnavailableError, from_wire
+from torua.core.splitting.moving import born
+from torua.errors import ToruaError, from_wire
 from torua.node.bulk import Bulks
-from torua.node.dispatch import RETRY_AFTER_S, Dispatch, States
+from torua.node.dispatch import Dispatch, States
 from torua.node.errands import (
     Apply,
     Done,
@@ -59,6 +59,7 @@ from torua.node.errands import (
 )
 from torua.node.fetching import Fetches
 from torua.node.parcels import Asked, Parcels, Visited
+from torua.node.routes import Routes
 from torua.node.serving import GraphReads, Looks, Serving, Shards
 from torua.node.targets import Targets
 
@@ -128,7 +129,9 @@ class Router:
             targets=targets,
         )
         self._parcels = Parcels(self._dispatch, clock)
-        self._bulks = Bulks(clock, self._portion, self._dispatch.primary)
+        self._routes = Routes(states, self._dispatch, clock)
+        bulks = (self._portion, self._dispatch.primary, self._routes.owns)
+        self._bulks = Bulks(clock, *bulks)
         self._fresh: dict[ShardId, _Fresh] = {}
 
     async def get(self, key: bytes, call: Call) -> tuple[Entry | None, Served]:
@@ -141,16 +144,22 @@ class Router:
         Returns:
             The entry, None where it is absent; and where it was served.
         """
-        shard = self.shard_of_key(key)
         if self._fetches is not None and _is_plain(call):
             began = self._clock.seconds()
+            shard = self.shard_of_key(key)
             given = await self._fetches.get(shard, key)
             if given is not None:
                 return given[0].entry, self._served(shard, given[1], given[0].at)
             left_s = call.timeout_s - (self._clock.seconds() - began)
             call = structs.replace(call, timeout_s=left_s)
+        return await self._routes.routed(lambda left: self._fetch(key, left), call)
+
+    async def _fetch(self, key: bytes, call: Call) -> tuple[Entry | None, Served]:
+        """Read a key where it is by the slot table of now."""
+        await self._routes.caught_up(call)
+        shard, version = self._routes.owner(key)
         reading = await self._reading(shard, call)
-        errand = Fetch(shard, 0, key, reading)
+        errand = Fetch(shard, 0, key, reading, version)
         found, node = await self._dispatch.run(errand, call, Found)
         return found.entry, self._served(shard, node, found.at)
 
@@ -163,12 +172,22 @@ class Router:
             operation: what to do.
             call: who asks, and how long it waits.
         """
-        shard = self.shard_of_key(operation.key)
-        done, node = await self._apply(shard, (operation,), call)
+        done, shard, node = await self._routes.routed(
+            lambda left: self._write(operation, left), call
+        )
         (outcome,) = done.outcomes
         if outcome.error is not None:
             raise from_wire(outcome.error, outcome.detail, {"shard": shard})
         return outcome, self._served(shard, node, done.at)
+
+    async def _write(
+        self, operation: Put | Delete, call: Call
+    ) -> tuple[Done, ShardId, NodeId]:
+        """Do a write where its key is by the slot table of now."""
+        shard, version = self._routes.owner(operation.key)
+        errand = Apply(shard, 0, (operation,), call.idempotency, slots_version=version)
+        done, node = await self._dispatch.run(errand, call, Done)
+        return done, shard, node
 
     async def bulk(
         self, operations: Sequence[Single], call: Call
@@ -185,25 +204,45 @@ class Router:
         Returns:
             One outcome each, in order; and the tokens of all shards, with commas.
         """
-        parts = await self._bulks.parts(self._slots(), operations)
         outcomes: list[Outcome] = [Outcome()] * len(operations)
         tokens: dict[ShardId, Token] = {}
+        until_s = self._clock.seconds() + call.timeout_s
 
-        async def do(shard: ShardId, indexes: list[int]) -> None:
+        async def do(indexes: Sequence[int]) -> None:
+            """Do some of the operations, by the slot table of now.
+
+            Args:
+                indexes: where they stand in the request.
+            """
+            slots, version = self._routes.slots, self._routes.version
+            some = [operations[index] for index in indexes]
+            parts = await self._bulks.parts(slots, some)
+            left_s = until_s - self._clock.seconds()
+            asked = structs.replace(call, timeout_s=left_s, slots_version=version)
+            await _all(
+                part(shard, [indexes[place] for place in places], asked)
+                for shard, places in parts.items()
+            )
+
+        async def part(shard: ShardId, indexes: list[int], asked: Call) -> None:
             """Do one shard's part, and put its outcomes where they belong.
 
             Args:
                 shard: whose part.
                 indexes: where its operations stand in the request.
+                asked: who asks, and by which slot table.
             """
-            part = [operations[index] for index in indexes]
-            found, token = await self._bulks.part(shard, part, call)
+            mine = [operations[index] for index in indexes]
+            found, token = await self._bulks.part(shard, mine, indexes, asked)
             if token is not None:
                 tokens[shard] = token
-            for index, outcome in zip(indexes, found, strict=True):
+            done, moved = indexes[: len(found)], indexes[len(found) :]
+            for index, outcome in zip(done, found, strict=True):
                 outcomes[index] = outcome
+            if moved:
+                await do(moved)
 
-        await _all(do(shard, indexes) for shard, indexes in parts.items())
+        await do(range(len(operations)))
         return tuple(outcomes), spell_tokens(tokens[shard] for shard in sorted(tokens))
 
     async def act(
@@ -216,12 +255,18 @@ class Router:
             operations: what to do, in order.
             call: who asks, and how long it waits.
 
+        Raises:
+            MovedError: nothing was done; some of it is no longer of that shard.
+
         Returns:
             One outcome each, in order, refusals among them; and a place in the shard's
             log behind all of it.
         """
-        self._slots()
-        done, _ = await self._apply(shard, tuple(operations), call)
+        version = self._routes.check(shard, operations)
+        errand = Apply(
+            shard, 0, tuple(operations), call.idempotency, slots_version=version
+        )
+        done, _ = await self._dispatch.run(errand, call, Done)
         return done.outcomes, Token(shard, done.at) if done.at else None
 
     async def scan(
@@ -240,16 +285,28 @@ class Router:
             call: who asks, and how long it waits.
         """
 
-        async def part(shard: ShardId) -> Page:
-            """List one shard."""
-            reading = await self._reading(shard, call)
-            errand = Scan(shard, 0, prefix, after, limit, values, reading)
-            listed, _ = await self._dispatch.run(errand, call, Listed)
+        async def part(shard: ShardId, version: int, left: Call) -> Page:
+            """List one shard.
+
+            Args:
+                shard: which.
+                version: of the slot table by which it is one of those to be listed.
+                left: who asks, and how long it still waits.
+            """
+            reading = await self._reading(shard, left)
+            errand = Scan(shard, 0, prefix, after, limit, values, reading, version)
+            listed, _ = await self._dispatch.run(errand, left, Listed)
             return listed.page
 
-        self._slots()
-        pages = await _all(part(shard) for shard in sorted(self._states.state.shards))
-        return merge(pages, limit)
+        async def every(left: Call) -> Page:
+            """List all shards, by the slot table of now."""
+            await self._routes.caught_up(left)
+            self._routes.owner(b"-")
+            version, shards = self._routes.version, born(self._states.state)
+            pages = await _all(part(shard, version, left) for shard in shards)
+            return merge(pages, limit)
+
+        return await self._routes.routed(every, call)
 
     def holders(self, shard: ShardId) -> list[NodeId]:
         """List the live nodes with a copy to be read, best first."""
@@ -293,6 +350,7 @@ class Router:
             reading = await self._reading(each.errand.shard, call)
             return Asked(structs.replace(each.errand, reading=reading))
 
+        await self._routes.caught_up(call)
         return await self._parcels.run(await _all(map(fresh, asked)), call)
 
     async def measure(self, errand: Measure, call: Call) -> Measured:
@@ -331,24 +389,19 @@ class Router:
         """
         await self._dispatch.ask(node, errand, call, Released)
 
+    @property
+    def slots_version(self) -> int:
+        """The version of the slot table by which shards are chosen now."""
+        return self._routes.version
+
     def shards(self) -> tuple[ShardId, ...]:
         """List all shards; UnavailableError before they were given out."""
         self.shard_of_key(b"-")
-        return tuple(sorted(self._states.state.shards))
+        return tuple(born(self._states.state))
 
     def shard_of_key(self, key: bytes) -> ShardId:
         """Return the shard of a key; UnavailableError before shards were given out."""
-        return shard_of(self._slots(), key)
-
-    def _slots(self) -> tuple[SlotRange, ...]:
-        """Return the slot table; UnavailableError before there is one."""
-        slots = self._states.state.slots
-        if not slots:
-            raise UnavailableError(
-                "the cluster has not given out its shards yet",
-                retry_after=RETRY_AFTER_S,
-            )
-        return slots
+        return shard_of(self._routes.slots, key)
 
     async def _reading(self, shard: ShardId, call: Call) -> Reading:
         """Return what a call asks of one shard: the primary's word, or some tokens.

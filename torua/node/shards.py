@@ -34,6 +34,7 @@ from torua.core.resilience.cache import Caching
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
 from torua.errors import DiskFullError, UnavailableError
+from torua.net.steps import Steps
 from torua.node import reach, transfer
 from torua.node.barriers import BarrierService
 from torua.node.commit import GroupCommit
@@ -92,6 +93,7 @@ class Shards:
         wall_ns: Callable[[], int],
         random: Random,
         registry: CollectorRegistry,
+        steps: Steps,
         graphs: GraphViews | None = None,
     ) -> None:
         """Begin to follow the cluster state.
@@ -107,6 +109,7 @@ class Shards:
             wall_ns: tells the wall clock (Unix, nanoseconds).
             random: makes nonces.
             registry: of the node's metrics.
+            steps: where writing to maps waits for a turn of its own.
             graphs: reads open maps as graphs.
         """
         self._clock = clock
@@ -131,7 +134,7 @@ class Shards:
         )
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
-        disk = Disk(clock, shelf, commit, worker, graphs)
+        disk = Disk(clock, shelf, commit, worker, steps, graphs)
         self._caching = Caching()
         means = Means(disk, self, wall_ns, random, self._caching)
         self._copies = Copies(
@@ -149,8 +152,7 @@ class Shards:
 
     def use(self, now: Configuration) -> None:
         """Send copies as fast, and keep what is read, as is configured."""
-        self._caching.is_on = now.resilience.cache
-        self._caching.copy_bytes_max = now.limits.cache_bytes
+        self._caching.use(now.resilience.cache, now.limits.cache_bytes)
         self._transfers.use(now.allocation)
 
     def _declare(self, registry: CollectorRegistry) -> None:
@@ -232,11 +234,19 @@ class Shards:
         return await copy.scan((prefix, after), limit, values)
 
     def readable(self, shard: ShardId) -> tuple[str, OpenCopy] | None:
-        """Return a copy that can be read, and its history; None where there is none."""
+        """Return a copy that can be read, and its history; None where there is none.
+
+        One that lacks what a split moved, for it was not yet here or is no more by a
+        slot table that this node does not know, must not be read.
+        """
         held = self._copies.held_of(shard)
         if held is None or not held[1].readable:
             return None
-        return held[1].holding.facts.history, held[1]
+        known, copy = held
+        slots_version = self._copies.state.slots_version
+        if copy.position < known.begins or copy.holding.trimmed > slots_version:
+            return None
+        return copy.holding.facts.history, copy
 
     def position(self, shard: ShardId) -> Position | None:
         """Tell what the copy here has applied; None where none can be read."""
@@ -253,6 +263,11 @@ class Shards:
             UnavailableError: the shard is not served here, with the reason.
         """
         return self._serving_copy(shard)
+
+    def leader(self, shard: ShardId) -> OpenCopy | None:
+        """Return the copy of a shard that serves it here; None where none does."""
+        copy = None if self._stopping else self._copies.leader(shard)
+        return copy if copy is not None and copy.serving else None
 
     def held(self) -> list[tuple[Shard, OpenCopy]]:
         """Return all copies that are open, with what the state says of the shard."""

@@ -213,6 +213,10 @@ class Tasks:
             del self._tasks[old]
         return task
 
+    def drop(self, task_id: str) -> None:
+        """Tell of a task no more: another node does that work now."""
+        self._tasks.pop(task_id, None)
+
     async def all(self, call: Call) -> tuple[TaskView, ...]:
         """Tell of all tasks of all nodes that answer, in the order of their beginnings.
 

@@ -53,7 +53,7 @@ from torua.node.watchdog import Watchdog
 from torua.service import memory
 from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
-from torua.service.operating import observed, operated
+from torua.service.operating import observed, operated, split_up
 from torua.service.options import Options, refuse
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
@@ -187,9 +187,8 @@ class Node(Service):
         kept = self._identity
         state = read_facts(self._votes, kept.node_id, kept.boot_epoch).accepted.state
         if state.cluster_uuid and (why := gap(self._build, state.feature_level)):
-            raise StartupError(
-                f"Torua {__version__} can't go on with {self._config.data_dir}: {why}"
-            )
+            where = self._config.data_dir
+            raise StartupError(f"Torua {__version__} can't go on with {where}: {why}")
 
     def _listen(self) -> None:
         """Take one number for UDP gossip and TCP peers."""
@@ -281,6 +280,7 @@ class Node(Service):
             wall_ns=time.time_ns,
             random=SystemRandom(),
             registry=self._registry,
+            steps=self._peers.steps,
             graphs=self._store,
         )
         self._live.subscribe(self._shards.use)
@@ -327,11 +327,12 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
         )
-        operations = operated(grounds, shards, self._graphs.tasks, self._observer)
+        worker, observer = self._maps_thread, self._observer
+        operations = operated(grounds, shards, self._graphs.tasks, observer)
+        self._splits = split_up(grounds, shards, looks, worker, self._graphs.tasks)
         routes = (*self._graphs.routes(router), *configured(grounds, self._is_live))
-        parts = (router, overview, feeds, operations, self._registry)
         self._site = make_site(
-            *parts,
+            *(router, overview, feeds, operations, self._registry),
             node_name=kept.name,
             reactor=reactor,
             further_routes=routes,
@@ -482,6 +483,7 @@ class Node(Service):
         await self._site.drain()
         if late.active():
             late.cancel()
+        self._splits.stop()
         await self._graphs.stop()
         self._observer.stop()
         await self._shards.stop()

@@ -1,11 +1,14 @@
 """What operators need of a node: what does as they ask, and tells how far that is."""
 
+import time
 import uuid
 
 from torua.node.evacuation import Evacuation
+from torua.node.looks import Looks
 from torua.node.observing import Observer
 from torua.node.operations import Operations
 from torua.node.shards import Shards
+from torua.node.splits import Splits
 from torua.node.tasks import Tasks
 from torua.node.threads import Worker
 from torua.service.graphs import Grounds
@@ -54,4 +57,29 @@ def operated(
         grounds.reactor,
         sight=observer.sight,
         fresh_id=lambda: uuid.uuid4().hex,
+        wall_us=lambda: time.time_ns() // 1000,
+    )
+
+
+def split_up(
+    grounds: Grounds, shards: Shards, looks: Looks, worker: Worker, tasks: Tasks
+) -> Splits:
+    """Make what splits shards that are led here.
+
+    Args:
+        grounds: what the node has.
+        shards: its copies.
+        looks: reads at any of them.
+        worker: reads their maps.
+        tasks: where splits are told of.
+    """
+    return Splits(
+        grounds.me,
+        grounds.reactor,
+        grounds.coordinator,
+        shards,
+        looks,
+        peers=grounds.peers,
+        worker=worker,
+        tasks=tasks,
     )

@@ -5,9 +5,18 @@ Only the last state of each key is written, however many records changed it.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from torua.core.graph.keys import is_graph_key
-from torua.core.records import Answered, Effect, KvPut, Record
+from torua.core.records import (
+    NOTE_KEY,
+    Answered,
+    Effect,
+    KvDelete,
+    KvPut,
+    Moved,
+    Record,
+)
 from torua.storage import journal, rows
 from torua.storage.rows import Facts
 
@@ -38,12 +47,24 @@ class MapChange:
         self._bytes = facts.bytes
         self._sum = facts.sum
 
-    def effects(self, records: Sequence[Record]) -> None:
-        """Do all effects of some records, in order.
+    def records(self, records: Sequence[Record]) -> None:
+        """Do all that some records say, in order.
 
         Args:
             records: in order.
         """
+        for seq, part in groupby(records, _seq_of_moved):
+            some = list(part)
+            if seq is None:
+                self._effects(some)
+            for record in some:
+                if record.moved is not None:
+                    self._move(record.moved, record.seq)
+                if record.answered is not None:
+                    self.answer(record.answered, record.time_ns)
+
+    def _effects(self, records: Sequence[Record]) -> None:
+        """Do all effects of some records, in order."""
         last: dict[bytes, tuple[int, Effect]] = {
             effect.key: (record.seq, effect)
             for record in records
@@ -52,6 +73,47 @@ class MapChange:
         old = self._find(sorted(last))
         if self._journal.begun.rows_from is not None:
             self._note(records, old)
+        self._replace(old, last)
+
+    def _move(self, moved: Moved, seq: int) -> None:
+        """Do what a split moves; what is of a later version stays."""
+        wanted: dict[bytes, tuple[int, Effect]] = {
+            key: (version, KvDelete(key)) for key, version in moved.removed
+        }
+        for each in moved.entries:
+            put = KvPut(each.key, each.value, each.content_type, each.expires_ns)
+            wanted[each.key] = (each.version, put)
+        last = {key: new for key, new in wanted.items() if self._is_newer(key, new)}
+        if moved.note:
+            last[NOTE_KEY] = (seq, KvPut(NOTE_KEY, moved.note, ""))
+        old = self._find(list(last))
+        for key, (_, effect) in last.items():
+            sets = isinstance(effect, KvPut)
+            if key != NOTE_KEY and (sets or key in old):
+                self._journal.note(key, seq, sets and key not in old)
+        self._replace(old, last)
+        for answer in moved.answers:
+            if self._execute(rows.ANSWERED, (answer.answered.key,)).fetchone() is None:
+                self.answer(answer.answered, answer.time_ns)
+
+    def _is_newer(self, key: bytes, new: tuple[int, Effect]) -> bool:
+        """Tell whether what is to be is newer than what is."""
+        found = self._execute(rows.HEAD, (key,)).fetchone()
+        version, effect = new
+        if found is None:
+            return isinstance(effect, KvPut)
+        known = int(found[1])
+        return known < version or (known == version and not isinstance(effect, KvPut))
+
+    def _replace(
+        self, old: dict[bytes, rows.Old], last: dict[bytes, tuple[int, Effect]]
+    ) -> None:
+        """Bring rows, and the facts, from what is there to what is to be.
+
+        Args:
+            old: what is there.
+            last: the version that each key gets, and how.
+        """
         self._remove(old)
         gone = [
             old[key][0]
@@ -144,3 +206,8 @@ class MapChange:
         return Facts(
             last.seq, last.term, last.time_ns, self._keys, self._bytes, self._sum
         )
+
+
+def _seq_of_moved(record: Record) -> int | None:
+    """Tell apart the records of splits, each of which is done by itself."""
+    return None if record.moved is None else record.seq

@@ -22,7 +22,7 @@ from torua.storage.effects import MapChange
 from torua.storage.files import DiskFiles, sync_file
 from torua.storage.rows import Facts
 from torua.storage.sqlite import blame, connect, copy_wal
-from torua.storage.staged import Staged, marked
+from torua.storage.staged import STAGED_BYTES_MOST, Staged, marked
 
 IDEMPOTENCY_WINDOW_NS = 24 * 3600 * 10**9
 """How long an answer is kept, by the records' own time, the same on every copy."""
@@ -67,7 +67,7 @@ class Map:
         self._journal: journal.Journal
 
     @classmethod
-    def open(cls, path: Path) -> "Map":
+    def open(cls, path: Path, base: int = 0) -> "Map":
         """Open a map, or make an empty one; check every row of it; make it durable.
 
         It reads the whole file, some 200,000 entries a second: a row that a flipped bit
@@ -75,6 +75,7 @@ class Map:
 
         Args:
             path: the database; its directory is made where it is missing.
+            base: where an empty one stands.
 
         Raises:
             CorruptionError: it is not what was written.
@@ -89,7 +90,7 @@ class Map:
         opened = cls(path, connection)
         try:
             with blame(path):
-                opened._begin()
+                opened._begin(base)
             opened.checkpoint()
         except BaseException:
             connection.close()
@@ -138,16 +139,24 @@ class Map:
         """Show records from now on; `flush` writes them.
 
         Args:
-            records: in order, the first behind ``applied_seq``; not empty.
+            records: in order, the first behind ``applied_seq``; not empty.  Where one
+                is of a split all are written, and errors are those of `flush`.
         """
         first, last = self.applied_seq + 1, records[-1].seq
         assert (records[0].seq, last) == (first, first + len(records) - 1), "a gap"
         self._staged.add(records)
+        if self._staged.moved:
+            self.flush()
 
     @property
     def crowded(self) -> bool:
-        """Whether so much is staged that it had better be written now."""
+        """Whether so much is staged that it had better be written soon."""
         return self._staged.full
+
+    @property
+    def overcrowded(self) -> bool:
+        """Whether so much is staged that it must be written before there is more."""
+        return self._staged.size_bytes >= STAGED_BYTES_MOST
 
     def flush(self) -> None:
         """Write what is staged.
@@ -155,9 +164,23 @@ class Map:
         Raises:
             CorruptionError, DiskError, DiskFullError: it is staged still.
         """
-        if self._staged.records:
-            self._write(self._staged.records)
-            self._staged = Staged()
+        while self._staged.records:
+            self.flush_some()
+
+    def flush_some(self) -> bool:
+        """Write the first of what is staged, as much as takes some ten milliseconds.
+
+        Returns:
+            Whether more is staged.
+
+        Raises:
+            CorruptionError, DiskError, DiskFullError: it is staged still.
+        """
+        first, rest = self._staged.cut()
+        if first:
+            self._write(first)
+            self._staged = rest
+        return bool(rest.records)
 
     def apply(self, records: Sequence[Record]) -> None:
         """Apply records in one transaction: all of them, or none where it raises.
@@ -436,7 +459,7 @@ class Map:
         with blame(self._path):
             self._connection.close()
 
-    def _begin(self) -> None:
+    def _begin(self, base: int = 0) -> None:
         """Make the tables of an empty database, or check those of another."""
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         (tables,) = self._connection.execute(
@@ -449,7 +472,8 @@ class Map:
         self._connection.execute("BEGIN IMMEDIATE")
         for table in rows.TABLES:
             self._connection.execute(table)
-        self._write_facts(Facts())
+        self._facts = Facts(base)
+        self._write_facts(self._facts)
         self._connection.execute("COMMIT")
         self._journal = journal.Journal(self._connection)
         DiskFiles().sync_directory(self._path.parent)
@@ -457,10 +481,7 @@ class Map:
     def _change(self, facts: Facts, records: Sequence[Record]) -> Facts:
         """Make the rows what they are after ``records``, and return the facts then."""
         change = MapChange(self._connection, facts, self._journal)
-        change.effects(records)
-        for record in records:
-            if record.answered is not None:
-                change.answer(record.answered, record.time_ns)
+        change.records(records)
         last = records[-1]
         change.forget_answers(last.time_ns - IDEMPOTENCY_WINDOW_NS)
         self._journal.settle(last.seq)

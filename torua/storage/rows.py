@@ -51,6 +51,11 @@ FACTS = "SELECT applied_seq, term, time_ns, keys, bytes, sum, checksum FROM fact
 SET_FACTS = "INSERT OR REPLACE INTO facts VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
 ALL_ENTRIES = f"SELECT {ENTRY_COLUMNS} FROM entries"  # noqa: S608
 ALL_ANSWERS = "SELECT key, fingerprint, answer, time_ns, checksum FROM idempotency"
+ENTRIES_AFTER = f"""SELECT {HEAD_COLUMNS}, value, checksum FROM entries
+    WHERE key > ? ORDER BY key LIMIT ?"""  # noqa: S608
+KEYS_AFTER = "SELECT key FROM entries WHERE key > ? ORDER BY key LIMIT ?"
+ANSWERS_AFTER = """SELECT key, fingerprint, answer, time_ns, checksum FROM idempotency
+    WHERE key > ? ORDER BY key LIMIT ?"""
 
 FIND_MAX = 250
 """SQLite looks for so many keys in one statement, and each count is one to prepare."""

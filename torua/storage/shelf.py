@@ -154,17 +154,18 @@ class Shelf:
         """
         return MAP_NAME in self._files.names(self._place(shard, alloc))
 
-    def open(self, shard: ShardId, alloc: AllocId) -> Map:
+    def open(self, shard: ShardId, alloc: AllocId, base: int = 0) -> Map:
         """Open a copy's map, and make an empty one where there is none.
 
         Args:
             shard: of which shard.
             alloc: which copy.
+            base: where an empty one stands.
 
         Raises:
             CorruptionError, DiskError, DiskFullError: as `Map.open`.
         """
-        return Map.open(self._place(shard, alloc) / MAP_NAME)
+        return Map.open(self._place(shard, alloc) / MAP_NAME, base)
 
     def facts(self, shard: ShardId, alloc: AllocId) -> CopyFacts | None:
         """Read what a copy must never forget; None where nothing was ever kept.

@@ -14,7 +14,10 @@ STAGED_EFFECTS_MAX = 1000
 """Written in some ten milliseconds, for which everything else waits."""
 
 STAGED_BYTES_MAX = 1 << 20
-"""Held in memory for each copy."""
+"""Written in as long; one record may be larger."""
+
+STAGED_BYTES_MOST = 64 << 20
+"""Held in memory for a copy at the most: four of the largest values."""
 
 MARK_RECORDS = 256
 """After each so many records a map notes its digest, as all copies of it do."""
@@ -28,8 +31,10 @@ class Staged:
 
     Attributes:
         records: in order.
+        size_bytes: of all of them.
         entries: the last effect on each key, and its record's seq.
         answers: the last answer of each idempotency key.
+        moved: whether one of the records is of a split: then all must be written.
     """
 
     def __init__(self) -> None:
@@ -37,22 +42,42 @@ class Staged:
         self.records: list[Record] = []
         self.entries: dict[bytes, tuple[int, Effect]] = {}
         self.answers: dict[str, Answered] = {}
-        self._effects = self._bytes = 0
+        self.moved = False
+        self.size_bytes = 0
+        self._effects = 0
 
     @property
     def full(self) -> bool:
         """Whether they had better be written now."""
-        return self._effects >= STAGED_EFFECTS_MAX or self._bytes >= STAGED_BYTES_MAX
+        many = self._effects >= STAGED_EFFECTS_MAX
+        return many or self.size_bytes >= STAGED_BYTES_MAX
+
+    def cut(self) -> tuple[list[Record], "Staged"]:
+        """Divide the records into those that are written first, and the rest.
+
+        Returns:
+            The first, none only where there are none, until they are full; and the
+            others, staged.
+        """
+        first, rest = Staged(), Staged()
+        for count, record in enumerate(self.records, 1):
+            first.add((record,))
+            if first.full:
+                rest.add(self.records[count:])
+                break
+        return first.records, rest
 
     def add(self, records: Iterable[Record]) -> None:
         """Take the next records."""
         for record in records:
             self.records.append(record)
             self._effects += len(record.effects) + 1
-            self._bytes += cost_of(record)
+            self.size_bytes += cost_of(record)
             seq = record.seq
             for effect in record.effects:
                 self.entries[effect.key] = (seq, effect)
+            if record.moved is not None:
+                self.moved = True
             if record.answered is not None:
                 self.answers[record.answered.key] = record.answered
 

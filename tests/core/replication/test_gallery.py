@@ -7,7 +7,8 @@ import pytest
 from tests.core.replication.desk import DictMap
 from tests.core.replication.oracle import Trial
 from torua.core.kv import IdempotencyKey
-from torua.core.records import Answered, KvDelete
+from torua.core.records import KvDelete
+from torua.core.replication.batch import Answer
 from torua.core.replication.judge import Judge
 from torua.core.replication.messages import Append, Input, Output, Reply
 from torua.core.replication.primary import Primary
@@ -49,9 +50,9 @@ class ApplyAboveCheckpoint(Primary):
 class ForgetfulJudge(Judge):
     """Knows no idempotency key."""
 
-    def _known(self, key: IdempotencyKey | None, part: int) -> Answered | None:
+    def _recalled(self, key: IdempotencyKey | None, parted: bool) -> list[Answer]:
         """Look up too little."""
-        return None
+        return []
 
 
 class Forgetful(Primary):
@@ -113,9 +114,9 @@ class SaysNothingWasDone(Primary):
 class FirstPartJudge(Judge):
     """Knows what the first part of a batch was answered."""
 
-    def _known(self, key: IdempotencyKey | None, part: int) -> Answered | None:
+    def _recalled(self, key: IdempotencyKey | None, parted: bool) -> list[Answer]:
         """Look up too little."""
-        return super()._known(key, part) if part == 0 else None
+        return super()._recalled(key, parted)[:1]
 
 
 class RunsPartsAgain(Primary):

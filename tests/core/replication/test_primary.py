@@ -1,6 +1,7 @@
 """The primary, by example."""
 
 import pytest
+from msgspec import structs
 
 from tests.core.replication.desk import SHARD, Desk, puts
 from torua.core.kv import Condition, Delete, Get, Outcome, Put
@@ -8,6 +9,7 @@ from torua.core.records import KvDelete, KvPut, Record
 from torua.core.replication.batch import PART_BYTES_MAX, READ_BYTES_MAX
 from torua.core.replication.messages import (
     Begin,
+    Configure,
     DiskFull,
     Limits,
     RoomAgain,
@@ -227,6 +229,21 @@ def test_expiry_goes_on_after_a_restart() -> None:
     desk.pass_time(0.5)
     desk.sync()
     assert desk.map.version(b"k") is None
+
+
+def test_a_shard_that_has_no_slots_yet_expires_nothing() -> None:
+    """Its parent does until then; from then on it does, and change feeds hear of it."""
+    desk = Desk().ready()
+    desk.done(Put(b"k", b"v", ttl_s=0.1))
+    now = desk.primary.group.shard
+    filled = structs.replace(now, base=7, shard_version=now.shard_version + 1)
+    desk.tell(Configure(filled, desk.now_ns))
+    desk.pass_time(2.0)
+    assert not desk.unsynced
+    born = structs.replace(filled, born=9, shard_version=filled.shard_version + 1)
+    desk.tell(Configure(born, desk.now_ns))
+    desk.pass_time(0.5)
+    assert desk.unsynced[0].effects == (KvDelete(b"k"),)
 
 
 def test_many_keys_that_expire_at_once_go_within_a_second() -> None:

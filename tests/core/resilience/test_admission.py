@@ -1,7 +1,9 @@
 """Tests for `torua.core.resilience.admission`."""
 
 from collections import Counter
+from heapq import heappop, heappush
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +14,8 @@ from torua.core.resilience.admission import (
     LIMIT_MIN,
     REFUSAL_MAX_S,
     REFUSALS_PER_S,
+    SHARE_MIN,
+    SHARE_S,
     TURN_S,
     Admission,
     Rank,
@@ -122,13 +126,46 @@ def test_a_quiet_node_keeps_its_limit() -> None:
 def test_refusals_are_spread() -> None:
     """The first leaves at once, a storm at a bounded pace, none too late."""
     admission = Admission()
-    delays = [admission.refusal_s(10.0) for _ in range(2000)]
+    delays = [admission.refusal_s(10.0, 0.0) for _ in range(2000)]
     assert delays[0] == 0.0
     assert delays == sorted(delays)
     assert max(delays) <= REFUSAL_MAX_S
     first = sum(delay < 0.5 for delay in delays)
     assert first <= 0.5 * REFUSALS_PER_S + 1
-    assert admission.refusal_s(20.0) == 0.0
+    assert admission.refusal_s(20.0, 0.0) == 0.0
+
+
+def refused_in(seconds: float, share: float) -> int:
+    """Have a hundred clients refused who ask again at once; count the refusals.
+
+    Args:
+        seconds: how long it goes on.
+        share: the part of a processor that the node has.
+    """
+    admission, left, clients = Admission(), 0, [100.0] * 100
+    while clients[0] < 100.0 + seconds:
+        now = heappop(clients)
+        heappush(clients, now + admission.refusal_s(now, now * share))
+        left += 1
+    return left
+
+
+def test_refusals_take_the_same_part_of_whatever_time_the_node_has() -> None:
+    """With a quarter of a processor a quarter of them leaves, but never none."""
+    whole, quarter, none = (refused_in(20.0, share) for share in (1.0, 0.25, 0.0))
+    assert 0.9 * 20 * REFUSALS_PER_S < whole < 1.2 * 20 * REFUSALS_PER_S
+    assert 0.2 * whole < quarter < 0.35 * whole
+    assert 0.5 * SHARE_MIN * whole < none < 2 * SHARE_MIN * whole
+
+
+def test_the_part_of_a_processor_is_not_told_by_a_time_at_rest() -> None:
+    """A node that had nothing to do had little of it for no want of more."""
+    admission = Admission()
+    admission.refusal_s(10.0, 1.0)
+    admission.refusal_s(100.0, 1.1)
+    assert admission.share == 1.0
+    admission.refusal_s(100.0 + SHARE_S, 1.1 + SHARE_S / 2)
+    assert admission.share == pytest.approx(0.5)
 
 
 @given(
@@ -172,7 +209,7 @@ def test_an_overload_of_ten_times_keeps_most_of_what_can_be_done() -> None:
                 done += 1
                 length_s += cost_s
             else:
-                waiting.append(now + admission.refusal_s(now))
+                waiting.append(now + admission.refusal_s(now, now))
                 length_s += refusal_s
         admission.turned(length_s)
         now += length_s

@@ -37,11 +37,15 @@ class Copy:
     Invariants: what is read is compared with the map each time.
     """
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    def __init__(self, caching: Caching | None = None) -> None:
+        """Begin empty.
+
+        Args:
+            caching: shared with other copies; None for one of its own.
+        """
         self.seq = 0
         self.map: dict[bytes, Entry] = {}
-        self.all = Caching(copy_bytes_max=ROOM)
+        self.all = caching or Caching(ROOM)
         self.cache = ReadCache(self.all)
 
     def read(self, key: bytes) -> None:
@@ -85,7 +89,8 @@ class Copy:
 
     def switch(self, is_on: bool) -> None:
         """Use the cache, or not."""
-        self.all.is_on = is_on
+        self.all.use(is_on, ROOM)
+        assert is_on or self.all.bytes == 0
 
 
 @given(steps=STEPS)
@@ -95,10 +100,9 @@ def test_a_hit_shows_what_the_copy_shows(steps: list[tuple[str, object]]) -> Non
     for name, argument in steps:
         getattr(copy, name)(argument)
         assert 0 <= copy.all.bytes <= ROOM
-        for key in copy.cache._kept:
-            assert copy.cache._position != copy.seq or copy.cache._kept[
-                key
-            ] == copy.map.get(key)
+        for key in KEYS:
+            known = copy.cache.look(key, copy.seq)
+            assert known is None or known[0] == copy.map.get(key)
 
 
 def test_what_was_read_is_read_from_memory() -> None:
@@ -133,7 +137,8 @@ def test_the_least_recently_used_goes_first() -> None:
     copy.read(b"a")
     copy.read(b"d")
     assert copy.all.evictions == 1
-    assert set(copy.cache._kept) == {b"a", b"c", b"d"}
+    known = {key for key in KEYS if copy.cache.look(key, copy.seq) is not None}
+    assert known == {b"a", b"c", b"d"}
 
 
 def test_a_large_value_is_not_kept() -> None:
@@ -142,6 +147,43 @@ def test_a_large_value_is_not_kept() -> None:
     copy.apply([[(b"a", b"v" * ROOM)]])
     copy.read(b"a")
     assert copy.all.bytes == 0
+
+
+def test_all_copies_of_a_node_share_one_bound() -> None:
+    """What was not asked for longest goes, whosever it is; each shows its own."""
+    caching = Caching(ROOM)
+    copies = [Copy(caching) for _ in range(10)]
+    for number, copy in enumerate(copies):
+        copy.apply([[(b"a", b"%d" % number)]])
+        copy.read(b"a")
+        copies[0].read(b"a")
+        assert caching.bytes <= ROOM
+    assert caching.hits == len(copies)
+    for copy in copies:
+        copy.read(b"a")
+
+
+def test_what_a_closed_copy_kept_is_not_shown() -> None:
+    """Neither to itself nor to another, and goes where room is wanted."""
+    caching = Caching(ROOM)
+    first, second = Copy(caching), Copy(caching)
+    first.apply([[(b"a", b"1")]])
+    first.read(b"a")
+    first.cache.clear()
+    assert first.cache.look(b"a", first.seq) is None
+    second.apply([[(key, b"2") for key in KEYS]])
+    for key in (b"b", b"c", b"d", b"b", b"c", b"d"):
+        second.read(key)
+    assert (caching.hits, caching.evictions) == (3, 1)
+
+
+def test_a_lower_bound_takes_effect_at_once() -> None:
+    """The least recently used go until the rest fits."""
+    copy = Copy()
+    for key in KEYS[:3]:
+        copy.read(key)
+    copy.all.use(True, 2 * COST_BYTES)
+    assert 0 < copy.all.bytes <= 2 * COST_BYTES
 
 
 def test_switched_off_it_keeps_nothing() -> None:

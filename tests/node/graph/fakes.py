@@ -67,6 +67,7 @@ class FakeShards:
         self.knows = knows
         self.asked: list[tuple[ShardId, tuple[Fragment, ...]]] = []
         self.calls: list[Call] = []
+        self.slots_version = 1
         self.open: dict[str, ShardId] = {}
         self.released: list[str] = []
         self.waiting: dict[str, bytes] = {}
@@ -105,6 +106,7 @@ class FakeShards:
         if errand.session:
             self._still_there(errand)
             return self._answer(errand, errand.session), NodeId("n")
+        assert errand.slots_version == self.slots_version
         self.calls.append(call)
         if self.failures:
             raise self.failures.pop(0)

@@ -30,13 +30,25 @@ from torua.core.graph.schema import (
 )
 from torua.core.graph.types import Cell, Kind, Type
 from torua.core.ids import ShardId
-from torua.core.kv import Call, Entry, Group, Operation, Outcome, Page, Put, Served
+from torua.core.kv import (
+    Call,
+    Entry,
+    Group,
+    Operation,
+    Outcome,
+    Page,
+    Put,
+    Served,
+    keys_of,
+)
 from torua.core.reading import Position as Place
 from torua.core.reading import Token
 from torua.core.replication.batch import Draft, split
 from torua.core.replication.tip import Position, Tip
 from torua.core.routing import even_slots, shard_of
-from torua.errors import UnavailableError
+from torua.core.splitting.moving import is_own
+from torua.core.state import SlotRange
+from torua.errors import MovedError, UnavailableError
 from torua.node.graph.removal import Incoming
 
 CALL = Call("r1")
@@ -98,6 +110,9 @@ class FakeShards:
     Attributes:
         shards: all of them.
         broken: shards that do not answer.
+        slots: the slot table.
+        coming: the slot table from the next group on, if there is another one.
+        moved: the groups that come next are refused so, as slots move just then.
     """
 
     def __init__(
@@ -111,10 +126,12 @@ class FakeShards:
             random: draws how long each way is; None: no time at all.
         """
         self.shards = [FakeShard() for _ in range(count)]
+        self.coming: tuple[SlotRange, ...] = ()
+        self.moved: list[MovedError] = []
         self.broken: set[int] = set()
         self.groups: list[Group] = []
         self.answered: dict[tuple[int, str], list[Outcome]] = {}
-        self._slots = even_slots(count)
+        self.slots = even_slots(count)
         self._clock = clock
         self._random = random
         for graph in (SHARDED, SINGLE):
@@ -147,7 +164,7 @@ class FakeShards:
 
     def shard_of_key(self, key: bytes) -> ShardId:
         """Return the shard of a key."""
-        return shard_of(self._slots, key)
+        return shard_of(self.slots, key)
 
     async def get(self, key: bytes, call: Call) -> tuple[Entry | None, Served]:
         """Read a key.
@@ -173,6 +190,13 @@ class FakeShards:
         """
         await self._way()
         self._check(shard)
+        if self.coming and isinstance(operations[0], Group):
+            self.slots, self.coming = self.coming, ()
+        keys = [key for each in operations for key in keys_of(each)]
+        if any(self.shard_of_key(key) != shard for key in keys if not is_own(key)):
+            raise MovedError("some of it is another shard's")
+        if self.moved and isinstance(operations[0], Group):
+            raise self.moved.pop(0)
         promise = call.idempotency
         place = (shard, promise.key if promise else "")
         self.groups += [each for each in operations if isinstance(each, Group)]

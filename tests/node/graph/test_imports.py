@@ -30,6 +30,7 @@ from torua.core.kv import Call
 from torua.errors import (
     ConflictError,
     MalformedError,
+    MovedError,
     NotFoundError,
     OutcomeUnknownError,
     UnavailableError,
@@ -417,3 +418,14 @@ def test_tables_that_are_not_there_are_told_at_once() -> None:
     doing = world.begin("Nothing", b"id\n1\n")
     with pytest.raises(NotFoundError):
         result(doing)
+
+
+def test_rows_of_slots_that_were_moved_are_written_where_they_are_now() -> None:
+    """What was shared out by an old slot table is shared out anew, and is in once."""
+    world = World()
+    world.shards.before = [MovedError("moved")]
+    rows = b"".join(b"%d\n" % number for number in range(20))
+    report = world.run("Place", b"id\n", rows)
+    assert (report.rows, report.unchanged) == (20, 0)
+    keys = {node_key(GRAPH, PLACE, number) for number in range(20)}
+    assert keys <= set(world.shards.entries)

@@ -12,13 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.node.graph.fakes import (
-    GRAPH,
-    FakePool,
-    FakeSchemas,
-    FakeShards,
-    FakeWrites,
-)
+from tests.node.graph.fakes import GRAPH, FakePool, FakeSchemas, FakeShards, FakeWrites
 from torua.core.cypher.plan import (
     Along,
     Anchor,
@@ -46,6 +40,7 @@ from torua.errors import (
     ConflictError,
     DuplicateError,
     MalformedError,
+    MovedError,
     NotFoundError,
     QueryTimeoutError,
     QueryTooLargeError,
@@ -347,14 +342,15 @@ class QueriesTests(SynchronousTestCase):
         self.shards.later = [UnavailableError("gone")]
         self.run_now()
         self.assertEqual(self.people(), sorted([1, 2, 3, 4, 5] * 2))
-        again = self.metered("torua_queries_begun_again_total", reason="lost-visit")
-        self.assertEqual(again, 1)
+        again = "torua_queries_begun_again_total"
+        self.assertEqual(self.metered(again, reason="lost-visit"), 1)
         self.shards.later = [*[UnavailableError("gone")] * 4 * ATTEMPTS_MAX]
         self.refused(UnavailableError)
 
     def test_a_schema_that_was_changed_is_planned_again(self) -> None:
-        """The newer one is waited for."""
-        self.shards.failures = [StaleSchemaError("newer", version=5)]
+        """The newer one is waited for; so it is done with a newer slot table."""
+        stale, moved = StaleSchemaError("newer", version=5), MovedError("moved")
+        self.shards.failures = [stale, moved]
         self.run_now()
         self.assertEqual(self.schemas.waited, [5])
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -29,8 +30,11 @@ from torua.core.graph.keys import node_key
 from torua.core.graph.schema import Graph, node_table
 from torua.core.graph.types import Cell
 from torua.core.kv import Call, IdempotencyKey
+from torua.core.routing import even_slots
+from torua.core.splitting.moving import is_own
 from torua.errors import (
     ConflictError,
+    MovedError,
     NotFoundError,
     StaleSchemaError,
     TooLargeError,
@@ -249,6 +253,40 @@ def test_what_can_not_be_removed_now_is_hidden() -> None:
     world.apply(person(4))
     assert visible(world.store, SHARDED) == []
     check_consistent(world.store, SHARDED)
+
+
+def test_a_group_goes_to_the_shard_that_owns_all_of_it_by_now() -> None:
+    """Under the same promise: it has the answer, where it was done before."""
+    world = World()
+    promise = IdempotencyKey("p", b"f")
+    world.apply(person(1), call=replace(CALL, idempotency=promise))
+    before = set(world.store.answered)
+    world.store.moved = [MovedError("the slots have changed")]
+    changed = world.apply(person(1), call=replace(CALL, idempotency=promise))
+    assert (changed.nodes_created, changed.parts) == (1, ())
+    assert set(world.store.answered) == before
+
+
+def test_groups_whose_slots_part_are_made_anew() -> None:
+    """What one shard owned goes to two, each row once."""
+    world = World()
+    world.store.slots, world.store.coming = even_slots(2), even_slots(4)
+    changed = world.apply(*map(person, range(20)), knows(1, 2))
+    assert (changed.nodes_created, changed.parts) == (20, ())
+    assert changed.edges_created == 1
+    assert {key for _, key in nodes(world.store, SHARDED)} == set(range(20))
+    for number, shard in enumerate(world.store.shards):
+        rows = [key for key in shard.view.entries if not is_own(key)]
+        assert rows
+        assert {world.store.shard_of_key(key) for key in rows} == {number}
+
+
+def test_slots_that_move_forever_are_told() -> None:
+    """Nothing was done then."""
+    world = World()
+    world.store.moved = [MovedError("the slots have changed") for _ in range(99)]
+    with pytest.raises(MovedError):
+        world.apply(person(1))
 
 
 def test_a_shard_that_refuses_is_named_and_the_rest_holds() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from tests.simulation.cluster import DataCluster
-from tests.simulation.scenarios import chaos, findings, moving
+from tests.simulation.scenarios import chaos, findings, moving, splitting
 
 Story = Callable[[DataCluster], None]
 
@@ -112,6 +112,32 @@ SCENARIOS: dict[str, Scenario] = {
         moving.numbers, "the number of copies changed up and down amid faults"
     ),
     "leaves": Scenario(moving.leaves, "rolling restarts by SIGTERM"),
+    "splits": Scenario(
+        splitting.splits,
+        "shards split under writes, amid faults",
+        options={"retention": 0.002, "data_mishaps": 0.0002},
+    ),
+    "splits-calm": Scenario(splitting.calmly, "shards split one after the other"),
+    "splits-turn": Scenario(
+        splitting.at_the_turn,
+        "faults just when slots go from one shard to another",
+        options={"retention": 0.0, "think_s": 0.015},
+    ),
+    "splits-deaf": Scenario(
+        splitting.deaf_at_the_turn,
+        "deaf, mute and paused primaries just then",
+        options={"retention": 0.0, "think_s": 0.015},
+    ),
+    "splits-dark": Scenario(
+        splitting.dark_at_the_turn,
+        "power loss of all nodes just then",
+        options={"retention": 0.001},
+    ),
+    "splits-control": Scenario(
+        splitting.control,
+        "splits begun and called off by late and doubled commands",
+        options={"disorder": 0.25},
+    ),
     "bit-flips": Scenario(findings.bit_flips, "bit flips on a minority (NATS 2.12)"),
     "empty-disk": Scenario(
         findings.empty_disk, "fast restart with an empty disk (KIP-903)"

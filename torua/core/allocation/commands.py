@@ -18,6 +18,7 @@ from the committed state, not from its answer.
 | `SetDuty`, `MoveCopy`, `GiveLead`, `Forget` | an operator | see `operating` |
 | `Configure` | an operator | a key of the configuration is to change |
 | `DefineGraph`, `DropGraph` | a node | a client changes a schema |
+| those of `torua.core.splitting.commands` | | a shard is split |
 """
 
 from typing import assert_never
@@ -38,6 +39,7 @@ from torua.core.allocation.editing import (
 from torua.core.allocation.operating import OfOperators, operate
 from torua.core.graph.commands import DefineGraph, DropGraph, change_graphs
 from torua.core.ids import AllocId, NodeId, ShardId
+from torua.core.splitting.commands import OfSplits, change_split
 from torua.core.state import ClusterState, Copy, CopyState, Shard
 
 
@@ -166,7 +168,10 @@ class ForceAllocate(Struct, frozen=True, tag="force_allocate"):
 OnShard = MarkStarted | MarkInSync | FailCopy | HandOver | CopyLost | ForceAllocate
 """What concerns one shard."""
 
-Command = OnShard | Leave | OfOperators | Configure | DefineGraph | DropGraph
+OfAll = Configure | DefineGraph | DropGraph | OfSplits
+"""What concerns the cluster as a whole, or several shards."""
+
+Command = OnShard | Leave | OfOperators | OfAll
 """What nodes may ask the coordinator to change."""
 
 
@@ -179,10 +184,8 @@ def execute(state: ClusterState, command: Command) -> ClusterState:
     """
     if isinstance(command, Leave):
         return _leave(state, command)
-    if isinstance(command, Configure):
-        return configure(state, command)
-    if isinstance(command, DefineGraph | DropGraph):
-        return change_graphs(state, command)
+    if isinstance(command, OfAll):
+        return _change_all(state, command)
     if isinstance(command, OfOperators):
         return operate(state, command)
     shard = state.shards.get(command.shard)
@@ -190,6 +193,15 @@ def execute(state: ClusterState, command: Command) -> ClusterState:
         return state
     after = _change(state, shard, command)
     return state if after is None else with_shards(state, [after])
+
+
+def _change_all(state: ClusterState, command: OfAll) -> ClusterState:
+    """Do what concerns more than one shard."""
+    if isinstance(command, Configure):
+        return configure(state, command)
+    if isinstance(command, OfSplits):
+        return change_split(state, command)
+    return change_graphs(state, command)
 
 
 def _change(
@@ -348,6 +360,7 @@ def _force_allocate(
         in_sync=(lead.alloc_id,) if held else (),
         history_uuid=command.history_uuid,
         damaged=0,
+        begins=0,
     )
     return promoted(state, after, lead)
 

@@ -56,6 +56,7 @@ def assign(state: ClusterState, site: Site, live: int, random: Random) -> Cluste
         shards=shards,
         slots=even_slots(len(shards)),
         routing_version=state.routing_version + 1,
+        slots_version=state.slots_version + 1,
     )
 
 

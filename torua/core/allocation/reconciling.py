@@ -21,6 +21,7 @@ from torua.core.allocation.spreading import spread
 from torua.core.allocation.traffic import Traffic
 from torua.core.ids import NodeId
 from torua.core.members import Member
+from torua.core.splitting.commands import settle_splits
 from torua.core.state import ClusterState
 
 
@@ -52,6 +53,7 @@ def reconcile(  # noqa: PLR0913
         live = sum(each.is_live and each.node_id in state.nodes for each in known)
         return assign(state, site, live, random)
     state = fail_over(mark_full(conform(state), site), site)
+    state = settle_splits(state, site.is_up)
     traffic = Traffic(state, site)
     for place in (rebuild, drain, relieve, spread):
         state = place(state, site, traffic, random)

@@ -9,6 +9,7 @@ after a crash those that survived are the first ones, and a retry does the rest.
 
 from collections.abc import Mapping, Sequence
 
+from mmh3 import hash64
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -42,9 +43,33 @@ TIME_NS_MAX = (1 << 63) - 1
 
 
 class Answer(Struct, frozen=True, array_like=True):
-    """What became of the operations of one part, kept under its idempotency key."""
+    """What became of the operations of one part, kept under its idempotency key.
+
+    Attributes:
+        outcomes: one an operation.
+        tags: which operation each is of; none where the batch was only one.
+    """
 
     outcomes: tuple[Outcome, ...]
+    tags: tuple[int, ...] = ()
+
+
+def tags_of(operations: Sequence[Operation]) -> list[int]:
+    """Name each operation of a batch by its key, and by how many before it had that.
+
+    So it is known again where a retry has only some of the batch, because the shard was
+    split: operations on one key stay together.
+
+    Args:
+        operations: of one request, on one shard.
+    """
+    seen: dict[bytes, int] = {}
+    found = []
+    for operation in operations:
+        key = (*_written(operation), *keys_of(operation), b"")[0]
+        number = seen[key] = seen.get(key, 0) + 1
+        found.append(hash64(b"%d " % number + key)[0])
+    return found
 
 
 def part_key(key: str, part: int) -> str:
@@ -162,9 +187,9 @@ class Draft:
                 outcome = self._group(operation)
         self.outcomes.append(outcome)
 
-    def answer(self) -> Answer:
-        """Return what became of all operations judged."""
-        return Answer(tuple(self.outcomes))
+    def answer(self, tags: tuple[int, ...]) -> Answer:
+        """Return what became of all operations judged; ``tags`` names them."""
+        return Answer(tuple(self.outcomes), tags)
 
     def record(
         self, shard: ShardId, term: int, answered: Answered | None

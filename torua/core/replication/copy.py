@@ -22,7 +22,6 @@ from torua.core.replication.messages import (
     AskTerm,
     Begin,
     Configure,
-    Confirm,
     CopyFacts,
     DiskFull,
     Failed,
@@ -35,12 +34,12 @@ from torua.core.replication.messages import (
     Received,
     Refuse,
     Reign,
+    Request,
     RoomAgain,
     StepDown,
     SteppedDown,
     StorageFailed,
     Truncate,
-    Write,
 )
 from torua.core.replication.replica import DivergenceError, Replica, State
 from torua.core.replication.tip import Position, View
@@ -348,5 +347,5 @@ class ShardCopy:
 
 def _refusal(message: Input, detail: str) -> Iterator[Output]:
     """Refuse a request where nobody takes it."""
-    if isinstance(message, Write | Confirm):
+    if isinstance(message, Request):
         yield Refuse(message.request, UnavailableError.code, detail)

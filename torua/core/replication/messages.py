@@ -3,10 +3,13 @@
 from msgspec import Struct
 
 from torua.core.ids import AllocId, NodeId, ShardId
-from torua.core.kv import IdempotencyKey, Operation, Outcome
+from torua.core.kv import Outcome
 from torua.core.records import Record
+from torua.core.replication.demands import Confirm, Move, Request, Write
 from torua.core.replication.wire import Message
 from torua.core.state import Shard
+
+__all__ = ["Confirm", "Move", "Request", "Write"]
 
 
 class Reign(Struct, frozen=True):
@@ -110,34 +113,6 @@ class Received(Struct, frozen=True, tag=True):
 
     node: NodeId
     message: Message
-
-
-class Write(Struct, frozen=True, tag=True):
-    """A client's batch.
-
-    Attributes:
-        request: names it in the answer; never used twice.
-        operations: what to do, in order.
-        now_ns: the wall clock (Unix, nanoseconds).
-        idempotency: the caller's promise, if it made one.
-    """
-
-    request: int
-    operations: tuple[Operation, ...]
-    now_ns: int
-    idempotency: IdempotencyKey | None = None
-
-
-class Confirm(Struct, frozen=True, tag=True):
-    """A value was just read from the view: was this the primary when it was?
-
-    `Reply` without outcomes says yes, `Refuse` that nobody knows.
-
-    Attributes:
-        request: names it in the answer; of the same numbers as those of `Write`.
-    """
-
-    request: int
 
 
 class BarrierDone(Struct, frozen=True, tag=True):
@@ -265,7 +240,7 @@ Event = (
     | StepDown
 )
 
-Input = Write | Confirm | Event
+Input = Request | Event
 
 
 class Append(Struct, frozen=True, tag=True):

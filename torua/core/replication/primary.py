@@ -27,7 +27,6 @@ from enum import Enum
 from torua.core.ids import AllocId
 from torua.core.records import KvDelete, Record
 from torua.core.replication.batch import (
-    TIME_NS_MAX,
     expires,
     split,
     weight_of,
@@ -49,6 +48,7 @@ from torua.core.replication.messages import (
     Identity,
     Input,
     Limits,
+    Move,
     Output,
     Refuse,
     Reign,
@@ -63,7 +63,14 @@ from torua.core.replication.messages import (
     Write,
 )
 from torua.core.replication.requests import Proof, Requests, Waiting
-from torua.core.replication.tip import RECORD_COST, Position, Tip, View
+from torua.core.replication.sweeping import Sweeps
+from torua.core.replication.tip import (
+    RECORD_COST,
+    Position,
+    Tip,
+    View,
+    moved_cost,
+)
 from torua.core.replication.wire import HandingOver
 from torua.errors import (
     DiskFullError,
@@ -72,15 +79,6 @@ from torua.errors import (
     ToruaError,
     UnavailableError,
 )
-
-SWEEP_PERIOD_S = 0.25
-"""An expired key is gone within a second, the log's and the request's time included."""
-
-SWEEP_AGAIN_S = 0.01
-"""Until the next sweep where one did not suffice."""
-
-SWEEP_KEYS_MAX = 1000
-"""One sweep is one record, of at most a thousand keys of a kibibyte."""
 
 HAND_OVER_S = 3.0
 """A hand-over that nobody decided by then is off, and writes are admitted again."""
@@ -147,7 +145,7 @@ class Primary:
         self._judge = Judge(reign, self._tip, view, answers)
         self._requests = Requests()
         self._unwritten = self._begun = False
-        self._sweep_at: float | None = None
+        self._sweeps = Sweeps(self._tip, view, limits)
         self._no_op: int | None = None
         self._target: AllocId | None = None
         self._drain_by: float | None = None
@@ -161,6 +159,11 @@ class Primary:
     def position(self) -> Position:
         """The newest record that is committed, its term and time."""
         return self._tip.at
+
+    @property
+    def tip(self) -> int:
+        """The newest record appended."""
+        return self._tip.seq
 
     @property
     def idle(self) -> bool:
@@ -192,6 +195,8 @@ class Primary:
                 return list(self._write(message, now))
             case Confirm():
                 return list(self._confirm(message.request, now))
+            case Move():
+                return list(self._move(message, now))
         if self.state is State.STOPPED:
             return []
         return list(self._proceed(message, now))
@@ -203,7 +208,7 @@ class Primary:
     def next_deadline(self) -> float | None:
         """Tell when something is due; None while only inputs matter."""
         times = [
-            self._sweep_at,
+            self._sweeps.at,
             self._drain_by,
             self._requests.next_deadline(),
             None if self.state is State.STOPPED else self.group.next_deadline(),
@@ -212,8 +217,8 @@ class Primary:
 
     def _wake(self, now: float) -> Iterator[Output]:
         """Do what is due."""
-        if self._sweep_at is not None and now >= self._sweep_at:
-            self._sweep_at = now + SWEEP_PERIOD_S
+        if self._sweeps.at is not None and now >= self._sweeps.at:
+            self._sweeps.begin(now)
             yield Sweep()
         if self._drain_by is not None and now >= self._drain_by:
             self._resume()
@@ -276,9 +281,10 @@ class Primary:
         if same is not None:
             self._requests.attach(same, write.request)
             return
-        yield from self._admit(self._judge.judge(write, parts), now)
+        parted = self.group.shard.is_parted
+        yield from self._admit(self._judge.judge(write, parts, parted), now)
         if any(map(expires, write.operations)):
-            self._arm(now)
+            self._sweeps.arm(now)
 
     def _admit(self, waiting: Waiting, now: float) -> Iterator[Output]:
         """Have a request's records kept, and let it wait for the tip and for proof."""
@@ -294,6 +300,17 @@ class Primary:
             yield Reply(waiting.requests[0], tuple(waiting.outcomes))
             return
         self._requests.add(waiting, self._tip.committed)
+
+    def _move(self, move: Move, now: float) -> Iterator[Output]:
+        """Have a record of a split kept, in the term in which it was meant."""
+        refusal = self._inadmissible(1, moved_cost(move.moved))
+        if move.term != self._reign.term:
+            refusal = UnavailableError("it was meant for another term")
+        if refusal is not None:
+            yield _refuse(move.request, refusal)
+            return
+        yield from self._admit(self._judge.move(move), now)
+        self._sweeps.arm(now)
 
     def _confirm(self, request: int, now: float) -> Iterator[Output]:
         """Prove that a value just read was the newest; alone, nobody else could lead.
@@ -388,7 +405,7 @@ class Primary:
         opened = self._no_op is not None and self._no_op <= self._tip.committed
         if opened and self.state is State.RECOVERING:
             self.state = State.FULL if self._unwritten else State.ACTIVE
-            self._sweep_at = now + SWEEP_PERIOD_S
+            self._sweeps.begin(now)
             yield Serve(self._reign.term)
             yield from self.group.open(now)
         yield from self._answer()
@@ -457,7 +474,7 @@ class Primary:
     def _stop(self, detail: str) -> Iterator[Output]:
         """End the term: what is in flight may or may not be done (R12)."""
         self.state = State.STOPPED
-        self._sweep_at = self._drain_by = None
+        self._sweeps.at = self._drain_by = None
         self._tip.drop()
         for waiting in self._requests.drop():
             harmless = waiting.effectless
@@ -465,26 +482,14 @@ class Primary:
             for request in waiting.requests:
                 yield _refuse(request, kind(detail))
 
-    def _arm(self, now: float) -> None:
-        """See to it that there is a sweep to come."""
-        if self._sweep_at is None:
-            self._sweep_at = now + SWEEP_PERIOD_S
-
     def _expire(self, now_ns: int, now: float) -> Iterator[Output]:
-        """Propose to remove the keys that are due and unchanged at the tip (R19)."""
-        limits, tip = self._limits, self._tip
-        crowded = 2 * tip.cost > limits.bytes or 2 * len(tip) > limits.records
-        if self.state is not State.ACTIVE or crowded:
-            return
-        time_ns = max(now_ns, tip.time_ns)
-        due = self._view.due(time_ns, SWEEP_KEYS_MAX)
-        effects = tuple(
-            KvDelete(key) for key, version in due if tip.lookup(key) == version
-        )
-        if len(due) >= SWEEP_KEYS_MAX:
-            self._sweep_at = now + SWEEP_AGAIN_S
-        elif not tip and not self._view.due(TIME_NS_MAX, 1):
-            self._sweep_at = None
+        """Propose to remove the keys that are due and unchanged at the tip (R19).
+
+        Until a new shard has its slots its parent does, and tells of it (R20).
+        """
+        leaving = self.group.shard.leaving
+        active = self.state is State.ACTIVE and not self.group.shard.is_unborn
+        effects = self._sweeps.due(now_ns, now, leaving) if active else ()
         if effects:
             yield self._append(effects, now_ns)
             yield from self.group.pump(now)

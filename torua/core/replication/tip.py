@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from torua.core.kv import Entry
-from torua.core.records import Answered, Effect, KvDelete, KvPut, Record
+from torua.core.records import Answered, Effect, KvDelete, KvPut, Moved, Record
 
 RECORD_COST = 64
 """Bytes that a record, an effect or an operation costs beside keys and values."""
@@ -97,9 +97,19 @@ def cost_of(record: Record) -> int:
     cost: int | None = record.__dict__.get("cost")
     if cost is None:
         answer = len(record.answered.answer) if record.answered else 0
-        cost = RECORD_COST + answer + sum(map(effect_cost, record.effects))
+        moved = moved_cost(record.moved) if record.moved else 0
+        cost = RECORD_COST + answer + moved + sum(map(effect_cost, record.effects))
         record.__dict__["cost"] = cost
     return cost
+
+
+def moved_cost(moved: Moved) -> int:
+    """Estimate what a split's part of a record takes, in bytes."""
+    rows = len(moved.removed) + len(moved.entries) + len(moved.answers)
+    size = sum(len(key) for key, _ in moved.removed)
+    size += sum(len(each.key) + len(each.value) for each in moved.entries)
+    size += sum(len(each.answered.answer) for each in moved.answers)
+    return rows * RECORD_COST + size
 
 
 def effect_cost(effect: Effect) -> int:
@@ -136,6 +146,8 @@ class Tip:
         time_ns: its time.
         at: the newest record that is committed, its term and time.
         cost: what the records in flight take, in bytes.
+        moving: how many of them are of a split; what they do is not looked up here, for
+            nobody asks for those keys meanwhile.
     """
 
     def __init__(self, view: View, at: Position) -> None:
@@ -148,7 +160,7 @@ class Tip:
         self.at = at
         self.seq = at.seq
         self.time_ns = at.time_ns
-        self.cost = 0
+        self.cost = self.moving = 0
         self._view = view
         self._records: deque[Record] = deque()
         self._overlay: dict[bytes, tuple[int, Effect]] = {}
@@ -216,6 +228,7 @@ class Tip:
         assert record.time_ns > self.time_ns, "time stood still"
         self.seq, self.time_ns = record.seq, record.time_ns
         self.cost += cost_of(record)
+        self.moving += record.moved is not None
         self._records.append(record)
         self._sorted = None
         for effect in record.effects:
@@ -273,7 +286,7 @@ class Tip:
     def drop(self) -> None:
         """Forget all that is in flight, as if it had never been appended."""
         self.seq, self.time_ns = self.at.seq, self.at.time_ns
-        self.cost = 0
+        self.cost = self.moving = 0
         self._records.clear()
         self._overlay.clear()
         self._sorted = None
@@ -287,6 +300,7 @@ class Tip:
     def _lift(self, record: Record) -> None:
         """Take a record out of the overlay, where no later one covers it."""
         self.cost -= cost_of(record)
+        self.moving -= record.moved is not None
         self._sorted = None
         for effect in record.effects:
             if self._overlay[effect.key][0] == record.seq:

@@ -14,7 +14,9 @@ bounded besides by how long they stay (`torua.core.resilience.stays`).
 
 Refusals are spread: whoever is refused comes back at once, if he does not heed
 ``Retry-After``, and a storm of refusals costs as much as answers.  So refusals leave at
-a bounded pace, each a little later than the one before, up to a bound.
+a bounded pace, each a little later than the one before, up to a bound.  The pace is so
+many a second of the processor's time that the node has: where others share its machine
+it has less, and refusals shall take the same part of it.
 """
 
 from enum import Enum
@@ -55,7 +57,16 @@ LANE_MIN = 4
 
 REFUSALS_PER_S = 200.0
 """A refusal costs as much as a small read, most of it for HTTP: so many cost less than
-a tenth of the time."""
+a tenth of the time, where the node has a processor to itself …"""
+
+SHARE_MIN = 0.125
+"""… and so much less where it has only a part of one, but no less than this of it."""
+
+SHARE_S = 0.5
+"""Over so long is told what part of a processor the node has, …"""
+
+SHARE_STALE_S = 2.0
+"""… but not over longer: then there was nothing to refuse in between."""
 
 REFUSAL_MAX_S = 4.0
 """The longest that a refusal waits: of a thousand connections, as many as there may be,
@@ -88,6 +99,7 @@ class Admission:
         turn_s: a longer turn is too long.
         at_work: how much is, by lane.
         total: how much of it counts against the limit: all but control.
+        share: the part of a processor that the node had, when last there was too much.
     """
 
     def __init__(self) -> None:
@@ -99,6 +111,8 @@ class Admission:
         self._ended: list[Rank] = []
         self._most = 0
         self._refusal_due = 0.0
+        self.share = 1.0
+        self._since = self._spent_s = float("-inf")
 
     def has_room(self, rank: Rank) -> bool:
         """Tell whether a request would be taken, and learn that it was wanted."""
@@ -159,12 +173,25 @@ class Admission:
         self.total -= rank is not Rank.CONTROL
         assert self.at_work[rank] >= 0
 
-    def refusal_s(self, now: float) -> float:
+    def refusal_s(self, now: float, spent_s: float) -> float:
         """Tell how much later a refusal shall leave, and reckon with it.
 
         Args:
             now: the time, in seconds.
+            spent_s: the processor's time that the node has had by now, since whenever.
         """
+        self._reckon(now, spent_s)
         due = max(now, self._refusal_due)
-        self._refusal_due = min(due + 1.0 / REFUSALS_PER_S, now + REFUSAL_MAX_S)
+        pause_s = 1.0 / (REFUSALS_PER_S * self.share)
+        self._refusal_due = min(due + pause_s, now + REFUSAL_MAX_S)
         return due - now
+
+    def _reckon(self, now: float, spent_s: float) -> None:
+        """Learn what part of a processor the node has while there is too much."""
+        passed_s = now - self._since
+        if passed_s < SHARE_S:
+            return
+        if passed_s <= SHARE_STALE_S:
+            had = (spent_s - self._spent_s) / passed_s
+            self.share = min(1.0, max(SHARE_MIN, had))
+        self._since, self._spent_s = now, spent_s

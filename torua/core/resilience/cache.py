@@ -1,60 +1,119 @@
-"""What a shard copy was asked for of late, kept in memory: entries, and absent keys.
+"""What a node was asked for of late, kept in memory: entries, and absent keys.
 
-What is kept is what the copy showed at the position that it has applied.  Each apply
-moves that position and drops the keys that it changes, in the same step; a position
-that moved by anything else (a snapshot that was installed, a map opened anew) drops
-everything.  So whatever a read must be as fresh as, a hit shows what the copy itself
-would show, never more and never less.
+What is kept of a copy is what it showed at the position that it has applied.  Each
+apply moves that position and drops the keys that it changes, in the same step; a
+position that moved by anything else (a snapshot that was installed, a map opened anew)
+drops everything.  So whatever a read must be as fresh as, a hit shows what the copy
+itself would show, never more and never less.
 
-Least recently used keys go first.
+All copies of a node share one bound, however many they are; least recently used keys go
+first, whosever they are.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-
-from msgspec import Struct
+from collections.abc import Sequence
+from itertools import count
 
 from torua.core.kv import Entry
 from torua.core.records import Record
 
-CACHE_BYTES = 4 << 20
-"""For each copy: what is read again and again is small; SQLite has the rest."""
+CACHE_BYTES = 64 << 20
+"""For each node: what is read again and again is small; SQLite has the rest."""
 
 ENTRY_BYTES_MAX = 64 << 10
 """A larger value drives out too much, and is dear to send in any case."""
 
-COST_BYTES = 300
+COST_BYTES = 350
 """What a key costs beside its bytes, those of the dictionary included."""
 
+Place = tuple[int, bytes]
+"""A key, of the copy with a number."""
 
-class Caching(Struct):
-    """What all caches of a node share.
 
-    Invariants: the counts rise; ``bytes`` is what is kept now.
+class Caching:
+    """What is kept of all copies of a node.
+
+    Invariants: the counts rise; ``bytes`` is what all that is kept costs, at most the
+    bound; switched off, nothing is.
+
+    Performance: constant time a look-up and a key that is dropped.
 
     Attributes:
         is_on: whether anything is kept.
-        copy_bytes_max: how much each copy keeps at most.
         hits: look-ups that were answered, since the node began.
         misses: look-ups that were not.
         evictions: keys that went for want of room.
         bytes: what is kept, by estimate.
     """
 
-    is_on: bool = True
-    copy_bytes_max: int = CACHE_BYTES
-    hits: int = 0
-    misses: int = 0
-    evictions: int = 0
-    bytes: int = 0
+    def __init__(self, bytes_max: int = CACHE_BYTES) -> None:
+        """Keep nothing yet.
+
+        Args:
+            bytes_max: how much is kept at most.
+        """
+        self.is_on = True
+        self.hits = self.misses = self.evictions = self.bytes = 0
+        self._bytes_max = bytes_max
+        self._numbers = count()
+        self._kept: OrderedDict[Place, Entry | None] = OrderedDict()
+
+    def use(self, is_on: bool, bytes_max: int) -> None:
+        """Keep what is read from now on, or not; and so much of it.
+
+        Args:
+            is_on: whether anything is kept.
+            bytes_max: how much at most.
+        """
+        self.is_on, self._bytes_max = is_on, bytes_max
+        self._shrink(bytes_max if is_on else 0)
+
+    def number(self) -> int:
+        """Number a copy; what is kept under no number any more goes for want of use."""
+        return next(self._numbers)
+
+    def look(self, place: Place) -> tuple[Entry | None] | None:
+        """Look a key up; None where it is not known."""
+        if place in self._kept:
+            self.hits += 1
+            self._kept.move_to_end(place)
+            return (self._kept[place],)
+        self.misses += self.is_on
+        return None
+
+    def keep(self, place: Place, entry: Entry | None) -> bool:
+        """Keep what was found; False where it is too large.
+
+        Args:
+            place: which key, of which copy.
+            entry: with its value; None for a key that is absent.
+        """
+        cost = _cost(place[1], entry)
+        if not self.is_on or cost > min(ENTRY_BYTES_MAX, self._bytes_max):
+            return False
+        self.drop(place)
+        self._kept[place] = entry
+        self.bytes += cost
+        self._shrink(self._bytes_max)
+        return True
+
+    def drop(self, place: Place) -> None:
+        """Keep a key no longer; no error where it is not kept."""
+        if place in self._kept:
+            self.bytes -= _cost(place[1], self._kept.pop(place))
+
+    def _shrink(self, most: int) -> None:
+        """Let go of what was not used for longest, until the rest costs no more."""
+        while self.bytes > most:
+            place, entry = self._kept.popitem(last=False)
+            self.bytes -= _cost(place[1], entry)
+            self.evictions += 1
 
 
 class ReadCache:
     """The cache of one copy.
 
-    Invariants: what is kept is what the copy shows at ``position``; its cost is at
-    most its bound, and counted.  Switched off, it shows nothing, and lets go of what is
-    kept as soon as it is used; so it does of what a lower bound has no room for.
+    Invariants: what is kept under its number is what the copy shows at ``position``.
 
     Performance: constant time a look-up and a key that is dropped.
     """
@@ -66,9 +125,8 @@ class ReadCache:
             caching: the node's.
         """
         self._all = caching
-        self._bytes = 0
         self._position = 0
-        self._kept: OrderedDict[bytes, Entry | None] = OrderedDict()
+        self.clear()
 
     def look(self, key: bytes, position: int) -> tuple[Entry | None] | None:
         """Look a key up; None where it is not known.
@@ -80,15 +138,8 @@ class ReadCache:
         Returns:
             The entry in a tuple; None in a tuple for a key that is absent.
         """
-        if not self._all.is_on:
-            self.clear()
-            return None
-        if position == self._position and key in self._kept:
-            self._all.hits += 1
-            self._kept.move_to_end(key)
-            return (self._kept[key],)
-        self._all.misses += 1
-        return None
+        self._follow(position)
+        return self._all.look((self._number, key))
 
     def keep(self, key: bytes, entry: Entry | None, position: int) -> None:
         """Keep what a copy has just shown.
@@ -98,20 +149,9 @@ class ReadCache:
             entry: with its value; None for a key that is absent.
             position: what the copy has applied.
         """
-        if position != self._position:
-            self.clear()
-            self._position = position
-        cost = _cost(key, entry)
-        most = self._all.copy_bytes_max
-        if not self._all.is_on or cost > min(ENTRY_BYTES_MAX, most):
-            return
-        self._drop(key)
-        self._kept[key] = entry
-        self._account(cost)
-        while self._bytes > most:
-            old, shown = self._kept.popitem(last=False)
-            self._account(-_cost(old, shown))
-            self._all.evictions += 1
+        self._follow(position)
+        if self._all.keep((self._number, key), entry):
+            self._used = True
 
     def applied(self, records: Sequence[Record]) -> None:
         """Follow the copy, which has just applied records.
@@ -119,32 +159,25 @@ class ReadCache:
         Args:
             records: in order; not empty.
         """
-        if records[0].seq != self._position + 1 or not self._all.is_on:
+        self._follow(records[0].seq - 1)
+        if any(each.moved is not None for each in records):
             self.clear()
-        elif self._kept:
-            self._forget(effect.key for each in records for effect in each.effects)
+        if self._used:
+            for record in records:
+                for effect in record.effects:
+                    self._all.drop((self._number, effect.key))
         self._position = records[-1].seq
 
     def clear(self) -> None:
-        """Let go of all that is kept."""
-        if self._kept:
-            self._kept.clear()
-            self._account(-self._bytes)
+        """Let go of all that is kept: nobody will ask for it by its number."""
+        self._number = self._all.number()
+        self._used = False
 
-    def _forget(self, keys: Iterable[bytes]) -> None:
-        """Drop keys that changed."""
-        for key in keys:
-            self._drop(key)
-
-    def _drop(self, key: bytes) -> None:
-        """Drop a key, if it is kept."""
-        if key in self._kept:
-            self._account(-_cost(key, self._kept.pop(key)))
-
-    def _account(self, cost: int) -> None:
-        """Keep the sums."""
-        self._bytes += cost
-        self._all.bytes += cost
+    def _follow(self, position: int) -> None:
+        """Know nothing any more where the copy moved by other means."""
+        if position != self._position:
+            self.clear()
+            self._position = position
 
 
 def _cost(key: bytes, entry: Entry | None) -> int:

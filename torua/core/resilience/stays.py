@@ -18,7 +18,9 @@ FEW = 4
 BYTES_MIN = 256 << 10
 """So much at once is always taken: some thousand small operations."""
 
-BYTES_FIRST = 1 << 20
+BYTES_FIRST = 512 << 10
+"""Where to begin: on a small machine too much is worse than too little."""
+
 BYTES_MAX = 256 << 20
 
 REQUESTS_MIN = 4
@@ -27,8 +29,9 @@ REQUESTS_MIN = 4
 SIZE_MIN = 4 << 10
 """A request counts for so much at least, be it ever so small."""
 
-DECREASE_MOST = 0.5
-"""What is left, at least, of a limit that was too high."""
+DECREASE_MOST = 0.25
+"""What is left, at least, of a limit that was too high: each change takes as long to
+show as those stay that were taken before it."""
 
 INCREASE = 0.125
 """By which part of itself a limit grows that was reached and not too high."""

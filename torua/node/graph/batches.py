@@ -49,6 +49,7 @@ from torua.core.routing import shard_of
 from torua.core.state import SlotRange
 from torua.errors import (
     ConflictError,
+    MovedError,
     NotFoundError,
     OutcomeUnknownError,
     OverloadedError,
@@ -278,7 +279,11 @@ class Batches:
             items = await self._resolved(items)
         until_s, rounds = self._clock.seconds() + RETRY_S, 0
         while items:
-            outcome = await self._act(shard, items)
+            try:
+                outcome = await self._act(shard, items)
+            except MovedError:
+                await self._write_anew(first, items)
+                return
             if outcome.error is None:
                 lines = [item.made.line for item in items]
                 batch = Batch(shard, min(lines), max(lines), len(items))
@@ -293,6 +298,20 @@ class Batches:
             items = await self._resolved(self._uncrowded(items, outcome))
             if len(items) == before and rounds >= ROUNDS_MAX:
                 raise ConflictError("others write the same rows", shard=shard)
+
+    async def _write_anew(self, first: int, items: Sequence[Item]) -> None:
+        """Write a batch of which nothing was done, for some of it is another shard's.
+
+        Args:
+            first: the section's first line.
+            items: the batch.
+        """
+        slots = self._states.state.slots
+        parts: dict[ShardId, list[Item]] = {}
+        for item in items:
+            parts.setdefault(shard_of(slots, item.made.key), []).append(item)
+        for shard, part in parts.items():
+            await self._write(first, shard, part)
 
     def _uncrowded(self, items: list[Item], outcome: Outcome) -> list[Item]:
         """Leave out relationships of a node that may have only one, and has another.
@@ -375,6 +394,8 @@ class Batches:
         for attempt in count():
             try:
                 return await do()
+            except MovedError:
+                raise
             except _RETRIED:
                 if self._clock.seconds() >= until_s:
                     raise

@@ -18,10 +18,12 @@ from torua.core.graph.types import Cell
 from torua.core.kv import Call, Condition, Served
 from torua.errors import (
     ConflictError,
+    MovedError,
     NotFoundError,
     PreconditionError,
     RelatedError,
     StaleSchemaError,
+    ToruaError,
     UnprocessableError,
 )
 from torua.node.graph.bundles import Demand
@@ -316,10 +318,18 @@ class Entries:
     ) -> RowWritten:
         """Have a write done, anew where others changed the row in between."""
         before: int | None = NEVER
+        last: ToruaError
         for _ in range(ATTEMPTS_MAX):
-            tried = await attempt()
+            try:
+                tried = await attempt()
+            except MovedError as error:
+                last = error
+                continue
             try:
                 changed = await self._tried(graph, tried, call)
+            except MovedError as error:
+                last = error
+                continue
             except (StaleSchemaError, RelatedError):
                 raise
             except ConflictError as error:

@@ -21,6 +21,7 @@ from torua.core.graph.schema import Graph, NodeTable, column, table_by_id
 from torua.core.graph.types import Cell
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
+from torua.core.splitting.moving import born
 from torua.core.state import ClusterState
 from torua.errors import ToruaError
 from torua.node.graph.bundles import Bundle, RowDelete, Why
@@ -129,7 +130,8 @@ class Graves:
     async def sweep(self) -> None:
         """Look at all graves here once, and sweep those that are settled."""
         state, seen = self._states.state, dict[bytes, float]()
-        for shard, held in sorted(state.shards.items()):
+        for shard in born(state):
+            held = state.shards[shard]
             if held.primary is not None and held.primary.node == self._me:
                 for graph in state.graphs.values():
                     await self._visit(shard, graph, seen)

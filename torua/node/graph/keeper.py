@@ -40,6 +40,7 @@ from torua.core.kv import (
     Page,
     Put,
 )
+from torua.core.splitting.moving import born
 from torua.core.state import ClusterState, Shard
 from torua.errors import ToruaError, UnavailableError
 from torua.node.dispatch import States
@@ -179,7 +180,8 @@ class Keeper:
         if not self._running:
             return
         state = self._states.state
-        for number, shard in sorted(state.shards.items()):
+        for number in born(state):
+            shard = state.shards[number]
             wanted = self._wanted(state, shard)
             if wanted is None:
                 self._kept.pop(number, None)

@@ -4,7 +4,7 @@ No engine is involved: rows are entries of the shards' maps.  What is found was 
 an instant between the call and the answer, on each shard at its own.
 """
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from torua.codec.rows import Row, read_row
 from torua.core.ids import ShardId
 from torua.core.kv import Call, Entry, Get, Operation, Outcome, Page, Served
 from torua.core.reading import Token
-from torua.errors import TooLargeError, from_wire
+from torua.errors import MovedError, TooLargeError, from_wire
 
 T = TypeVar("T")
 
@@ -140,8 +140,9 @@ class Lookup:
             limit: stop at so many.
             call: who asks.
         """
-        shard = self._store.shard_of_key(prefix)
-        return await self.listed(shard, prefix, limit, call)
+        return await self._listed(
+            lambda: self._store.shard_of_key(prefix), prefix, limit, call
+        )
 
     async def listed(
         self, shard: ShardId, prefix: bytes, limit: int, call: Call
@@ -154,12 +155,21 @@ class Lookup:
             limit: stop at so many.
             call: who asks.
         """
+        return await self._listed(lambda: shard, prefix, limit, call)
+
+    async def _listed(
+        self, owner: Callable[[], ShardId], prefix: bytes, limit: int, call: Call
+    ) -> list[bytes]:
+        """List keys page by page, each where they are by the slot table of then."""
         found: list[bytes] = []
         after = b""
         while len(found) < limit:
             room = min(PAGE_KEYS, limit - len(found))
             span = (prefix, after)
-            page = await self._store.list_shard(shard, span, room, bare(call))
+            try:
+                page = await self._store.list_shard(owner(), span, room, bare(call))
+            except MovedError:
+                continue
             found += [entry.key for entry in page.items]
             if page.next is None:
                 break
@@ -170,7 +180,10 @@ class Lookup:
         self, shard: ShardId, gets: Sequence[Get], call: Call
     ) -> dict[bytes, Stored | None]:
         """Read some rows of one shard."""
-        outcomes, _ = await self._store.act(shard, gets, bare(call))
+        try:
+            outcomes, _ = await self._store.act(shard, gets, bare(call))
+        except MovedError:
+            return await self.rows([(get.key, get.value) for get in gets], call)
         found: dict[bytes, Stored | None] = {}
         for get, outcome in zip(gets, outcomes, strict=True):
             if outcome.error == TooLargeError.code:

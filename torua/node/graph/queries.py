@@ -33,6 +33,7 @@ from torua.errors import (
     ConflictError,
     DuplicateError,
     MalformedError,
+    MovedError,
     NotFoundError,
     OverloadedError,
     QueryTimeoutError,
@@ -257,7 +258,7 @@ class Queries:
         while attempt < ATTEMPTS_MAX:
             try:
                 return await self._attempt(statement, course)
-            except (LostVisitError, ConflictError) as error:
+            except (LostVisitError, MovedError, ConflictError) as error:
                 if isinstance(error, DuplicateError | RelatedError):
                     raise
                 course.last = error
@@ -489,7 +490,7 @@ def _joined(*tokens: str) -> str:
 def _given_up(error: ToruaError | None) -> ToruaError:
     """Make the error of a statement that was attempted often enough."""
     assert error is not None
-    if isinstance(error, LostVisitError):
+    if isinstance(error, LostVisitError | MovedError):
         detail = f"shards went away while they were read: {error.detail}"
         return UnavailableError(detail, retry_after=1)
     detail = f"attempted {ATTEMPTS_MAX} times in vain: {error.detail}"

@@ -157,7 +157,7 @@ class Removal:
         outgoing: list[bytes] = []
         if is_source(graph, node.table):
             prefix = edges_prefix(graph, node.table, node.pk)
-            outgoing = await self._lookup.listed(shard, prefix, OUTGOING_MAX, call)
+            outgoing = await self._lookup.under(prefix, OUTGOING_MAX, call)
             why = Why(f"{node.what} has got more relationships", Again.LOOK)
             pins = (Pin(Check(prefix, most=0), why),)
         others = [key for key in outgoing if not _deletes(wanted, key)]

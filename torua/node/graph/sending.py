@@ -3,10 +3,14 @@
 Groups of one shard go one after the other, those of different shards at once.  A
 relationship to a node that the same statement makes on another shard, or in another
 group, waits for that to be made, for it says at which version.
+
+Where slots moved before a group was begun, it goes to the shard that owns all of it
+now, under the same promise; where several do, what is left is grouped anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
+from itertools import chain
 
 from msgspec import Struct, structs
 from twisted.internet.interfaces import IReactorTime
@@ -17,10 +21,12 @@ from torua.core.graph.changes import Changed
 from torua.core.graph.keys import schema_check
 from torua.core.graph.schema import Graph, Placement
 from torua.core.ids import ShardId
-from torua.core.kv import Call, Group, IdempotencyKey, Outcome
+from torua.core.kv import Call, Group, IdempotencyKey, Outcome, keys_of
 from torua.core.reading import Token, spell_tokens
+from torua.core.splitting.moving import is_own
 from torua.errors import (
     ConflictError,
+    MovedError,
     OutcomeUnknownError,
     PreconditionError,
     StaleSchemaError,
@@ -46,6 +52,8 @@ from torua.node.graph.lookup import Store, together
 SCHEMA_PAUSES_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 """How long a shard is waited for that has not heard of a schema yet."""
 
+ROUTES_MAX = 3
+"""How often a statement's groups are made, where slots move while they are sent."""
 
 WRITE_S_MAX = 60.0
 """How long after its rows were looked up a statement may still write; a grave stands
@@ -66,12 +74,14 @@ class Part(Struct, frozen=True):
         done: the groups that were done, each with the version that it made.
         token: a place behind them.
         failure: why the next one was not done, or is not known to be.
+        left: what is to be done elsewhere, where slots moved; nothing of it was begun.
     """
 
     shard: ShardId
     done: tuple[tuple[Packed, int], ...]
     token: Token | None
     failure: ToruaError | None = None
+    left: tuple[Bundle, ...] = ()
 
 
 class Sending(Struct, frozen=True):
@@ -164,17 +174,38 @@ class Sender:
             until_s = self._clock.seconds() + self.allowed_s(sending.call)
             sending = structs.replace(sending, until_s=until_s)
         single = sending.graph.placement is Placement.SINGLE
+        if single and not all(map(fits, by_shard(bundles).values())):
+            raise TooLargeError(
+                "too much for one statement in a graph of one shard: do it in parts"
+            )
         births: dict[bytes, int] = {}
         parts: list[Part] = []
-        for phase in phases(bundles):
-            if single and not all(map(fits, phase.values())):
-                raise TooLargeError(
-                    "too much for one statement in a graph of one shard: do it in parts"
-                )
-            parts += await self._phase(sending, phase, births)
-            if any(part.failure for part in parts):
-                break
-        return _verdict(parts)
+        for _ in range(ROUTES_MAX):
+            found, left = await self._all(sending, bundles, births)
+            if not left:
+                return _verdict(parts + found)
+            parts += [structs.replace(each, failure=None) for each in found]
+            bundles = [self._routed(each) for each in left]
+        return _verdict(parts + found)
+
+    async def _all(
+        self, sending: Sending, bundles: Sequence[Bundle], births: dict[bytes, int]
+    ) -> tuple[list[Part], list[Bundle]]:
+        """Do bundles by their shards; tell which are to be done elsewhere."""
+        parts: list[Part] = []
+        todo = phases(bundles)
+        while todo and not any(part.failure for part in parts):
+            parts += await self._phase(sending, todo.pop(0), births)
+        if not all(part.left for part in parts if part.failure):
+            return parts, []
+        left = [each for part in parts for each in part.left]
+        late = [each for phase in todo for held in phase.values() for each in held]
+        return parts, left + late
+
+    def _routed(self, bundle: Bundle) -> Bundle:
+        """Send a bundle to where its rows are by the slot table of now."""
+        shard = self._store.shard_of_key(bundle.writes[0].key)
+        return structs.replace(bundle, shard=shard)
 
     @staticmethod
     def allowed_s(call: Call) -> float:
@@ -204,10 +235,14 @@ class Sender:
     ) -> Part:
         """Do one shard's groups of a phase, up to the first that fails."""
         part = Part(bundles[0].shard, (), None)
-        for batch in batches(bundles):
+        todo = list(batches(bundles))
+        for number, batch in enumerate(todo):
             packed = pack(sending.pins, batch, births)
             try:
                 version, token = await self._group(sending, packed)
+            except MovedError as error:
+                left = tuple(chain.from_iterable(todo[number:]))
+                return structs.replace(part, failure=error, left=left)
             except ToruaError as error:
                 return structs.replace(part, failure=error)
             done = (*part.done, (packed, version))
@@ -223,7 +258,7 @@ class Sender:
             if left_s <= 0:
                 raise UnavailableError("there was no time left for it")
             call = sending.promised(packed.group, again, left_s)
-            outcomes, token = await self._store.act(packed.shard, (packed.group,), call)
+            outcomes, token = await self._act(packed, call)
             (outcome,) = outcomes
             if outcome.error is None:
                 return outcome.version or 0, token
@@ -232,6 +267,19 @@ class Sender:
                 raise error
             await deferLater(self._clock, SCHEMA_PAUSES_S[again])
         raise AssertionError("the last attempt raises")
+
+    async def _act(
+        self, packed: Packed, call: Call
+    ) -> tuple[tuple[Outcome, ...], Token | None]:
+        """Have a group done by its shard, or by that which owns all of it by now."""
+        try:
+            return await self._store.act(packed.shard, (packed.group,), call)
+        except MovedError:
+            keys = (key for key in keys_of(packed.group) if not is_own(key))
+            owners = {self._store.shard_of_key(key) for key in keys}
+            if len(owners) != 1:
+                raise
+            return await self._store.act(owners.pop(), (packed.group,), call)
 
 
 def refusal(outcome: Outcome, packed: Packed) -> tuple[ToruaError, Again | None]:
@@ -257,15 +305,21 @@ def refusal(outcome: Outcome, packed: Packed) -> tuple[ToruaError, Again | None]
     return kinds[why.again](why.what), why.again
 
 
+def by_shard(bundles: Iterable[Bundle]) -> dict[ShardId, list[Bundle]]:
+    """Share bundles out over their shards, in order."""
+    shards: dict[ShardId, list[Bundle]] = {}
+    for bundle in bundles:
+        shards.setdefault(bundle.shard, []).append(bundle)
+    return shards
+
+
 def phases(bundles: Iterable[Bundle]) -> list[dict[ShardId, list[Bundle]]]:
     """Tell what can be done at once, and what rests on that; all by shard, in order.
 
     Args:
         bundles: in the order in which those of one shard are to be done.
     """
-    shards: dict[ShardId, list[Bundle]] = {}
-    for bundle in bundles:
-        shards.setdefault(bundle.shard, []).append(bundle)
+    shards = by_shard(bundles)
     first: dict[ShardId, list[Bundle]] = {}
     late: dict[ShardId, list[Bundle]] = {}
     for shard, held in shards.items():
@@ -286,7 +340,7 @@ def _verdict(parts: Sequence[Part]) -> Changed:
     tokens: dict[ShardId, Token] = {}
     for part in parts:
         if part.token is not None:
-            tokens[part.shard] = part.token
+            tokens[part.token.shard] = part.token
     return structs.replace(
         total(done),
         version=version if len(done) == 1 else None,

@@ -20,7 +20,7 @@ from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.reading import Token, spell_tokens
-from torua.errors import ToruaError, UnavailableError
+from torua.errors import StaleRouteError, ToruaError, UnavailableError
 from torua.node.errands import (
     Measure,
     Measured,
@@ -94,6 +94,10 @@ class Shards(Protocol):
             call: who asks.
         """
 
+    @property
+    def slots_version(self) -> int:
+        """The version of the slot table by which shards are chosen now."""
+
     def shards(self) -> tuple[ShardId, ...]:
         """List all shards."""
 
@@ -112,8 +116,9 @@ class _Open(Struct, frozen=True):
 class Visits:
     """What one query read, and where it reads on.
 
-    Invariants: a shard is read in one transaction; what is open is released by `end`,
-    or once its answer comes after that; every byte that came before it is claimed.
+    Invariants: a shard is read in one transaction, and all of them by one slot table;
+    what is open is released by `end`, or once its answer comes after that; every byte
+    that came before it is claimed.
 
     Threading: the reactor's thread.
 
@@ -137,6 +142,7 @@ class Visits:
         self._graph = graph
         self._call = call
         self._claim = claim
+        self._slots_version = shards.slots_version
         self._ended = False
         self._open: dict[ShardId, _Open] = {}
         self._tokens: dict[ShardId, Token] = {}
@@ -200,7 +206,14 @@ class Visits:
         graph = self._graph
         measured = await all_of(
             self._shards.measure(
-                Measure(shard, 0, graph.name, graph.version), self._call()
+                Measure(
+                    shard,
+                    0,
+                    graph.name,
+                    graph.version,
+                    slots_version=self._slots_version,
+                ),
+                self._call(),
             )
             for shard in shards
         )
@@ -236,7 +249,15 @@ class Visits:
     ) -> Asked:
         """Ask for fragments, in the transaction that is open or in a new one."""
         graph, opened = self._graph, self._open.get(shard)
-        errand = Query(shard, 0, graph.name, graph.version, fragments, keep=keep)
+        errand = Query(
+            shard,
+            0,
+            graph.name,
+            graph.version,
+            fragments,
+            keep=keep,
+            slots_version=self._slots_version,
+        )
         if opened is None:
             assert shard not in self._tokens, "a shard is read in one transaction"
             return Asked(errand)
@@ -259,7 +280,7 @@ class Visits:
             more = QueryMore(errand.shard, 0, queried.alloc, piece.session)
             try:
                 queried = await self._shards.continue_query(node, more, self._call())
-            except UnavailableError as error:
+            except (UnavailableError, StaleRouteError) as error:
                 raise _lost(error, more) from error
             self._opened(errand.shard, queried, node)
             if self._ended:
@@ -280,7 +301,7 @@ class Visits:
 
 def _lost(error: ToruaError, errand: Query | QueryMore) -> ToruaError:
     """Say that what was read is void, where a transaction is gone."""
-    if not isinstance(error, UnavailableError):
+    if not isinstance(error, UnavailableError | StaleRouteError):
         return error
     return LostVisitError(error.detail, shard=errand.shard)
 

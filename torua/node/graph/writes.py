@@ -19,7 +19,7 @@ from torua.core.cypher.plan import FastWrites
 from torua.core.graph.changes import Change, Changed
 from torua.core.graph.schema import Graph, Placement
 from torua.core.kv import Call
-from torua.errors import ConflictError, ToruaError
+from torua.errors import ConflictError, MovedError, ToruaError
 from torua.node.graph.bundles import Bundle, Demand
 from torua.node.graph.drafting import Draft, Found, compare, second
 from torua.node.graph.fast import FastPath
@@ -106,8 +106,10 @@ class Writes:
         for _ in range(ATTEMPTS_MAX):
             try:
                 return await self._attempt(sending, wanted, known or {})
-            except LookAgainError as error:
+            except (LookAgainError, MovedError) as error:
                 known, last = None, error
+        if isinstance(last, MovedError):
+            raise last
         raise ConflictError(last.detail)
 
     async def fast(

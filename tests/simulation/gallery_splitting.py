@@ -1,0 +1,57 @@
+"""Switches that break a rule of splits: see `test_gallery`."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from torua.core.splitting import commands, door, moving
+from torua.core.splitting.splitter import Splitter
+
+
+def parent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent serves slots that are being given away, though it told its end."""
+    monkeypatch.setattr(door, "closing", lambda state, shard: None)
+
+
+def done_without_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child asks for its slots before it has all that the parent had."""
+    monkeypatch.setattr(Splitter, "_has_all", lambda self, end: True)
+
+
+def versions_fall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child's log begins where every log begins.
+
+    Args:
+        monkeypatch: puts it right again.
+    """
+    begin = commands._begin
+
+    def low(state: Any, command: Any) -> Any:
+        """Begin at the bottom.
+
+        Args:
+            state: where.
+            command: what was asked for.
+        """
+        return begin(state, replace(command, base=0))
+
+    monkeypatch.setattr(commands, "_begin", low)
+    monkeypatch.setattr(Splitter, "_is_behind", lambda self, end: False)
+
+
+def stale_routing_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is asked by an old slot table does as asked."""
+    monkeypatch.setattr("tests.simulation.cluster_node.is_stale", lambda *_: False)
+
+
+def answers_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What idempotency keys were answered stays with the parent."""
+    whole = moving.piece
+
+    def without(*given: Any) -> Any:
+        """Leave them out."""
+        told = whole(*given)
+        return replace(told, moved=replace(told.moved, answers=()))
+
+    monkeypatch.setattr("tests.simulation.works.piece", without)
