@@ -13,7 +13,8 @@ that have two more than another give one, by a chain of nodes where it must be:
 What is planned to move anyway goes elsewhere instead, which costs nothing; only then
 does a copy move that could stay.  This is a flow of least cost, by shortest
 augmenting paths (Ahuja, Magnanti, Orlin: Network Flows, 1993).  What cannot begin now,
-because nodes take part in enough moves, is planned all the same.
+because nodes take part in enough moves, or have a copy that is on its way off, is
+planned all the same.
 """
 
 from collections import deque
@@ -75,7 +76,6 @@ class Targets:
         self._shards = state.shards
         self._where: dict[ShardId, set[NodeId]] = {}
         self._held: dict[ShardId, frozenset[NodeId]] = {}
-        self._going: dict[ShardId, set[NodeId]] = {}
         self._kept: dict[NodeId, dict[ShardId, None]] = {
             node: {} for node in self.counts
         }
@@ -100,8 +100,6 @@ class Targets:
         nodes = frozenset(copy.node for copy in staying)
         self._held[number] = nodes
         self._where[number] = set(nodes)
-        if len(staying) < len(shard.copies):
-            self._going[number] = {copy.node for copy in shard.copies} - nodes
         gone = [copy.node for copy in staying if copy.node in self._site.draining]
         self._leavers += [(number, node) for node in gone]
         for copy in staying:
@@ -127,12 +125,11 @@ class Targets:
     def _want(self, number: ShardId, leaves: NodeId) -> Want:
         """Describe a copy of a shard in another place than on a node."""
         where = self._where[number]
-        going = self._going.get(number)
         shard = self._shards[number]
         return Want(
             shard=number,
             rf=shard.rf,
-            beside=where | going if going else where,
+            beside=where,
             staying=where - {leaves},
             size=self._site.outlook.size(shard),
         )
