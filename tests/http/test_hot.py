@@ -335,6 +335,9 @@ def test_headers_that_never_repeat_fill_no_memory() -> None:
         assert plain is not None
         assert plain.head.request_id == f"r{number}"
     assert len(reader._blocks) <= hot._BLOCKS_MAX
+    plain = reader.read(request("GET", "/kv/a", X=hot._BLOCK_BYTES_MAX * "x"))
+    assert plain is not None
+    assert max(map(len, reader._blocks)) <= hot._BLOCK_BYTES_MAX
 
 
 def test_what_is_too_much_is_refused_alike() -> None:

@@ -109,8 +109,12 @@ class SnapshotTests(ReplicationCase):
     def setUp(self) -> "Deferred[None]":  # type: ignore[override]
         """Start nodes whose logs keep what their maps need, and no more."""
         opening = patch.object(Log.open.__func__, "__defaults__", (3000, 0))  # type: ignore[attr-defined]
-        opening.start()
-        self.addCleanup(opening.stop)
+        unconfigured = patch(
+            "torua.service.node.retaining", lambda log: lambda now: None
+        )
+        for each in (opening, unconfigured):
+            each.start()
+            self.addCleanup(each.stop)
         return super().setUp()
 
     def test_a_damaged_log_is_never_served(self) -> "Deferred[None]":

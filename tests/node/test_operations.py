@@ -16,6 +16,7 @@ from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.members import Member, Status
 from torua.core.reporting import Sight
+from torua.core.splitting.commands import GAP
 from torua.core.state import Duty
 from torua.errors import ConflictError, NotFoundError, OutcomeUnknownError
 from torua.node.operations import Operations
@@ -101,6 +102,21 @@ class ForceAllocateTests(SynchronousTestCase):
         self.assertNotEqual(after.history_uuid, before.history_uuid)
         self.assertNotIn(alloc(1), after.in_sync)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_split_of_a_split_gives_higher_versions_whatever_the_clock_says(
+        self,
+    ) -> None:
+        """The new log begins far behind the old one, though the clock went back."""
+        self.dead = set()
+        state = self.coordinator.state
+        shard = structs.replace(state.shards[SHARD], base=10**15 + 5)
+        shards = state.shards | {SHARD: shard}
+        self.coordinator.apply(structs.replace(state, shards=shards))
+        splitting = self.operations.split(SHARD, None, CALL)
+        child, _ = self.successResultOf(Deferred.fromCoroutine(splitting))
+        began = self.coordinator.state.shards[child].base
+        self.assertEqual(began, 10**15 + 5 + GAP)
+        self.assertLess(began, 1 << 53)
 
     def test_what_is_refused_names_the_rule_and_changes_nothing(self) -> None:
         """Unknown nodes, dead ones, loss not accepted, shards that are not red."""

@@ -11,6 +11,7 @@ from tests.node.lone_node import CALL, SHARD, result
 from tests.node.several_nodes import ALLOCS, NODES, Several
 from torua.core.allocation import CopyLost
 from torua.core.kv import Put
+from torua.core.replication.barrier import BARRIER_S
 from torua.core.state import CopyState, Shard
 from torua.errors import OutcomeUnknownError, UnavailableError
 from torua.node import holding, scrubber, transfer
@@ -66,6 +67,25 @@ def test_a_read_is_refused_where_the_others_do_not_confirm(tmp_path: Path) -> No
     several.settle(CALL.timeout_s + 1)
     with pytest.raises(UnavailableError):
         result(done)
+    several.close()
+
+
+@pytest.mark.parametrize("stays", [(0,), (0, 1)])
+def test_a_read_waits_no_longer_for_copies_that_are_gone(
+    tmp_path: Path, stays: tuple[int, ...]
+) -> None:
+    """Once the state counts on them no more, what they were asked does not matter."""
+    several = Several(tmp_path)
+    several.write(0, b"k")
+    several.network.cut |= {NODES[n] for n in range(3) if n not in stays}
+    several.coordinator.reachable = False
+    done = Deferred.fromCoroutine(several.nodes[0].shards.get(SHARD, b"k", CALL))
+    several.settle(BARRIER_S / 2)
+    assert not done.called
+    several.change(in_sync=tuple(ALLOCS[n] for n in stays))
+    several.settle(0.1)
+    entry = result(done)
+    assert entry is not None and entry.value == b"v"
     several.close()
 
 

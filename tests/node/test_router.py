@@ -221,6 +221,24 @@ class RouterTests(TwoNodes):
         entry, served = self.successResultOf(get)
         self.assertEqual((entry, served.node), (None, "n1"))
 
+    def test_a_bulk_request_whose_slots_move_is_grouped_anew(self) -> None:
+        """What the owner refuses goes to where the slots are now; nothing is lost."""
+        moved = structs.replace(
+            state_of({0: ONE, 1: TWO}, version=2),
+            slots=(SlotRange(0, SLOTS - 1, ShardId(0)),),
+            slots_version=2,
+        )
+        self.states[TWO].apply(moved)
+        puts = [Put(key, b"v") for key in KEYS]
+        bulk = Deferred.fromCoroutine(self.routers[ONE].bulk(puts, CALL))
+        self.assertNoResult(bulk)
+        self.states[ONE].apply(moved)
+        self.clock.advance(0)
+        outcomes, _ = self.successResultOf(bulk)
+        self.assertEqual([each.error for each in outcomes], [None] * len(KEYS))
+        self.assertEqual(sorted(self.held[ONE].held[0]), sorted(KEYS))
+        self.assertEqual(self.held[TWO].held[1], {})
+
     def test_a_node_behind_the_senders_state_waits_before_it_serves(self) -> None:
         """An errand with a newer routing version is done only by that version."""
         moved = state_of({0: ONE, 1: TWO}, version=2)

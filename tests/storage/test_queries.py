@@ -204,23 +204,45 @@ def test_tables_that_were_not_gathered_are_empty(queries: Queries) -> None:
     assert run(queries, text, ()).body == b"[[0]]"
 
 
-def test_tables_are_made_for_those_who_name_them(queries: Queries) -> None:
+def test_tables_are_made_for_those_who_name_them() -> None:
     """With the tables at the ends of relationships, job by job."""
+    queries = Queries("ladybug", Limits(pool_bytes=64 << 20, db_bytes=1 << 33))
     hop = "MATCH (a:Person)-[:Likes]->(b:City) RETURN b.name ORDER BY b.name"
+    some = people()[:1]
+    found = run(queries, "MATCH (n:Person) RETURN n", some, named=("Person",))
+    names = [row[0]["name"] for row in json.loads(found.body)]
+    assert names == ["Ada", "Bob", "Cyd"]
+    with pytest.raises(UnprocessableError, match="City does not exist"):
+        run(queries, "MATCH (n:City) RETURN n", (), named=())
+    queries.settle()
     for _ in range(2):
         found = run(queries, hop, named=("Person", "Likes"))
         assert json.loads(found.body) == [["Rome"], ["Ur"]]
-        some = people()[:1]
-        found = run(queries, "MATCH (n:Person) RETURN n", some, named=("Person",))
-        assert [row[0]["name"] for row in json.loads(found.body)] == [
-            "Ada",
-            "Bob",
-            "Cyd",
-        ]
-        with pytest.raises(UnprocessableError, match="City does not exist"):
-            run(queries, "MATCH (n:City) RETURN n", (), named=())
         found = run(queries, "MATCH (n:City) RETURN n.id")
         assert found.rows == 2
+
+
+def test_jobs_in_one_database_see_nothing_of_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Few rows are rolled back: keys come again, relationships keep their ids."""
+    queries = Queries("ladybug", Limits(pool_bytes=64 << 20, db_bytes=1 << 33))
+    monkeypatch.setattr("torua.storage.queries.TRIALS_MAX", 4)
+    count, every = "MATCH (p:Person) RETURN count(*)", people()
+    edge = "MATCH (:Person {name: 'Cyd'})-[r:Likes]->() RETURN r"
+    named = ("Person", "Likes")
+    for turn in range(5):
+        assert run(queries, count, every, named=named).body == b"[[3]]"
+        found = json.loads(run(queries, edge, every, named=named).body)
+        assert [row[0]["_id"] for row in found] == [b"00000001".hex()], turn
+        assert run(queries, count, ()).body == b"[[0]]"
+
+
+def test_what_is_of_now_is_not_prepared_once(queries: Queries) -> None:
+    """The engine would work it out once for all times that a statement comes."""
+    text = "MATCH (p:Person) RETURN gen_random_uuid() AS u LIMIT 1"
+    first, second = (run(queries, text, named=("Person",)) for _ in range(2))
+    assert first.body != second.body
 
 
 def test_answers_are_cut_and_say_so(queries: Queries) -> None:

@@ -15,6 +15,7 @@ from torua.errors import ProtocolError
 
 _BYTES = (bytes,)
 _SPELLED = "spelled"
+_Records = list[Record]
 
 
 def spell_record(record: Record) -> bytes:
@@ -43,7 +44,7 @@ def read_records(payloads: Sequence[bytes]) -> list[Record]:
     if len(payloads) < 2:
         return [read_record(data) for data in payloads]
     head = b"\x9a" + len(payloads).to_bytes(4, "big")
-    found = shape(decode(head + b"".join(payloads)), list[Record])
+    found = shape(decode(head + b"".join(payloads)), _Records)
     if len(found) != len(payloads):
         raise ProtocolError("records are missing")
     for record, data in zip(found, payloads, strict=True):

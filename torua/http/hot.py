@@ -38,7 +38,10 @@ BODY_BYTES_MAX = limits.SMALL_BODY_BYTES
 """A larger body may be refused before it is read, and does not come in one piece."""
 
 _BLOCKS_MAX = 512
-"""Clients say the same headers again and again: so many are not read anew."""
+"""Clients say the same headers again and again: so many are not read anew …"""
+
+_BLOCK_BYTES_MAX = 2 << 10
+"""… of those that are as short as headers are; so all together take a few MiB."""
 
 _HEAD = re.compile(
     rb"(GET|HEAD|PUT|DELETE) (/kv/[!-~]*) HTTP/1\.1\r\n"
@@ -129,9 +132,11 @@ class Reader:
         try:
             return self._blocks[block]
         except KeyError:
-            if len(self._blocks) >= _BLOCKS_MAX:
-                self._blocks.clear()
-            head = self._blocks[block] = read_block(block)
+            head = read_block(block)
+            if len(block) <= _BLOCK_BYTES_MAX:
+                if len(self._blocks) >= _BLOCKS_MAX:
+                    self._blocks.clear()
+                self._blocks[block] = head
             return head
 
 

@@ -387,22 +387,26 @@ class Connection(TwistedProtocol):
         if self._pumping is not None and self._pumping.active():
             self._pumping.cancel()
         self._pumping = None
-        while self._stuck is None and self.state is State.UP:
-            buffers = self._batch()
-            if not buffers:
-                break
-            self._write(buffers)
+        more = True
+        while more and self._stuck is None and self.state is State.UP:
+            buffers, more = self._batch()
+            if buffers:
+                self._write(buffers)
         if self.outbox.reply_size <= REPLY_BYTES_MAX // 2:
             self._flow_again()
 
-    def _batch(self) -> list[bytes]:
-        """Make the frames of one write, about as much as the transport takes."""
+    def _batch(self) -> tuple[list[bytes], bool]:
+        """Make the frames of one write, about as much as the transport takes.
+
+        Returns:
+            The frames; and whether there may be more.
+        """
         buffers: list[bytes] = []
         size, now = 0, self.clock.seconds()
         while size < FRAME_BYTES_MAX:
             piece = self.outbox.take()
             if piece is None:
-                break
+                return buffers, False
             message, payload, flags = piece
             timeout_ms = 0
             if message.deadline is not None:
@@ -413,7 +417,7 @@ class Connection(TwistedProtocol):
             )
             self._meters.frames_out[message.lane].inc()
             size += len(payload) + 32
-        return buffers
+        return buffers, True
 
     def _shed(self) -> None:
         """Read again although replies wait, and refuse what is asked."""

@@ -52,6 +52,7 @@ class Meters:
             ["outcome"],
             registry=registry,
         )
+        self.answered = self.requests.labels("ok")
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count what was dropped.

@@ -259,7 +259,7 @@ class Peers:
         except CancelledError:
             self.meters.requests.labels("cancelled").inc()
             raise
-        self.meters.requests.labels("ok").inc()
+        self.meters.answered.inc()
         return result
 
     async def exchange(self, address: Address, body: bytes, timeout_s: float) -> bytes:

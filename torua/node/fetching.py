@@ -277,10 +277,11 @@ class Fetches:
             self._targets.is_answered(node)
         except (ToruaError, CancelledError):
             way.careful_until = self._clock.seconds() + CAREFUL_S
-        del way.under_way[bundle]
-        if way.timer is not None and not way.under_way:
-            way.timer.reset(0)
-        bundle.settle(given)
+        finally:
+            del way.under_way[bundle]
+            if way.timer is not None and not way.under_way:
+                way.timer.reset(0)
+            bundle.settle(given)
 
     def _is_moving(self, shard: ShardId, key: bytes) -> bool:
         """Tell whether a key belongs to nobody now (R17)."""

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from torua.core.allocation.placing import Scene
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call
-from torua.core.splitting.commands import BeginSplit, CancelSplit, objection
+from torua.core.splitting.commands import GAP, BeginSplit, CancelSplit, objection
 from torua.core.splitting.moving import half_of, is_born
 from torua.core.state import ClusterState, Shard, Spans
 from torua.errors import ConflictError, NotFoundError
@@ -81,7 +81,7 @@ class SplitOrders:
             node=node,
             alloc_id=AllocId(self._fresh_id()),
             history_uuid=self._fresh_id(),
-            base=self._wall_us(),
+            base=max(self._wall_us(), held.base + GAP),
         )
         log.info(
             "shard {shard} is to be split: {child} gets slots {spans}",

@@ -13,8 +13,11 @@ from torua.core.graph.types import spell_type
 from torua.storage import gathered
 from torua.storage.exchange import quote
 from torua.storage.gathered import Tables
-from torua.storage.kuzu import Engine
+from torua.storage.kuzu import Engine, Session
 from torua.storage.leaves import leaves
+
+_UNCOMMITTED = 1 << 62
+"""Relationships that are not committed are numbered from here on."""
 
 Place = tuple[int, int]
 """The engine's number of a table, and of a row in it."""
@@ -29,12 +32,16 @@ class Entities:
     """
 
     def __init__(
-        self, engine: Engine, graph: Graph, tables: Tables, written: bool
+        self,
+        engine: Engine | Session,
+        graph: Graph,
+        tables: Tables,
+        written: bool,
     ) -> None:
         """Look at an engine.
 
         Args:
-            engine: in which the statement was run.
+            engine: in which the statement was run, or a session of it.
             graph: its schema.
             tables: what was copied into it, in that order.
             written: the statement may have changed it.
@@ -92,7 +99,7 @@ class Entities:
             table = self._tables.get(self._name(number))
             ids = [] if table is None else table.column("tv_id").to_pylist()
             self._ids[number] = [each.hex() for each in ids]
-        ids = self._ids[number]
+        ids, offset = self._ids[number], offset % _UNCOMMITTED
         return ids[offset] if offset < len(ids) else None
 
     def span(self, place: Place, column: str) -> str | None:

@@ -52,7 +52,7 @@ times as fast as a new one: after so many it is closed, lest it remember too muc
 IDLE_MAX = 2
 """So many connections that nobody reads with wait to be read with again."""
 
-_OF_NOW = re.compile(r"current_|rand|uuid|timestamp\s*\(\s*\)|nextval", re.IGNORECASE)
+OF_NOW = re.compile(r"current_|rand|uuid|timestamp\s*\(\s*\)|nextval", re.IGNORECASE)
 """What the engine may work out once, when it prepares a statement."""
 
 _ALARM = Alarm()
@@ -252,7 +252,7 @@ class Session:
 
         The connection itself does that for statements with parameters only.
         """
-        again = text in self._texts and not _OF_NOW.search(text)
+        again = text in self._texts and not OF_NOW.search(text)
         if given or self._prepare is None or not again:
             return text
         if text not in self._prepared:

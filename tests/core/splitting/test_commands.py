@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from torua.core.allocation import execute
-from torua.core.allocation.commands import Command
+from torua.core.allocation.commands import Command, ForceAllocate
 from torua.core.ids import Address, AllocId, NodeId, ShardId
 from torua.core.routing import even_slots, shard_of
 from torua.core.splitting.commands import (
@@ -14,6 +14,7 @@ from torua.core.splitting.commands import (
     EndSplit,
     FinishSplit,
     ReopenSplit,
+    objection,
     settle_splits,
 )
 from torua.core.splitting.door import is_moving, is_stale, trimming
@@ -26,6 +27,7 @@ from torua.core.state import (
     Phase,
     Primary,
     Shard,
+    SlotRange,
 )
 
 NODE = NodeId("n1")
@@ -145,6 +147,28 @@ def test_a_child_that_is_not_led_holds_nothing_up() -> None:
     """The coordinator reopens its split by itself."""
     state = settle_splits(after(BEGIN, CLOSE), lambda node: False)
     assert state.splits[CHILD].phase is Phase.COPYING
+
+
+def test_why_a_shard_is_not_split_is_told_by_its_slots() -> None:
+    """One slot can't be shared; who names others is told which are its own."""
+    slots = (SlotRange(0, 0, PARENT), SlotRange(1, 4095, CHILD))
+    state = replace(WHOLE, slots=slots)
+    assert objection(state, PARENT, half_of(state, PARENT)) == "it has only one slot"
+    state = after(BEGIN, CLOSE, FINISH, END)
+    assert objection(state, PARENT, ((4, 3000),)).endswith("its own: 0-2047")
+
+
+def test_changes_of_another_history_are_told_from_its_beginning() -> None:
+    """Where data loss is accepted a new shard's log begins anew, as does the feed."""
+    state = after(BEGIN, CLOSE, FINISH, END)
+    child = state.shards[CHILD]
+    lost = ForceAllocate(CHILD, child.shard_version, NODE, AllocId("c"), "newer", True)
+    begun = execute(state, lost).shards[CHILD]
+    assert (begun.history_uuid, begun.born, begun.is_unborn) == (
+        "newer",
+        BEGIN.base,
+        False,
+    )
 
 
 def test_another_history_ends_a_split() -> None:

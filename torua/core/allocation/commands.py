@@ -361,6 +361,7 @@ def _force_allocate(
         history_uuid=command.history_uuid,
         damaged=0,
         begins=0,
+        born=min(shard.born, shard.base),
     )
     return promoted(state, after, lead)
 

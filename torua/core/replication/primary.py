@@ -26,11 +26,7 @@ from enum import Enum
 
 from torua.core.ids import AllocId
 from torua.core.records import KvDelete, Record
-from torua.core.replication.batch import (
-    expires,
-    split,
-    weight_of,
-)
+from torua.core.replication.batch import expires, split, weight_of
 from torua.core.replication.follower import Source, TermAt
 from torua.core.replication.group import Group, lone
 from torua.core.replication.judge import Answers, Judge
@@ -248,6 +244,7 @@ class Primary:
             case _:
                 yield from self.group.receive(message, now)
                 yield from self._advance(now)
+                self._requests.need(len(self.group.tracked), now)
 
     def _begin(self, now_ns: int, now: float) -> Iterator[Output]:
         """Open the term with a no-op; or go on, after the disk was full."""

@@ -70,7 +70,7 @@ class Requests:
 
     def __init__(self) -> None:
         """Have none."""
-        self.count = self.cost = 0
+        self.count = self.cost = self._peers = 0
         self._queue: deque[Waiting] = deque()
         self._by_key: dict[str, Waiting] = {}
         self._unproven: dict[int, Waiting] = {}
@@ -167,7 +167,18 @@ class Requests:
         if self._again_at is None or now < self._again_at:
             return []
         found, self._again, self._again_at = self._again, [], None
-        return [request for request in found if request in self._unproven]
+        return [each for each in dict.fromkeys(found) if each in self._unproven]
+
+    def need(self, peers: int, now: float) -> None:
+        """Ask for all barriers anew where one who is gone need not say yes any more.
+
+        Args:
+            peers: how many other copies have to.
+            now: the monotonic clock.
+        """
+        if peers < self._peers and self._unproven:
+            self._again, self._again_at = list(self._unproven), now
+        self._peers = peers
 
     def next_deadline(self) -> float | None:
         """Tell when another barrier is due; None while none is."""

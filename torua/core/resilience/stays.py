@@ -15,16 +15,17 @@ who waits for longer than a second may have given up."""
 FEW = 4
 """From so many stays something can be learned."""
 
-BYTES_MIN = 256 << 10
-"""So much at once is always taken: some thousand small operations."""
+BYTES_MIN = 128 << 10
+"""So much at once is always taken: some hundreds of small operations."""
 
 BYTES_FIRST = 512 << 10
 """Where to begin: on a small machine too much is worse than too little."""
 
 BYTES_MAX = 256 << 20
 
-REQUESTS_MIN = 4
-"""So many are always taken, however large: the largest stay for long by right."""
+REQUESTS_MIN = 2
+"""So many are always taken, however large: the largest stay for long by right, and one
+is worked on while another waits for the disk."""
 
 SIZE_MIN = 4 << 10
 """A request counts for so much at least, be it ever so small."""

@@ -32,9 +32,9 @@ from torua.core.state import (
     Split,
 )
 
-GAP = 1 << 32
-"""So many records the parent may append while it is split: half a day at a hundred
-thousand a second.  The child's log begins behind, so that versions only rise."""
+GAP = 1 << 40
+"""At least so far behind the beginning of its parent's log a child's begins, whatever
+the clock says: below 2^53 there is room for thousands of such generations."""
 
 
 class BeginSplit(Struct, frozen=True, tag="begin_split"):
@@ -219,6 +219,8 @@ def objection(state: ClusterState, parent: ShardId, spans: Spans) -> str:
         if each.shard == parent
         for slot in range(each.first, each.last + 1)
     }
+    if len(owned) < 2:
+        return "it has only one slot"
     if not slots or slots != sorted(set(slots)):
         return "the slots that move must be named once, in order"
     if not owned.issuperset(slots):
