@@ -13,11 +13,11 @@ Feature: A cluster is operated while it is used
 
   @slow
   Scenario: Nodes come and go under load
-    Given 3 nodes, with 32 shards of 2 copies
+    Given 3 nodes, with 12 shards of 2 copies
     And 2000 values of 4096 bytes
     And clients with one retry that use all nodes
     When 2 nodes join
-    Then the copies are even within one, where 25 had to move
+    Then the copies are even within one, where 9 had to move
     When node-5 leaves and is stopped
     Then the copies are even within one, where as many had to move as it had
     When node-4 leaves and is stopped

@@ -24,6 +24,7 @@ from torua.core.allocation import (
     execute,
     reconcile,
 )
+from torua.core.allocation.delays import JOINS_S
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.members import Status
 from torua.core.state import ClusterState, CopyState, Shard
@@ -440,7 +441,7 @@ class Play:
                 }
         self.mail, self.lost = [], set()
         for count in range(rounds):
-            self.now += 1.0
+            self.now += JOINS_S + 1.0
             before = self.state
             self.obey()
             self.reconcile()

@@ -11,6 +11,7 @@ from tests.core.allocation.parts import formed, member, members, node
 from tests.core.allocation.play import Play, counts
 from tests.core.allocation.settling import Settling
 from torua.core.allocation import Delays, Leave, reconcile
+from torua.core.allocation.delays import JOINS_S
 from torua.core.configuration import Configuration, Replication
 from torua.core.ids import ShardId
 from torua.core.state import CopyState
@@ -179,10 +180,13 @@ def test_a_node_that_leaves_hands_its_primaries_over_first() -> None:
 
 
 def test_no_node_recovers_more_than_it_may_at_once() -> None:
-    """A node that joins gets two copies at a time."""
+    """A node that joins gets two copies at a time, once it has been there a moment."""
     play = quiet(5, 3, 32, 2)
     play.epochs[4] = 1
     play.up.add(4)
+    play.reconcile()
+    assert play.moves == 0
+    play.now += JOINS_S
     play.reconcile()
     inward = Counter(
         copy.node

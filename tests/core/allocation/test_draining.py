@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.core.allocation.draining import DrainPlay
@@ -54,6 +54,7 @@ def is_even(play: DrainPlay, *without: int) -> bool:
     seed=st.integers(0, 999),
     duty=st.sampled_from([Duty.MAINTENANCE, Duty.EVACUATING]),
 )
+@example(nodes=5, shards=24, rf=3, seed=0, duty=Duty.EVACUATING)
 def test_all_moves_off_a_node_and_hardly_anything_else(
     nodes: int, shards: int, rf: int, seed: int, duty: Duty
 ) -> None:

@@ -16,6 +16,7 @@ from tests.core.allocation.parts import (
 )
 from tests.core.allocation.play import added, counts
 from torua.core.allocation import Delays, HandOver, SetDuty, execute, reconcile
+from torua.core.allocation.delays import JOINS_S
 from torua.core.ids import NodeId
 from torua.core.members import Member
 from torua.core.state import CopyState, Duty, Shard
@@ -67,7 +68,7 @@ class Fleet:
 
     def _decide(self) -> None:
         """Have the coordinator say what should be."""
-        self._now += 1.0
+        self._now += JOINS_S + 1.0
         begun = process_time()
         self.state = reconcile(
             self.state, self.known, self._random, delays=self._delays, now=self._now
@@ -145,6 +146,7 @@ class Fleet:
 @example(count=1, shards=300, rf=1, joiners=1, seed=1)
 @example(count=100, shards=1, rf=3, joiners=3, seed=1)
 @example(count=2, shards=200, rf=2, joiners=1, seed=0)
+@example(count=8, shards=594, rf=3, joiners=1, seed=325)
 def test_clusters_of_all_sizes_come_to_rest_even_in_the_fewest_moves(
     count: int, shards: int, rf: int, joiners: int, seed: int
 ) -> None:

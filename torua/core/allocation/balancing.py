@@ -1,12 +1,13 @@
 """An even share of copies for every node, by moving them.
 
-A move adds a copy to the node that has fewest, and marks the one it replaces; when the
-new one is in sync, `rebuilding` removes the old.  Only a node that has two more copies
-than another gives one, so that a balance once reached is kept, and each move makes it
-better: nothing moves back.  No move has a zone or a host take more than its share.
+A move adds a copy to a node, and marks the one it replaces; when the new one is in
+sync, `rebuilding` removes the old.  Which moves those are `targeting` works out for all
+shards together.  Only where a node has two more copies than another is anything moved,
+so that a balance once reached is kept.  A node that joined gets nothing for a moment:
+others may be about to join.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from random import Random
 
 from torua.core.allocation.domains import Domain, Domains
@@ -14,6 +15,7 @@ from torua.core.allocation.editing import with_shards
 from torua.core.allocation.leading import owner
 from torua.core.allocation.loads import Loads, Want, wanted
 from torua.core.allocation.site import Site
+from torua.core.allocation.targeting import Targets
 from torua.core.allocation.traffic import Traffic, is_moving
 from torua.core.ids import NodeId, ShardId
 from torua.core.state import ClusterState, Copy, CopyState, Shard
@@ -37,14 +39,19 @@ def move(
     counts = traffic.loads.counts
     if not counts or max(counts.values()) - min(counts.values()) < 2:
         return state
-    held = Held(movable(state, site), site)
-    begun: list[Shard] = []
-    strict = traffic.is_busy or _next_move(held, traffic, site, strict=True) is not None
-    while (found := _next_move(held, traffic, site, strict=strict)) is not None:
-        (shard, copy, want), taker = found
-        begun.append(traffic.begin(shard, copy, want, taker, random))
-        held.drop(shard)
-    return with_shards(state, begun)
+    targets = Targets(state, site, traffic)
+    targets.even()
+    able = {shard.shard for shard in movable(state, site)}
+    begun: dict[ShardId, Shard] = {}
+    for shard, copy, taker in targets.moves():
+        if shard.shard not in able or shard.shard in begun or site.is_joining(taker):
+            continue
+        if not shard.primary or not traffic.may_give(copy.node, shard.primary.node):
+            continue
+        want = wanted(shard, site, copy.alloc_id)
+        if not traffic.loads.objection(taker, want):
+            begun[shard.shard] = traffic.begin(shard, copy, want, taker, random)
+    return with_shards(state, begun.values())
 
 
 def movable(state: ClusterState, site: Site) -> list[Shard]:
@@ -144,101 +151,6 @@ def _is_kept(domains: Domains, giver: NodeId, taker: NodeId, want: Want) -> bool
     """Tell whether a shard is spread as well after a move as before."""
     after = domains.crowd(taker, want.staying, want.rf).over
     return after <= domains.crowd(giver, want.staying, want.rf).over
-
-
-def _next_move(
-    held: Held, traffic: Traffic, site: Site, *, strict: bool
-) -> tuple[Move, NodeId] | None:
-    """Choose a copy, and where it goes."""
-    for giver, taker in _pairs(traffic, site.domains, strict=strict):
-        able = [
-            (shard, copy, want)
-            for shard, copy, want in held.moves(giver, taker)
-            if shard.primary is not None
-            and traffic.may_give(shard.primary.node)
-            and not traffic.loads.objection(taker, want)
-        ]
-        if able:
-            scarce = _scarce(able, taker, held, traffic)
-            return min(able, key=lambda each: _harm(each, taker, site, scarce)), taker
-    return None
-
-
-def _scarce(
-    able: list[Move], taker: NodeId, held: Held, traffic: Traffic
-) -> set[NodeId]:
-    """Return the nodes that need all shards that they could give to a node.
-
-    A shard that goes there from another of its nodes is none of them any more.
-    """
-    counts = traffic.loads.counts
-    share = sum(counts.values()) // len(counts)
-    others = {node for _, _, want in able for node in want.staying}
-    return {
-        node
-        for node in others
-        if len(held.moves(node, taker)) <= counts.get(node, 0) - share
-    }
-
-
-def _pairs(
-    traffic: Traffic, domains: Domains, *, strict: bool
-) -> Iterator[tuple[NodeId, NodeId]]:
-    """Yield who may give to whom, the most uneven first.
-
-    Nobody gives of an even share, or gets more, neither of its zone's nor, between
-    zones, of all nodes': where the fullest may give no more just now, or the least get
-    no more, another would only have to take part once more later.  Only where that
-    leaves nothing to do (some nodes may not have their share) is it not asked.
-    """
-    counts = traffic.loads.counts
-    takers = [
-        node
-        for node in sorted(counts, key=lambda node: counts[node])
-        if traffic.loads.is_open(node)
-    ]
-    givers = [
-        node
-        for node in sorted(counts, key=lambda node: -counts[node])
-        if traffic.may_give(node)
-    ]
-    zones: dict[str, list[int]] = {}
-    for node, count in counts.items():
-        zones.setdefault(domains.zone(node), []).append(count)
-    whole = _fair(list(counts.values()))
-    fair = {zone: _fair(found) for zone, found in zones.items()}
-    for taker in takers:
-        zone = domains.zone(taker)
-        for giver in givers:
-            if counts[giver] - counts[taker] < 2:
-                break
-            low, high = fair[zone] if domains.zone(giver) == zone else whole
-            if not strict or (counts[giver] > high and counts[taker] < low):
-                yield giver, taker
-
-
-def _fair(counts: list[int]) -> tuple[int, int]:
-    """Tell below how many copies a node may take more, and above how many give some.
-
-    The share of all, or one more, where some nodes must have that and not yet have, or
-    already.
-    """
-    share, over = divmod(sum(counts), len(counts))
-    more = sum(count > share for count in counts)
-    return share + (more < over), share + (more <= over)
-
-
-def _harm(
-    each: Move, taker: NodeId, site: Site, scarce: set[NodeId]
-) -> tuple[int, int, int, bool, ShardId]:
-    """Tell how bad a move is: what it crowds, whose it was, if its lead goes along."""
-    shard, copy, want = each
-    after = site.domains.crowd(taker, want.staying, want.rf)
-    before = site.domains.crowd(copy.node, want.staying, want.rf)
-    leads = shard.primary is not None and shard.primary.node == copy.node
-    taken = sum(node in scarce for node in want.staying)
-    crowds = after.zone - before.zone, after.host - before.host
-    return *crowds, taken, leads, shard.shard
 
 
 def unevenness(state: ClusterState, site: Site) -> Balance:

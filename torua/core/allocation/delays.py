@@ -8,6 +8,10 @@ from torua.core.state import NodeEntry
 SETTLED_S = 10.0
 """A node that is up so long has opened its copies and can lead them at once."""
 
+JOINS_S = 5.0
+"""How long balance gives a node nothing that joined: those that join within that time
+of each other are then balanced with together, and nothing moves twice."""
+
 
 class Delays:
     """How long each node has been lost, or in its present life.
@@ -15,13 +19,14 @@ class Delays:
     It belongs to one coordinator in one term; the next begins with a new one, and all
     delays begin anew.
 
-    Invariants: a node is in one of both; times only rise while nothing changes.
+    Invariants: a node is either lost or lives; times only rise while nothing changes.
     """
 
     def __init__(self) -> None:
         """Know nothing."""
         self._lost: dict[NodeId, float] = {}
         self._lives: dict[NodeId, tuple[int, float]] = {}
+        self._joined: dict[NodeId, float] | None = None
 
     def note(
         self, nodes: Mapping[NodeId, NodeEntry], lost: Collection[NodeId], now: float
@@ -34,12 +39,16 @@ class Delays:
             now: the coordinator's monotonic clock, in seconds.
         """
         self._lost = {node: self._lost.get(node, now) for node in nodes if node in lost}
+        known = self._joined
+        if known is None:
+            known = dict.fromkeys(nodes, float("-inf"))
+        self._joined = {node: known.get(node, now) for node in nodes}
         lives = {}
         for node, entry in nodes.items():
             if node not in lost:
-                known = self._lives.get(node)
-                same = known is not None and known[0] == entry.boot_epoch
-                lives[node] = known if same and known else (entry.boot_epoch, now)
+                held = self._lives.get(node)
+                same = held is not None and held[0] == entry.boot_epoch
+                lives[node] = held if same and held else (entry.boot_epoch, now)
         self._lives = lives
 
     def lost_for(self, node: NodeId, now: float) -> float:
@@ -50,6 +59,17 @@ class Delays:
             now: the clock that `note` was told.
         """
         return now - self._lost.get(node, now)
+
+    def is_joining(self, node: NodeId, now: float) -> bool:
+        """Tell whether a node belongs only since a short while ago.
+
+        Those that belonged when this coordinator began do not.
+
+        Args:
+            node: which.
+            now: the clock that `note` was told.
+        """
+        return now - (self._joined or {}).get(node, now) < JOINS_S
 
     def is_settled(self, node: NodeId, now: float) -> bool:
         """Tell whether a node has lived long enough to lead without delay.

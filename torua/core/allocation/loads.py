@@ -89,9 +89,28 @@ class Loads:
             beside: which nodes have the shard's other copies.
         """
         self.add(node)
+        self.pair(node, beside)
+
+    def pair(self, node: NodeId, beside: Iterable[NodeId], shards: int = 1) -> None:
+        """Remember with whom a node shares shards.
+
+        Args:
+            node: which.
+            beside: which nodes have the other copies.
+            shards: how many more, or fewer.
+        """
         for other in beside:
-            self._shared[node, other] += 1
-            self._shared[other, node] += 1
+            self._shared[node, other] += shards
+            self._shared[other, node] += shards
+
+    def shared(self, node: NodeId, others: Iterable[NodeId]) -> int:
+        """Tell how often a node has the same shards as others.
+
+        Args:
+            node: which.
+            others: the others.
+        """
+        return sum(self._shared[node, other] for other in others)
 
     def objection(self, node: NodeId, want: Want) -> Objection | None:
         """Return what keeps a node from one more copy; None where nothing does.
@@ -150,6 +169,15 @@ class Loads:
                 best, found = rank, node
         return found
 
+    def first(self, nodes: Iterable[NodeId], want: Want) -> NodeId | None:
+        """Return the first of some nodes to which nothing objects, if there is any.
+
+        Args:
+            nodes: of those that take copies.
+            want: which copy.
+        """
+        return next((node for node in nodes if not self.objection(node, want)), None)
+
     def _candidates(self, want: Want) -> Iterator[tuple[NodeId, int]]:
         """Yield nodes and how many copies they have, less zones that have their share.
 
@@ -177,7 +205,7 @@ class Loads:
             self.counts[node],
             crowd.zone,
             crowd.host,
-            sum(self._shared[node, other] for other in want.staying),
+            self.shared(node, want.staying),
         )
 
 

@@ -58,7 +58,7 @@ def reconcile(  # noqa: PLR0913
     for place in (rebuild, drain, relieve, spread):
         state = place(state, site, traffic, random)
     state = hand_over(state, site)
-    if site.limits.balance or site.outlook.is_hurried:
+    if site.seeks_balance:
         return balance(state, site, traffic, random)
     return state
 

@@ -74,6 +74,7 @@ class Site:
             for node, entry in state.nodes.items()
             if node not in away and not is_other_life(entry, known.get(node))
         }
+        self._joining = {node for node in self._up if delays.is_joining(node, now)}
         self._settled = {node for node in self._up if delays.is_settled(node, now)}
         self._given_up = {
             node for node in away if delays.lost_for(node, now) >= patience
@@ -100,6 +101,15 @@ class Site:
     def is_up(self, node: NodeId) -> bool:
         """Tell whether a node can be reckoned with now."""
         return node in self._up
+
+    @property
+    def seeks_balance(self) -> bool:
+        """Whether copies and primaries move for the sake of balance."""
+        return self.limits.balance or self.outlook.is_hurried
+
+    def is_joining(self, node: NodeId) -> bool:
+        """Tell whether a node joined only now, so that others may be about to."""
+        return node in self._joining
 
     def is_settled(self, node: NodeId) -> bool:
         """Tell whether a node has been up for a while."""
