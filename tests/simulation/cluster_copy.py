@@ -388,6 +388,7 @@ class OpenCopy:
             said = Said(errand.number, errand.path, error=UnavailableError.code)
         else:
             position = (*mine, self.view.applied_seq)
+            self.node.cluster.data.shows(self.shard, self.view)
             found = self._read(operation)
             said = Said(errand.number, errand.path, (found,), session=position)
         self.node.answer(said)

@@ -309,9 +309,7 @@ class DataRules:
         demand(held >= shard.min_copies, "R16", shard.shard, held, "of", shard)
 
     def reads(self, shard: Shard, view: View, key: bytes, found: Outcome) -> None:
-        """Check R8, R17, R19: what is shown is the truth at the position of the view.
-
-        Of a shard that a split made it is all that its parent had, or later.
+        """Check R8, R19: what is shown is the truth at the position of the view.
 
         Args:
             shard: as the copy knows it.
@@ -322,12 +320,13 @@ class DataRules:
         self.checks += 1
         truth = self.truth(shard)
         demand(view.applied_seq <= truth.last, "R8", shard.shard, view.applied_seq)
-        known = self.state.shards.get(shard.shard)
-        if known is not None and known.history_uuid == shard.history_uuid:
-            early = view.applied_seq < known.born
-            demand(not early, "R17", shard.shard, "is read before it has all", key)
         entry = truth.entry(key, view.applied_seq)
         demand(found.entry == entry, "R19", key, view.applied_seq, entry, found.entry)
+
+    def shows(self, shard: Shard, view: View) -> None:
+        """Check R17: of a shard that a split made all is shown that its parent had."""
+        early = view.applied_seq < shard.born
+        demand(not early, "R17", shard.shard, "is read before it has all")
 
     def everything(self) -> None:
         """Check R1 and R15 of all that is committed."""
