@@ -388,7 +388,7 @@ class OpenCopy:
             said = Said(errand.number, errand.path, error=UnavailableError.code)
         else:
             position = (*mine, self.view.applied_seq)
-            self.node.cluster.data.shows(self.shard, self.view)
+            self.node.cluster.data.parting.shows(self.shard, position[2])
             found = self._read(operation)
             said = Said(errand.number, errand.path, (found,), session=position)
         self.node.answer(said)

@@ -106,6 +106,16 @@ class PartingRules:
             )
             demand(not early, "R17", shard.shard, "answers before it has slots", record)
 
+    def shows(self, shard: Shard, applied_seq: int) -> None:
+        """Check that of a shard that a split made all is shown that its parent had.
+
+        Args:
+            shard: as the copy knows it.
+            applied_seq: up to where it is shown.
+        """
+        early = applied_seq < shard.born
+        demand(not early, "R17", shard.shard, "is read before it has all")
+
     def rests(self, state: ClusterState) -> None:
         """Check that at rest each key is where its slot is, and nowhere else.
 

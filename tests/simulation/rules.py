@@ -323,11 +323,6 @@ class DataRules:
         entry = truth.entry(key, view.applied_seq)
         demand(found.entry == entry, "R19", key, view.applied_seq, entry, found.entry)
 
-    def shows(self, shard: Shard, view: View) -> None:
-        """Check R17: of a shard that a split made all is shown that its parent had."""
-        early = view.applied_seq < shard.born
-        demand(not early, "R17", shard.shard, "is read before it has all")
-
     def everything(self) -> None:
         """Check R1 and R15 of all that is committed."""
         for number, shard in sorted(self.state.shards.items()):
