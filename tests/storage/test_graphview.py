@@ -224,6 +224,20 @@ def test_keys_are_found_however_many_are_asked_for(
     assert sorted(back["tv_to"].to_pylist()) == sorted(set(keys) & set(range(1, 101)))
 
 
+def test_far_ends_alone_are_each_told_once(followed: Followed) -> None:
+    """By however many relationships they are reached."""
+    followed.copy.write(*(graphs.person(i, f"p{i}") for i in range(4)))
+    ends = (1, 3), (2, 3), (0, 1), (0, 2), (0, 0)
+    followed.copy.write(*(graphs.knows(near, far) for near, far in ends))
+    out, back = followed.read(
+        Expand("KNOWS", ("Person", "Person"), (0, 1, 2), columns=(), ends=True),
+        Expand("KNOWS", ("Person", "Person"), (1, 2, 3), False, (), ends=True),
+    )
+    assert (out.column_names, back.column_names) == (["tv_to"], ["tv_from"])
+    assert sorted(out["tv_to"].to_pylist()) == [0, 1, 2, 3]
+    assert sorted(back["tv_from"].to_pylist()) == [0, 1, 2]
+
+
 def test_what_there_is_not_is_refused(followed: Followed) -> None:
     """And the view lives on."""
     for fragment in (

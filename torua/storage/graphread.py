@@ -251,7 +251,8 @@ def _scan(graph: Graph, scan: Scan) -> tuple[str, dict[str, object]]:
         shown = _node_columns(table, scan.columns)
         text = f"MATCH (n:{quote(table.name)}) WHERE {wanted} RETURN {shown}"
     else:
-        pattern, shown = _hop(graph, scan.table, scan.pair, scan.columns, set())
+        pattern, ends, rest = _hop(graph, scan.table, scan.pair, scan.columns, set())
+        shown = ", ".join((*ends, rest))
         text = f"MATCH {pattern} {f'WHERE {where}' if where else ''} RETURN {shown}"
     return text, dict(scan.parameters)
 
@@ -260,9 +261,10 @@ def _expand(graph: Graph, expand: Expand) -> tuple[str, dict[str, object]]:
     """Spell how relationships of some nodes are found."""
     near = 0 if expand.outgoing else 1
     table = node_table(graph, expand.pair[near])
-    pattern, shown = _hop(
+    pattern, ends, rest = _hop(
         graph, expand.table, expand.pair, expand.columns, {"ab"[near]}
     )
+    shown = f"DISTINCT {ends[1 - near]}" if expand.ends else ", ".join((*ends, rest))
     variable = "ab"[near]
     kind = key_type(table).kind
     if kind in _INDEXED and len(set(expand.keys)) > IN_MAX.get(kind, IN_MAX_OTHERWISE):
@@ -320,8 +322,8 @@ def _hop(
     pair: tuple[str, str],
     columns: tuple[str, ...] | None,
     near: set[str],
-) -> tuple[str, str]:
-    """Spell the pattern of a relationship, and what is returned of it."""
+) -> tuple[str, list[str], str]:
+    """Spell the pattern of a relationship, its ends' keys, and what else it has."""
     table = rel_table(graph, name)
     ends = [node_table(graph, end) for end in pair]
     ids = (ends[0].table_id, ends[1].table_id)
@@ -339,8 +341,7 @@ def _hop(
         shown.append(f"{read(place, types[outer])} AS {outer}")
     rest = {n: types[n] for n in _named(table, columns)}
     a, b = (f"({v}:{quote(end.name)})" for v, end in zip("ab", ends, strict=True))
-    shown.append(_shown("r", rest, _REL_HIDDEN))
-    return f"{a}-[r:{quote(name)}]->{b}", ", ".join(shown)
+    return f"{a}-[r:{quote(name)}]->{b}", shown, _shown("r", rest, _REL_HIDDEN)
 
 
 def _named(table: NodeTable | RelTable, columns: tuple[str, ...] | None) -> list[str]:

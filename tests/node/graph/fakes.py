@@ -75,6 +75,7 @@ class FakeShards:
         self.later: list[ToruaError] = []
         self.promises: dict[str, bytes] = {}
         self.graves = False
+        self.gone: set[int] = set()
         self.in_pieces = False
         self.sizes = {"Person": (10, 1000), "Knows": (10, 1000)}
 
@@ -200,7 +201,7 @@ class FakeShards:
                 return stream(text=[text])
             case Fetch(keys=keys):
                 assert all(self.home(int(str(key))) == shard for key in keys)
-                return stream(id=list(keys))
+                return stream(id=[key for key in keys if key not in self.gone])
             case Scan():
                 people = [each for each in self.knows if self.home(each) == shard]
                 return stream(id=people)
@@ -216,6 +217,9 @@ class FakeShards:
             if self.home(near) == shard
             and (near if expand.outgoing else far) in expand.keys
         ]
+        if expand.ends:
+            name, place = ("tv_to", 1) if expand.outgoing else ("tv_from", 0)
+            return stream(**{name: sorted({pair[place] for pair in pairs})})
         return stream(
             tv_from=pa.array([near for near, _ in pairs], pa.int64()),
             tv_to=pa.array([far for _, far in pairs], pa.int64()),

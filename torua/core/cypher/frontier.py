@@ -97,6 +97,11 @@ class Reach:
     """Collects anchors and rounds, pattern by pattern.
 
     Invariants: once `blocked` says why it can't be done, it stays.
+
+    Attributes:
+        blocked: why not; empty where it can be done.
+        hops: whether relationships are followed.
+        clauses: how many clauses and subqueries have patterns.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -104,6 +109,7 @@ class Reach:
         self.tables = tables
         self.blocked = ""
         self.hops = False
+        self.clauses = 0
         self._anchors: dict[tuple[str, bool], dict[int, Source]] = {}
         self._rounds: list[dict[tuple[Pair, bool], None]] = []
 
@@ -143,6 +149,7 @@ class Reach:
             fresh: which nodes (by `id`) it binds.
         """
         self.hops = self.hops or bool(edges)
+        self.clauses += 1
         if len(edges) > EDGES_MAX:
             self.refuse(f"a clause has over {EDGES_MAX} relationships")
         if any(edge.length and edge.length.upper is None for edge in edges):

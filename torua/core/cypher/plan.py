@@ -198,6 +198,20 @@ class Along(Struct, frozen=True):
     columns: tuple[str, ...] | None = None
 
 
+class Reached(Struct, frozen=True):
+    """What to run on the far nodes of a path, where only which they are matters.
+
+    Attributes:
+        table: of all nodes; the statements name no other.
+        statement: the path's two nodes side by side, where it leads back to the anchor.
+        apart: likewise, where it does not: they have to differ.
+    """
+
+    table: str
+    statement: str
+    apart: str
+
+
 class Frontier(Struct, frozen=True):
     """What surrounds a few nodes is gathered, and the statement runs on it.
 
@@ -213,15 +227,20 @@ class Frontier(Struct, frozen=True):
        worker drops relationships whose far end is missing or was born again.
     4. The statement runs on that; tables of the graph not touched are empty.
 
+    Where `reached` is there, and no shard that was read has graves, and all keys seen
+    are nodes, then no relationship need be kept: its statement runs on the nodes.
+
     Attributes:
         anchors: where it begins.
         rounds: what is followed in each round, in order.
         nodes: node tables with the columns to fetch (None: all).
+        reached: of one anchor's node, what needs no relationships.
     """
 
     anchors: tuple[Anchor, ...]
     rounds: tuple[tuple[Along, ...], ...]
     nodes: tuple[tuple[str, tuple[str, ...] | None], ...]
+    reached: Reached | None = None
 
 
 class CreateNode(Struct, frozen=True, tag="create_node"):

@@ -16,6 +16,7 @@ from torua.core.cypher.fast import fast_writes
 from torua.core.cypher.footprint import Footprint
 from torua.core.cypher.parser import parse
 from torua.core.cypher.plan import Plan, Route, Scatter, Strategy
+from torua.core.cypher.reached import reached
 from torua.core.cypher.scatter import alone, scatter
 from torua.core.cypher.syntax import Projection, Statement
 from torua.core.cypher.tables import Tables
@@ -150,7 +151,10 @@ def _near(base: Plan, footprint: Footprint) -> Plan:
         return structs.replace(base, strategy=Strategy.ROUTE, why=why, route=route)
     nodes = [(name, footprint.node_columns(name)) for name in footprint.nodes]
     columns = {pair: footprint.pair_columns(pair) for pair in footprint.pairs}
-    frontier = footprint.reach.frontier(nodes, columns)
+    frontier = structs.replace(
+        footprint.reach.frontier(nodes, columns),
+        reached=reached(footprint, base.statement),
+    )
     steps = len(frontier.rounds)
     why = (f"all it reads is within {steps} steps of nodes given by key, of {named}",)
     return structs.replace(base, strategy=Strategy.FRONTIER, why=why, frontier=frontier)

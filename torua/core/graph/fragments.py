@@ -74,6 +74,7 @@ class Expand(Struct, frozen=True, tag="expand"):
             second.
         outgoing: along the stored direction, or against it.
         columns: by name; None for all.
+        ends: answer with nothing but the far ends' keys, each once.
     """
 
     table: str
@@ -81,6 +82,7 @@ class Expand(Struct, frozen=True, tag="expand"):
     keys: tuple[Cell, ...]
     outgoing: bool = True
     columns: tuple[str, ...] | None = None
+    ends: bool = False
 
 
 Fragment = Text | Fetch | Scan | Expand

@@ -9,8 +9,9 @@ neighbourhood any more: whole tables are gathered instead.
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
+from msgspec import Struct
 
-from torua.core.cypher.plan import Along, Frontier
+from torua.core.cypher.plan import Along, Frontier, Reached
 from torua.core.graph.fragments import Expand, Fetch, Fragment
 from torua.core.graph.jobs import Gathered
 from torua.core.graph.schema import Graph, column, node_table
@@ -40,11 +41,19 @@ _Rel = tuple[str, tuple[str, str]]
 """A relationship table, and one pair of it."""
 
 
+class Surrounded(Struct, frozen=True):
+    """The nodes that surround one, and what is to run on them."""
+
+    text: str
+    tables: tuple[Gathered, ...]
+
+
 class Neighbourhood:
     """What a frontier found so far.
 
     Invariants: a key is expanded once along each way.  A relationship that was found
-    from both ends is there twice, which the query worker knows.
+    from both ends is there twice, which the query worker knows; none is kept where only
+    the nodes are wanted.
 
     Threading: the reactor's thread.
     """
@@ -67,6 +76,8 @@ class Neighbourhood:
         self._seen: Keys = {}
         self._expanded: dict[Along, set[Cell]] = {}
         self._parts: dict[_Rel, list[bytes]] = {}
+        self._bare = False
+        self._far: set[Cell] = set()
 
     async def gather(self, anchors: Keys) -> tuple[Gathered, ...]:
         """Follow all rounds from some nodes, and fetch the nodes that were found.
@@ -77,12 +88,7 @@ class Neighbourhood:
         Raises:
             DoubtError: too much surrounds them.
         """
-        if len(self._frontier.rounds) > ROUNDS_MAX:
-            raise DoubtError(f"it takes more than {ROUNDS_MAX} rounds")
-        for table, keys in anchors.items():
-            self._see(table, keys)
-        for along in self._frontier.rounds:
-            await self._round(along)
+        await self._follow(anchors)
         rels = [
             Gathered(table, pair, tuple(parts))
             for (table, pair), parts in self._parts.items()
@@ -91,6 +97,38 @@ class Neighbourhood:
             *await fetch(self._shards, self._graph, self._visits, self._wanted()),
             *rels,
         )
+
+    async def reach(self, anchors: Keys, reached: Reached) -> Surrounded | None:
+        """Follow all rounds from one node, and fetch the nodes that were found.
+
+        Args:
+            anchors: where it begins.
+            reached: what is to run on them.
+
+        Returns:
+            None where it takes the relationships to tell which nodes are reached.
+
+        Raises:
+            DoubtError: too much surrounds it.
+        """
+        self._bare = True
+        await self._follow(anchors)
+        tables = await fetch(self._shards, self._graph, self._visits, self._wanted())
+        keys = self._seen.get(reached.table, {})
+        rows = sum(_rows(part) for each in tables for part in each.parts)
+        if self._visits.graves or rows != len(keys):
+            return None
+        text = reached.statement if len(self._far) == len(keys) else reached.apart
+        return Surrounded(text, tables)
+
+    async def _follow(self, anchors: Keys) -> None:
+        """Follow all rounds from some nodes."""
+        if len(self._frontier.rounds) > ROUNDS_MAX:
+            raise DoubtError(f"it takes more than {ROUNDS_MAX} rounds")
+        for table, keys in anchors.items():
+            self._see(table, keys)
+        for along in self._frontier.rounds:
+            await self._round(along)
 
     def _wanted(self) -> list[tuple[str, Iterable[Cell], tuple[str, ...] | None]]:
         """List the nodes to be fetched, with the columns that are needed of them."""
@@ -113,7 +151,12 @@ class Neighbourhood:
         for along in ways:
             for shard, keys in self._new_keys(along).items():
                 expand = Expand(
-                    along.table, along.pair, keys, along.outgoing, along.columns
+                    along.table,
+                    along.pair,
+                    keys,
+                    along.outgoing,
+                    () if self._bare else along.columns,
+                    ends=self._bare,
                 )
                 wanted.setdefault(shard, []).append(expand)
                 meant.setdefault(shard, []).append(along)
@@ -143,10 +186,19 @@ class Neighbourhood:
         far, name = (1, "tv_to") if along.outgoing else (0, "tv_from")
         kept = self._parts.setdefault(rel, [])
         for part in parts:
-            kept.append(part)
             table = pa.ipc.open_stream(part).read_all()
             keys = cells(self._graph, along.pair[far], table[name])
             self._see(along.pair[far], keys)
+            if self._bare:
+                self._far.update(keys)
+            else:
+                kept.append(part)
+
+
+def _rows(part: bytes) -> int:
+    """Count the rows of an Arrow stream."""
+    rows: int = pa.ipc.open_stream(part).read_all().num_rows
+    return rows
 
 
 async def fetch(

@@ -36,6 +36,8 @@ class Inputs(Struct, frozen=True):
         tables: rows to run the statement on.
         partials: answers of shards, to be merged.
         merge: how.
+        text: to run in place of the plan's statement, if not empty.
+        named: the tables that this text names.
     """
 
     strategy: Strategy
@@ -43,6 +45,8 @@ class Inputs(Struct, frozen=True):
     tables: tuple[Gathered, ...] = ()
     partials: tuple[bytes, ...] = ()
     merge: Merge | None = None
+    text: str = ""
+    named: tuple[str, ...] = ()
 
 
 class Inquiry:
@@ -154,6 +158,18 @@ class Inquiry:
         frontier = self.plan.frontier
         assert frontier is not None
         keys = keys_of(frontier.anchors, self._graph, self._parameters)
+        if (reached := frontier.reached) is not None:
+            around = Neighbourhood(self._shards, self._graph, self.visits, frontier)
+            found = await around.reach(keys, reached)
+            if found is not None:
+                return Inputs(
+                    Strategy.FRONTIER,
+                    tables=found.tables,
+                    text=found.text,
+                    named=(reached.table,),
+                )
+            self.visits.end()
+            self.visits = self._make()
         around = Neighbourhood(self._shards, self._graph, self.visits, frontier)
         return Inputs(Strategy.FRONTIER, tables=await around.gather(keys))
 

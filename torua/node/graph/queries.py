@@ -469,13 +469,13 @@ def _job(statement: Statement, plan: Plan, graph: Graph, inputs: Inputs) -> Job:
     """Make what a query worker is asked."""
     return Job(
         graph=graph,
-        text=plan.statement,
+        text=inputs.text or plan.statement,
         parameters=statement.parameters,
         tables=inputs.tables,
         merge=inputs.merge,
         partials=inputs.partials,
         write=plan.write,
-        named=None if plan.write else plan.named,
+        named=None if plan.write else inputs.named or plan.named,
         format=Format(statement.format),
         rows_max=statement.rows_max,
         bytes_max=ANSWER_BYTES_MAX,
