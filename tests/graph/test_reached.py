@@ -38,7 +38,11 @@ def content(dice: Random) -> Content:
 
 
 def drawn(dice: Random) -> Statement:
-    """Ask for what is around a node, which may not be there."""
+    """Ask for what is around a node, which may not be there.
+
+    Args:
+        dice: decides what is asked, and which way it lies.
+    """
     anchor = f"(p:A {{id: {dice.randrange(-1, 12)}}})"
     far, where = "(f:A)", ""
     if dice.random() < 0.4:

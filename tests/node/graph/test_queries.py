@@ -25,7 +25,6 @@ from torua.core.cypher.plan import (
     Merging,
     Parameter,
     Plan,
-    Reached,
     Route,
     Scatter,
     SetNode,
@@ -291,41 +290,6 @@ class QueriesTests(SynchronousTestCase):
         self.around((), (Along("Knows", PAIR, outgoing=True),))
         self.run_now()
         self.assertEqual(self.people(), [1, 2, 3])
-
-    def reached(self, steps: int, start: int = 1) -> str:
-        """Follow so many steps for the far nodes alone; return what was run on them."""
-        self.around(*([(Along("Knows", PAIR, outgoing=True),)] * steps))
-        assert self.plan.frontier is not None
-        frontier = structs.replace(
-            self.plan.frontier,
-            anchors=(Anchor("Person", (Literal(start),)),),
-            reached=Reached("Person", "together", "apart"),
-        )
-        self.plan = structs.replace(self.plan, frontier=frontier)
-        self.run_now(text=f"MATCH {steps} from {start}")
-        return self.pool.jobs[-1].text
-
-    def test_far_nodes_alone_come_without_relationships(self) -> None:
-        """Whether the anchor is one of them decides what is run on them."""
-        self.assertEqual(self.reached(2), "apart")
-        self.assertEqual(self.people(), [1, 2, 3, 4])
-        self.assertEqual(self.reached(3), "together")
-        self.assertEqual(self.people(), [1, 2, 3, 4])
-        tables = {each.table for each in self.pool.jobs[-1].tables}
-        self.assertEqual(tables, {"Person"})
-        self.assertEqual(self.pool.jobs[-1].named, ("Person",))
-        self.assertEqual(self.shards.open, {})
-
-    def test_graves_and_dangling_ends_take_the_relationships(self) -> None:
-        """They tell which nodes are not reached at all."""
-        self.shards.graves = True
-        self.assertEqual(self.reached(2), "the text")
-        tables = {each.table for each in self.pool.jobs[-1].tables}
-        self.assertEqual(tables, {"Person", "Knows"})
-        self.shards.graves = False
-        self.shards.gone = {4}
-        self.assertEqual(self.reached(3), "the text")
-        self.assertEqual(self.shards.open, {})
 
     def test_a_frontier_that_is_no_small_one_means_a_gather(self) -> None:
         """Whole tables are cheaper."""
