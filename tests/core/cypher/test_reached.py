@@ -45,7 +45,8 @@ def test_a_condition_stays_as_one() -> None:
         "RETURN DISTINCT p.age, f.name ORDER BY f.name",
         "RETURN min(f.age), max(f.age), collect(DISTINCT f.name)",
         "RETURN f.age, count(DISTINCT f)",
-        "WHERE f.id <> p.id AND size(f.name) > 2 RETURN DISTINCT id(f)",
+        "WHERE f.id <> p.id AND (f.age > 2 OR NOT (p.age < 3)) RETURN DISTINCT id(f)",
+        "RETURN DISTINCT 10 / f.age, size(f.name)",
     ],
 )
 def test_what_comes_twice_makes_no_difference(rest: str) -> None:
@@ -70,6 +71,8 @@ def test_what_comes_twice_makes_no_difference(rest: str) -> None:
         f"{PATH} WHERE EXISTS {{ MATCH (f)-[:Knows]->() }} RETURN DISTINCT f.id",
         f"{PATH} RETURN DISTINCT COUNT {{ MATCH (f)-[:Knows]->() }}",
         f"{PATH} WHERE p.id = 8 RETURN DISTINCT f.id",
+        f"{PATH} WHERE 10 / f.age > 1 RETURN DISTINCT f.id",
+        f"{PATH} WHERE size(f.name) > 1 RETURN DISTINCT f.id",
         f"{PATH}, (q:Person {{id: 1}}) RETURN DISTINCT f.id",
         f"OPTIONAL {PATH} RETURN DISTINCT f.id",
         "MATCH (p:Person {id: 9})-[:Knows*1..3]-(f:Person {id: 1}) RETURN DISTINCT f",

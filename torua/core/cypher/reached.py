@@ -5,7 +5,8 @@ pattern ``*1..n`` that has neither variable nor properties, all of one table tha
 from one node table to the same; one of the nodes is given by one key.  Then one RETURN,
 in which a row that comes twice makes no difference: it is DISTINCT, or it aggregates,
 and each aggregate is a MIN, a MAX, or of DISTINCT values.  Functions are those of
-`scatter`: what they give depends on nothing but their arguments.
+`scatter`: what they give depends on nothing but their arguments.  The condition of the
+MATCH does nothing but compare, so that it can't fail on a pair that is struck out.
 
 *Claim.* Let the key be of node p, and F the nodes that walks of 1 to n steps from p end
 in.  On a graph of no nodes but p and F the statement gives what it gives on the whole
@@ -31,6 +32,7 @@ from torua.core.cypher.syntax import Match, NodePattern, Projection, RelPattern,
 from torua.core.cypher.tokens import Token, TokenKind, tokenize
 
 _FUNCTIONS = SAFE | AGGREGATES | BEFORE_BRACKET | {"ID"}
+_COMPUTING = frozenset("+-*/%^[")
 _CLAUSES = 2
 _FIRST = 1
 """Where the path begins, after MATCH."""
@@ -86,9 +88,11 @@ def _is_set(tokens: Sequence[Token], match: Match, result: Projection) -> bool:
     """Tell whether how often a row is matched makes no difference to the answer."""
     shown = [item.expression for item in result.items]
     shown += [span for span, _ in result.order]
-    extra = [span for span in (match.where, result.skip, result.limit) if span]
-    called = list(_called(tokens, [*shown, *extra]))
+    shown += [span for span in (result.skip, result.limit) if span is not None]
+    called = list(_called(tokens, shown))
     if result.star or any(tokens[at].word not in _FUNCTIONS for at in called):
+        return False
+    if match.where is not None and not _compares(tokens, match.where):
         return False
     summed = [at for at in called if tokens[at].word in AGGREGATES]
     return bool(summed or result.distinct) and all(
@@ -96,6 +100,13 @@ def _is_set(tokens: Sequence[Token], match: Match, result: Projection) -> bool:
         or (tokens[at].word in ("COUNT", "COLLECT") and _is_distinct(tokens, at))
         for at in summed
     )
+
+
+def _compares(tokens: Sequence[Token], where: Span) -> bool:
+    """Tell whether a condition calls and computes nothing."""
+    called = (tokens[at].word for at in _called(tokens, [where]))
+    inside = (token.word for token in tokens[where.start : where.stop])
+    return BEFORE_BRACKET.issuperset(called) and _COMPUTING.isdisjoint(inside)
 
 
 def _is_distinct(tokens: Sequence[Token], at: int) -> bool:
