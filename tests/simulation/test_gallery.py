@@ -49,6 +49,7 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
     ("truncate on mid-log corruption", storage.truncate_on_corruption, "bit-flips", 10),
     ("remove before add", allocation.remove_before_add, "joins-moves", 10),
     ("evacuate by removing first", allocation.evacuate_by_removing, "duties", 10),
+    ("two copies on one node", allocation.two_copies_on_one_node, "numbers", 5),
     ("drop copies at once", allocation.drop_at_once, "numbers", 30),
     ("a deaf coordinator publishes", allocation.deaf_coordinator, "deaf-primary", 5),
     ("promote out of sync", allocation.promote_out_of_sync, "stale-copy", 20),
