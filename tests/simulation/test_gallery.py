@@ -57,7 +57,7 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
     ("a parent goes on", splitting.parent_goes_on, "splits-turn", 20),
     ("a child has not all", splitting.done_without_all, "splits-calm", 10),
     ("versions fall", splitting.versions_fall, "splits-calm", 10),
-    ("stale routing is served", splitting.stale_routing_is_served, "splits-turn", 20),
+    ("stale routing is served", splitting.stale_routing_is_served, "splits-turn", 70),
     ("answers left out of a split", splitting.answers_left_out, "splits-calm", 10),
     ("a child shows early", splitting.child_shows_early, "splits-behind", 10),
     ("expiry by local clock", storage.expiry_by_local_clock, "calm", 40),
