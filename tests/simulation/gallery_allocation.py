@@ -10,11 +10,13 @@ from torua.core.allocation import (
     Delays,
     Outlook,
     commands,
+    deciders,
     failover,
     rebuilding,
     reconcile,
     reconciling,
 )
+from torua.core.allocation.deciders import FITTING
 from torua.core.allocation.draining import leaver
 from torua.core.allocation.editing import changed, with_shards, without
 from torua.core.allocation.site import Site
@@ -160,6 +162,16 @@ def drop_at_once(patch: Patch) -> None:
         return spare + [copy for copy in more if copy not in spare]
 
     patch.setattr(rebuilding, "_surplus", hasty)
+
+
+def two_copies_on_one_node(patch: Patch) -> None:
+    """Take a node that has a copy of a shard for a place for another.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+    kept = {name: each for name, each in FITTING.items() if name != "same_node"}
+    patch.setattr(deciders, "FITTING", kept)
 
 
 def promote_out_of_sync(patch: Patch) -> None:

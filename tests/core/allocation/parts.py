@@ -5,10 +5,10 @@ from random import Random
 from msgspec.structs import replace
 
 from torua.core.allocation import Delays, MarkInSync, MarkStarted, execute, reconcile
-from torua.core.configuration import Configuration, Replication
+from torua.core.configuration import Allocation, Configuration, Replication
 from torua.core.ids import Address, AllocId, NodeId, ShardId
 from torua.core.members import Member, Meta, Status
-from torua.core.state import ClusterState, Settings, Shard
+from torua.core.state import ClusterState, CopyState, Settings, Shard
 
 
 def node(number: int) -> NodeId:
@@ -43,7 +43,11 @@ def members(count: int) -> list[Member]:
 
 
 def blank(
-    shards: int, replicas: int, expect: int, min_copies: int | None = None
+    shards: int,
+    replicas: int,
+    expect: int,
+    min_copies: int | None = None,
+    zones: tuple[str, ...] = (),
 ) -> ClusterState:
     """Return the state of a cluster that has just formed.
 
@@ -52,11 +56,14 @@ def blank(
         replicas: copies of each.
         expect: nodes that must be there first.
         min_copies: how many must hold a write.
+        zones: that are forced.
     """
     return ClusterState(
         cluster_uuid="c" * 32,
         settings=Settings(shards, expected_nodes=expect),
-        configuration=Configuration(Replication(replicas, min_copies)),
+        configuration=Configuration(
+            Replication(replicas, min_copies), Allocation(forced_zones=zones)
+        ),
     )
 
 
@@ -118,3 +125,30 @@ def with_shard(state: ClusterState, number: int = 0, **changes: object) -> Clust
     """
     shard = replace(state.shards[ShardId(number)], **changes)
     return replace(state, shards=state.shards | {shard.shard: shard})
+
+
+def primary_life(shard: Shard) -> tuple[AllocId, int]:
+    """Return the copy and the life that lead a shard."""
+    assert shard.primary is not None
+    return shard.primary.alloc_id, shard.primary.boot_epoch
+
+
+def is_crowded(state: ClusterState, shard: Shard, target: NodeId) -> bool:
+    """Tell whether a new copy gives a forced zone more of a shard than its share.
+
+    Copies that are on their way off, or on lost nodes, are being replaced.
+
+    Args:
+        state: the committed state.
+        shard: with the new copy.
+        target: who has it.
+    """
+    zones = state.configuration.allocation.forced_zones
+    staying = [
+        copy
+        for copy in shard.copies
+        if state.nodes[copy.node].zone == state.nodes[target].zone
+        and copy.state is not CopyState.RELOCATING
+        and not state.nodes[copy.node].lost
+    ]
+    return bool(zones) and len(staying) > -(-shard.rf // len(zones))

@@ -11,7 +11,7 @@ from random import Random
 
 from msgspec import Struct
 
-from tests.core.allocation.parts import blank, member, node
+from tests.core.allocation.parts import blank, is_crowded, member, node, primary_life
 from torua.core.allocation import (
     Command,
     CopyLost,
@@ -63,6 +63,7 @@ class Play:
         *,
         do: Execute = execute,
         settle: Reconcile = reconcile,
+        zones: tuple[str, ...] = (),
     ) -> None:
         """Form a cluster.
 
@@ -73,9 +74,11 @@ class Play:
             rf: copies of each.
             do: executes commands; or breaks a rule.
             settle: reconciles; or breaks a rule.
+            zones: that are forced, the nodes being in them in turn; none if not given.
         """
         self.random = Random(seed)
         self.do, self.settle = do, settle
+        self.zones = zones
         self.epochs = dict.fromkeys(range(1, nodes + 1), 1)
         self.up = set(self.epochs)
         self.lost: set[int] = set()
@@ -89,7 +92,7 @@ class Play:
         self.reigns: dict[tuple[ShardId, int], tuple[AllocId, int]] = {}
         self.written = 0
         self.moves = 0
-        self.state = blank(shards, rf, nodes)
+        self.state = blank(shards, rf, nodes, zones=zones)
         self.commit()
         self.moves = 0
 
@@ -123,6 +126,7 @@ class Play:
                 number,
                 self.epochs[number],
                 Status.ALIVE if number in self.up else Status.SUSPECT,
+                self.zones[number % len(self.zones)] if self.zones else "",
             )
             for number in sorted(self.epochs)
         ]
@@ -410,6 +414,9 @@ class Play:
         kept = {copy.node for copy in new.copies}
         assert not removed or len(kept) >= min(new.rf, len(old.copies)), "R16"
         assert set(new.in_sync) <= set(old.in_sync)
+        if added(new, old):
+            crowded = is_crowded(self.state, new, new.copies[-1].node)
+            assert not crowded, "a forced zone is crowded"
 
     def check_traffic(self) -> None:
         """Check that no node gives more copies away at once than it may."""
@@ -479,12 +486,6 @@ def added(new: Shard, old: Shard) -> int:
     """
     known = {copy.alloc_id for copy in old.copies}
     return sum(copy.alloc_id not in known for copy in new.copies)
-
-
-def primary_life(shard: Shard) -> tuple[AllocId, int]:
-    """Return the copy and the life that lead a shard."""
-    assert shard.primary is not None
-    return shard.primary.alloc_id, shard.primary.boot_epoch
 
 
 def counts(state: ClusterState) -> tuple[dict[NodeId, int], dict[NodeId, int]]:

@@ -10,16 +10,19 @@ from torua.core.allocation import (
     FailCopy,
     HandOver,
     MarkInSync,
+    deciders,
     execute,
     failover,
     reconcile,
 )
+from torua.core.allocation.deciders import FITTING
 from torua.core.allocation.editing import changed, find, life, with_shards
 from torua.core.allocation.site import Site
 from torua.core.state import ClusterState, Copy, CopyState, Shard
 
 SEEDS = 60
 STEPS = 300
+ZONES = ("z1", "z2", "z3")
 
 
 def remove_before_add(*known: object, **more: object) -> ClusterState:
@@ -82,18 +85,31 @@ def no_term(state: ClusterState, command: Command) -> ClusterState:
     return with_shards(after, [kept])
 
 
-def found(do: Execute = execute, settle: Reconcile = reconcile) -> str:
+def drop(decider: str, patch: pytest.MonkeyPatch) -> None:
+    """Let one decider object to nothing.
+
+    Args:
+        decider: which.
+        patch: undoes it afterwards.
+    """
+    kept = {name: each for name, each in FITTING.items() if name != decider}
+    patch.setattr(deciders, "FITTING", kept)
+
+
+def found(
+    do: Execute = execute, settle: Reconcile = reconcile, zones: tuple[str, ...] = ()
+) -> str:
     """Play until a rule is broken, and return what was; nothing where none was.
 
     Args:
         do: executes commands.
         settle: reconciles.
+        zones: that are forced; the nodes are in them in turn.
     """
     for seed in range(SEEDS):
         try:
-            play = Play(
-                seed, 2 + seed % 4, 1 + seed % 7, 2 + seed % 2, do=do, settle=settle
-            )
+            nodes, shards, rf = 2 + seed % 4, 1 + seed % 7, 2 + seed % 2
+            play = Play(seed, nodes, shards, rf, do=do, settle=settle, zones=zones)
             for _ in range(STEPS):
                 play.step()
         except AssertionError as error:
@@ -130,6 +146,19 @@ def test_a_copy_promoted_out_of_sync_is_found(monkeypatch: pytest.MonkeyPatch) -
     assert "R7" in found()
 
 
-def test_the_product_is_not_accused() -> None:
+def test_two_copies_on_one_node_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The switch: a node that has a copy is a place for another."""
+    drop("same_node", monkeypatch)
+    assert "two copies on one node" in found()
+
+
+def test_a_crowded_forced_zone_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The switch: a zone that has its share gets more, though zones are forced."""
+    drop("zone", monkeypatch)
+    assert "crowded" in found(zones=ZONES[:2])
+
+
+@pytest.mark.parametrize("zones", [(), ZONES[:2], ZONES])
+def test_the_product_is_not_accused(zones: tuple[str, ...]) -> None:
     """The same seeds, without a switch."""
-    assert found() == ""
+    assert found(zones=zones) == ""
