@@ -358,7 +358,7 @@ def with_outbox(kind: type[Outbox]) -> Machine:
 SWITCHES: tuple[tuple[str, Callable[..., Coordination], str, int], ...] = (
     ("skip the term fsync", with_outbox(TermNotSynced), "C7 C8", 5),
     ("reply before Persisted", with_outbox(RepliesBeforeSaved), "C7 C8", 5),
-    ("vote twice a term", with_register(VotesTwice), "C1 C8", 20),
+    ("vote twice a term", with_register(VotesTwice), "C1 C3 C8", 40),
     ("ignore committed_voters", with_register(IgnoresCommittedVoters), "C5", 40),
     ("bootstrap by a majority", with_register(FoundsByMajority), "C5 C6", 40),
     # C1: who is behind counts the votes of voters that are no more.
