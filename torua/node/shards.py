@@ -47,7 +47,7 @@ from torua.node.reach import Reach
 from torua.node.reports import Coordination, Reports
 from torua.node.requests import RETRY_AFTER_S
 from torua.node.scrubber import Scrubber
-from torua.node.slots import CopyMeters
+from torua.node.slots import CopyMeters, Is
 from torua.node.threads import Worker
 from torua.node.transfer import Begin, Transfers
 from torua.storage.map import Map
@@ -336,22 +336,26 @@ class Shards:
         return Leave(self._me, self._boot_epoch)
 
     def _hands_over(self) -> bool:
-        """Tell whether a shard is led here that another copy could lead."""
+        """Tell whether a shard is led here that another copy could lead.
+
+        A copy that failed cannot hand over: the sooner this node is gone the better.
+        """
         state = self._copies.state
+        failed = {
+            slot.alloc_id for slot in self._copies.slots() if slot.phase is Is.FAILED
+        }
         away = {self._me, *self._reach.lost}
         away |= {entry.node_id for entry in state.nodes.values() if entry.leaving}
         return any(
-            self._is_primary(shard)
+            shard.primary is not None
+            and shard.primary.node == self._me
+            and shard.primary.alloc_id not in failed
             and any(
                 copy.alloc_id in shard.in_sync and copy.node not in away
                 for copy in shard.copies
             )
             for shard in state.shards.values()
         )
-
-    def _is_primary(self, shard: Shard) -> bool:
-        """Tell whether the state names this node as a shard's primary."""
-        return shard.primary is not None and shard.primary.node == self._me
 
     # What copies reach beyond their own disk
 
