@@ -114,6 +114,34 @@ def run(
     return table
 
 
+def weighed(
+    session: Session,
+    graph: Graph,
+    scan: Scan,
+    texts: Sequence[str],
+    left_s: Callable[[], float],
+) -> tuple[int, int]:
+    """Count the rows that a scan gives, and the letters of some of their columns.
+
+    Args:
+        session: as in `answer`, as are the others.
+        graph: likewise.
+        scan: what would be read.
+        texts: columns of STRINGs that it gives.
+        left_s: likewise.
+
+    Raises:
+        EngineError: likewise.
+        ToruaError: it asks for what there is not.
+    """
+    text, given = _scan(graph, scan)
+    rows = " WITH ".join(text.rsplit(" RETURN ", 1))
+    sums = "".join(f", sum(size({quote(name)}))" for name in texts)
+    found = session.run(f"{rows} RETURN count(*){sums}", given, left_s())
+    count, *letters = (each[0].as_py() or 0 for each in found.columns)
+    return int(count), int(sum(letters))
+
+
 def pieces(tables: Sequence[pa.Table]) -> Iterator[tuple[tuple[int, bytes], ...]]:
     """Cut answers into pieces: numbers of fragments, and Arrow IPC streams.
 
