@@ -145,9 +145,9 @@ class Held:
         self.moment += 1
         gone = set(names)
         self._since.update(dict.fromkeys(gone, self.moment))
-        for place in [place for place in self._spent_s if place[0] in gone]:
-            del self._spent_s[place]
-            self._drop(place)
+        for place in [*self._tables, *self._spent_s]:
+            if place[0] in gone:
+                self._drop(place)
 
     def clear(self) -> None:
         """Let go of everything: no table is what it was."""
@@ -212,13 +212,8 @@ def _place(graph: Graph, fragment: Fragment) -> Place | None:
 def _part(graph: Graph, fragment: Fragment, table: pa.Table) -> pa.Table:
     """Find in a whole table what a fragment asks for."""
     match fragment:
-        case Expand(pair=pair, keys=keys, outgoing=outgoing, ends=ends):
-            near, far = ("tv_from", "tv_to") if outgoing else ("tv_to", "tv_from")
-            type = key_type(node_table(graph, pair[0 if outgoing else 1]))
-            wanted = pc.is_in(table.column(near), value_set=column(type, keys))
-            if ends:
-                return pa.table({far: table.column(far).filter(wanted).unique()})
-            return table.filter(wanted)
+        case Expand():
+            return _expanded(graph, fragment, table)
         case Fetch(table=name, keys=keys):
             node = node_table(graph, name)
             values = column(key_type(node), keys)
@@ -226,3 +221,23 @@ def _part(graph: Graph, fragment: Fragment, table: pa.Table) -> pa.Table:
                 pc.is_in(table.column(node.primary_key), value_set=values)
             )
     return table
+
+
+def _expanded(graph: Graph, expand: Expand, table: pa.Table) -> pa.Table:
+    """Find the relationships of some nodes, or their far ends."""
+    near = node_table(graph, expand.pair[0 if expand.outgoing else 1])
+    keys = column(key_type(near), expand.keys)
+    sides = [("tv_from", "tv_to"), ("tv_to", "tv_from")]
+    if not expand.both:
+        sides = [sides[0 if expand.outgoing else 1]]
+    masks = [pc.is_in(table.column(here), value_set=keys) for here, _ in sides]
+    if not expand.ends:
+        return table.filter(masks[0] if len(masks) == 1 else pc.or_(*masks))
+    found = [
+        chunk
+        for mask, (_, there) in zip(masks, sides, strict=True)
+        for chunk in table.column(there).filter(mask).chunks
+    ]
+    name = "tv_to" if expand.both else sides[0][1]
+    kind = table.column(name).type
+    return pa.table({name: pa.chunked_array(found, kind).unique()})

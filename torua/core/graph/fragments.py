@@ -80,6 +80,8 @@ class Expand(Struct, frozen=True, tag="expand"):
         outgoing: along the stored direction, or against it.
         columns: by name; None for all.
         ends: answer with nothing but the far ends' keys, each once.
+        both: in both directions, where the pair is of one table; a loop may come twice,
+            and far ends are named ``tv_to``.
     """
 
     table: str
@@ -88,6 +90,7 @@ class Expand(Struct, frozen=True, tag="expand"):
     outgoing: bool = True
     columns: tuple[str, ...] | None = None
     ends: bool = False
+    both: bool = False
 
 
 Fragment = Text | Fetch | Scan | Expand
