@@ -155,7 +155,8 @@ class Owner(threading.Thread):
         if not self._lock.acquire(blocking=False):
             return None
         try:
-            if self._view is None or not self._asks.empty() or self._closing.is_set():
+            leaves = self._closing.is_set() or self._spare.is_set()
+            if self._view is None or leaves or not self._asks.empty():
                 return None
             if isinstance(ask, Over):
                 self._view.release(ask.session)
