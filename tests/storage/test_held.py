@@ -76,7 +76,12 @@ class Read:
 
 @pytest.fixture
 def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Read]:
-    """Some people who know each other, and some who know a city."""
+    """Have some people know each other, and some know a city.
+
+    Args:
+        tmp_path: for the map and the engine.
+        monkeypatch: has tables be due at once.
+    """
     monkeypatch.setattr(held, "DUE_S", 0.0)
     made = Read(tmp_path)
     made.copy.write(*(graphs.person(at, f"p{at}") for at in range(COUNT)))
