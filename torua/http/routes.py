@@ -79,7 +79,7 @@ class Router:
 
     Klein's own resource decodes a path before it looks it up, so that ``%2F`` and ``/``
     become one; it also drops a handler when its client goes, and answers trouble in
-    HTML; its way to call one makes a Deferred of each answer.  So only its table is used.
+    HTML, and makes a Deferred of each.  So only its table is used.
 
     Invariants: a path is never redirected, and no slash of it is merged.
     """

@@ -23,7 +23,6 @@ from torua.http.connection import ApiRequest, Channel
 from torua.http.gate import Gate
 from torua.http.host import Asked
 from torua.http.hot import HotChannel, Reader
-from torua.net.running import run
 from torua.http.kv import KeyValueHandlers
 from torua.http.messages import Answer
 from torua.http.metrics import Meter
@@ -32,6 +31,7 @@ from torua.http.problems import problem
 from torua.http.routes import Match, Route, Router
 from torua.http.seams import ChangeFeeds, KeyValue, Operations, Overview
 from torua.http.streaming import Streaming
+from torua.net.running import run
 
 
 def make_site(  # noqa: PLR0913
