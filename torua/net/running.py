@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 
 def run(coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
@@ -22,10 +23,18 @@ def run(coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
     _go_on(None, coroutine)
 
 
-def _go_on(_: object, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
-    """Run on; the coroutine takes the result, or the failure, from its Deferred."""
+def _go_on(result: object, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
+    """Run on; the coroutine takes a result from its Deferred itself.
+
+    Args:
+        result: what it waited for; a failure is raised in it.
+        coroutine: which.
+    """
     try:
-        waited = coroutine.send(None)
+        if isinstance(result, Failure):
+            waited = result.throwExceptionIntoGenerator(coroutine)
+        else:
+            waited = coroutine.send(None)
     except StopIteration:
         return
     waited.addBoth(_go_on, coroutine)
