@@ -74,7 +74,7 @@ PEERS_FILE = "peers"
 """Addresses of the other members, so that a restart needs no ``--join``."""
 
 THREADS = ("log", "maps", "votes")
-"""Threads that wait for the disk, one a kind of file, so that none waits for another."""
+"""Threads that wait for the disk, one a kind of file: none waits for another."""
 
 log = Logger()
 
