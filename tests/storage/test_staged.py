@@ -7,7 +7,8 @@ from threading import Thread
 
 import pytest
 
-from tests.storage.test_map import BEGIN_NS, copied, put, split
+from tests.storage.histories import BEGIN_NS
+from tests.storage.test_map import copied, put, split
 from torua.core.ids import ShardId
 from torua.core.records import Answered, KvDelete, KvPut, Record
 from torua.errors import DiskError
@@ -149,7 +150,8 @@ def test_whoever_cannot_wait_writes_or_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the thread comes to it, or while it writes: each record once."""
-    written, write = [], Map._write
+    written: list[int] = []
+    write = Map._write
 
     def note(view: Map, records: Sequence[Record]) -> Written:
         """Note what is written.
