@@ -133,13 +133,20 @@ class Dispatch:
         """Return the routing version that this node has applied."""
         return self._states.state.routing_version
 
-    async def run(self, errand: Errand, call: Call, kind: type[T]) -> tuple[T, NodeId]:
+    async def run(
+        self,
+        errand: Errand,
+        call: Call,
+        kind: type[T],
+        unknown: ToruaError | None = None,
+    ) -> tuple[T, NodeId]:
         """Have an errand done, again where that is safe and may help.
 
         Args:
             errand: what to do.
             call: who asks, and how long it waits.
             kind: what comes back.
+            unknown: says that it may have been done before.
 
         Returns:
             The answer, and who gave it.
@@ -155,7 +162,6 @@ class Dispatch:
             errand = structs.replace(errand, slots_version=slots_version)
         began = self._clock.seconds()
         patient_until = began + min(call.timeout_s, PATIENCE_S)
-        unknown: ToruaError | None = None
         self._turn += 1
         turn, attempt = self._turn, 0
         while True:
