@@ -5,7 +5,7 @@ where that fails, is decided by `torua.node.dispatch`.  This module knows which 
 request concerns, and puts their answers together.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import lru_cache
 from random import Random
 from typing import TypeVar
@@ -35,7 +35,7 @@ from torua.core.reading import (
     Token,
     spell_tokens,
 )
-from torua.core.routing import shard_of
+from torua.core.routing import shard_of, shards_of
 from torua.core.splitting.moving import born
 from torua.errors import OutcomeUnknownError, ToruaError, from_wire
 from torua.node.bulk import Bulks
@@ -424,6 +424,10 @@ class Router:
     def shard_of_key(self, key: bytes) -> ShardId:
         """Return the shard of a key; UnavailableError before shards were given out."""
         return shard_of(self._routes.slots, key)
+
+    def shards_of_keys(self, keys: Iterable[bytes]) -> Iterator[ShardId]:
+        """Go through the shards of many keys."""
+        return shards_of(self._routes.slots, keys)
 
     async def _reading(self, shard: ShardId, call: Call) -> Reading:
         """Return what a call asks of one shard: the primary's word, or some tokens.
