@@ -48,6 +48,7 @@ from torua.node.reports import Coordination, Reports
 from torua.node.requests import RETRY_AFTER_S
 from torua.node.scrubber import Scrubber
 from torua.node.slots import CopyMeters, Is
+from torua.node.takeover import Takeovers
 from torua.node.threads import Worker
 from torua.node.transfer import Begin, Transfers
 from torua.storage.map import Map
@@ -144,6 +145,7 @@ class Shards:
             lambda: self._reach.lost,
             CopyMeters(registry, self._caching),
         )
+        self._takeovers = Takeovers(clock, self._copies.is_between, registry)
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
@@ -171,6 +173,16 @@ class Shards:
             registry=registry,
         )
         failed.set_function(lambda: len(self.failures()))
+
+    async def taken_over(self, shard: ShardId, size: int, within_s: float) -> bool:
+        """See `torua.node.takeover.Takeovers.over`.
+
+        Args:
+            shard: whose primary is here.
+            size: of what is asked, in bytes.
+            within_s: how long its caller waits.
+        """
+        return await self._takeovers.over(shard, size, within_s)
 
     async def write(
         self, shard: ShardId, operations: Sequence[Operation], call: Call

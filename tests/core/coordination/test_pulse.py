@@ -76,6 +76,16 @@ def test_a_sign_of_life_ends_doubt() -> None:
     assert not pulse.is_lost(PEER)
 
 
+def test_what_another_heard_ends_doubt_where_it_is_newer_for_sure() -> None:
+    """Not where it lost the node as well, a moment before it said so."""
+    for age, rounds in ((0.15, 1), (0.0, 3)):
+        pulse = Pulse(0)
+        pulse.broke(PEER, 99.2)
+        pulse.learn({PEER: age}, 99.4 if age else 99.8, INTERVAL)
+        pulse.lead(100.0, INTERVAL)
+        assert rounds_until_lost(pulse) == rounds, age
+
+
 def test_a_pause_of_this_node_loses_nobody() -> None:
     """What counts is rounds, and none was begun meanwhile."""
     pulse = leading()
