@@ -17,6 +17,7 @@ import etcd
 import footprint
 import pace
 import psutil
+import slow
 import throughput
 from rig import Effort, note
 
@@ -30,6 +31,7 @@ PARTS: dict[str, tuple[str, Part]] = {
     "sizes": ("By the size of values", throughput.sizes),
     "latency": ("Latency by offered load", pace.latency),
     "kill": ("While a node is killed and comes back", pace.kill),
+    "slow": ("A slow copy, and a dead node", slow.slow),
     "overload": ("Ten times too much", pace.overload),
     "beside": ("Small reads in bad company", pace.beside),
     "memory": ("Memory and starting", footprint.memory),
