@@ -53,6 +53,17 @@ def test_a_node_whose_connection_broke_is_lost_after_one_round() -> None:
     assert pulse.is_lost(PEER)
 
 
+def test_a_connection_that_cannot_be_made_again_prolongs_nothing() -> None:
+    """It is tried again and again; the doubt is as old as the first time."""
+    pulse = leading()
+    pulse.begin_round(100.0)
+    pulse.broke(PEER, 100.1)
+    pulse.begin_round(100.5)
+    pulse.broke(PEER, 100.9)
+    pulse.begin_round(101.0)
+    assert pulse.is_lost(PEER)
+
+
 def test_an_answer_ends_doubt_and_loss() -> None:
     """One to a round that was asked since the doubt."""
     pulse = leading()

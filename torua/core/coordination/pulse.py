@@ -124,11 +124,13 @@ class Pulse:
     def broke(self, node: NodeId, now: float) -> None:
         """Doubt a node from now on, for the connection with it broke.
 
+        Another that could not be made is no reason to doubt it only since then.
+
         Args:
             node: which.
             now: this node's clock.
         """
-        self._doubted[node] = now
+        self._doubted.setdefault(node, now)
 
     def is_lost(self, node: NodeId) -> bool:
         """Tell whether a node missed too many of this coordinator's rounds."""
