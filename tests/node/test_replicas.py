@@ -267,6 +267,19 @@ def test_a_stop_has_another_lead_first(tmp_path: Path) -> None:
     several.close()
 
 
+def test_a_stop_does_not_wait_for_a_copy_that_failed(tmp_path: Path) -> None:
+    """It cannot hand over: the sooner its node is gone, the sooner another leads."""
+    several = Several(tmp_path)
+    several.write(0, b"k")
+    several.copy(0).failed("its log is lost")
+    leaving = Deferred.fromCoroutine(several.nodes[0].shards.leave())
+    several.settle(0.2)
+    assert several.shard.primary is not None
+    assert several.shard.primary.alloc_id == ALLOCS[0]
+    assert leaving.called
+    several.close()
+
+
 def test_nothing_waits_for_a_copy_that_goes(tmp_path: Path) -> None:
     """It led, handed over, and left the in-sync set before its node stops."""
     several = Several(tmp_path)

@@ -60,3 +60,41 @@ def answers_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
 def child_shows_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy of the child is read before it has all that the parent had."""
     monkeypatch.setattr("tests.simulation.cluster_copy.OpenCopy.whole", True)
+
+
+def end_is_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent's log is said to end where it is committed, not where it ends.
+
+    Args:
+        monkeypatch: puts it right again.
+    """
+    whole = door.end_of_log
+
+    def early(state: Any, asked: Any, primary: Any) -> Any:
+        """Leave out what is under way.
+
+        Args:
+            state: where.
+            asked: about which split.
+            primary: the parent's.
+        """
+        seq = whole(state, asked, primary)
+        return seq if seq is None else primary.gcp
+
+    monkeypatch.setattr("tests.simulation.works.end_of_log", early)
+
+
+def end_told_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent says where its log ends before it refuses anything."""
+
+    def at_once(state: Any, asked: Any, primary: Any) -> Any:
+        """Take the child's word for it that the slots are being given away.
+
+        Args:
+            state: where.
+            asked: about which split.
+            primary: the parent's.
+        """
+        return primary.tip if asked.child in state.splits and primary else None
+
+    monkeypatch.setattr("tests.simulation.works.end_of_log", at_once)

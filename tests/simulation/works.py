@@ -15,6 +15,7 @@ from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Entry
 from torua.core.records import NOTE_KEY, Moved, MovedAnswer
 from torua.core.splitting import messages as s
+from torua.core.splitting.door import end_of_log
 from torua.core.splitting.moving import moves, piece
 from torua.core.splitting.notes import Progress, read_note
 from torua.core.splitting.splitter import Splitter
@@ -293,22 +294,13 @@ class Works:
 
     def _end(self, asked: s.AskEnd, reply: Callable[[s.Input], object]) -> None:
         """Tell where a parent's log ends, once all up to there is committed."""
-        split = self.node.state.splits.get(asked.child)
         copy = self._leader(asked.parent)
-        meant = split is not None and (
-            split.phase is Phase.CLOSING
-            and (split.child_history, split.round) == (asked.history, asked.round)
-        )
         leading = copy.machine.leading if copy is not None else None
-        if (
-            not meant
-            or copy is None
-            or leading is None
-            or not leading.group.shard.leaving
-        ):
+        seq = end_of_log(self.node.state, asked, leading)
+        if copy is None or seq is None:
             reply(s.Missed(asked.number))
-            return
-        self._until(copy, s.EndsAt(asked.number, leading.tip), 90, reply)
+        else:
+            self._until(copy, s.EndsAt(asked.number, seq), 90, reply)
 
     def _until(
         self,

@@ -127,7 +127,7 @@ def test_void_entries_stay_void() -> None:
     log.cut(A, 4)
     log.commit([Truncation(A, 6, 1), LogEntry(A, 7, 3, b"seven"), Truncation(B, 0, 0)])
     assert log.read(A, 6, 100) == [LogEntry(A, 7, 3, b"seven")]
-    log.truncate_after(A, 4)
+    log.commit([Truncation(A, 4, 1)])
     for turn in range(1, 40):
         log.commit(entries(B, turn))
     log.cut(B, 39)
@@ -147,7 +147,7 @@ def test_what_a_view_has_applied_cannot_be_voided() -> None:
     log.cut(A, 5)
     for wrong in (4, 9):
         with pytest.raises(AssertionError):
-            log.truncate_after(A, wrong)
+            log.commit([Truncation(A, wrong, 1)])
     assert log.last(A) == 8
 
 

@@ -17,6 +17,7 @@ from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.machine import Machine
 from torua.core.records import NOTE_KEY, Moved, Record
+from torua.core.splitting.door import end_of_log
 from torua.core.splitting.messages import (
     AskEnd,
     EndsAt,
@@ -345,26 +346,12 @@ class Splits:
         return await self._piece(asked)
 
     async def _end(self, asked: AskEnd) -> EndsAt:
-        """Tell where a parent's log ends for the slots that move.
-
-        What this primary takes from now on is of no such slot, by the very state that
-        is looked at; and so it is with any later primary.
-        """
-        split = self._coordination.state.splits.get(asked.child)
+        """Tell where a parent's log ends, once all up to there is applied."""
         copy = self._shards.leader(asked.parent)
-        meant = split is not None and (
-            split.phase is Phase.CLOSING
-            and (split.child_history, split.round) == (asked.history, asked.round)
-        )
         leading = copy.machine.leading if copy is not None else None
-        if (
-            not meant
-            or copy is None
-            or leading is None
-            or not leading.group.shard.leaving
-        ):
+        seq = end_of_log(self._coordination.state, asked, leading)
+        if copy is None or seq is None:
             raise UnavailableError("this node does not know the end")
-        seq = leading.tip
         if copy.position < seq:
             await copy.applied.until(seq).addTimeout(END_S, self._clock, _too_late)
         return EndsAt(asked.number, seq)

@@ -408,9 +408,9 @@ class Node(Service):
         self._membership.start((*config.join, *self._recall()))
         self._coordinator.start()
         self._observer.start()
-        self._live.subscribe(self._watchdog.use)
         self._reactor.callWhenRunning(self._take_signals)
         self._reactor.callWhenRunning(memory.tune)
+        self._reactor.callWhenRunning(self._live.subscribe, self._watchdog.use)
         write_node_file(config, kept, self.http, self.cluster)
         log.info(
             "node {name} serves http://{http}, meets peers at {cluster}; node id "

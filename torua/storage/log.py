@@ -176,20 +176,6 @@ class Log:
                 lasts[entry.alloc] = entry.seq
         self._write([entry.item() for entry in entries])
 
-    def truncate_after(self, alloc: AllocId, seq: int) -> None:
-        """Void a copy's entries behind one, durably.
-
-        Args:
-            alloc: whose; it is known.
-            seq: the last that stays; no view has applied more.
-
-        Raises:
-            DiskFullError, DiskError: as `commit`.
-        """
-        term = self.term_at(alloc, seq)
-        assert term is not None, f"{alloc}: nothing is known of {seq}"
-        self.commit([Truncation(alloc, seq, term)])
-
     def set_start(self, alloc: AllocId, seq: int, term: int) -> None:
         """Void all entries of a copy, and begin behind ``seq``, durably.
 

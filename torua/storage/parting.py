@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from torua.core.kv import Entry
 from torua.core.records import MovedAnswer
-from torua.errors import CorruptionError
-from torua.storage import rows
+from torua.storage import checks, rows
 from torua.storage.sqlite import blame, connect
 
 
@@ -47,9 +46,7 @@ def read_entries(path: Path, after: bytes, limit: int, max_bytes: int) -> Page:
         connection.execute("BEGIN")
         applied = int(connection.execute(rows.FACTS).fetchone()[0])
         for row in connection.execute(rows.ENTRIES_AFTER, (after, limit)):
-            entry = rows.entry_of(row)
-            if entry is None:
-                raise CorruptionError(f"{path} is damaged: the row of key {row[0]!r}")
+            entry = checks.entry(row, path)
             max_bytes -= len(entry.key) + entry.size
             if found and max_bytes < 0:
                 break
@@ -73,10 +70,7 @@ def read_answers(path: Path, after: str, limit: int) -> Page:
         connection.execute("BEGIN")
         applied = int(connection.execute(rows.FACTS).fetchone()[0])
         for row in connection.execute(rows.ANSWERS_AFTER, (after, limit)):
-            answered = rows.answered_of(row)
-            if answered is None:
-                raise CorruptionError(f"{path} is damaged: an answer of {row[0]!r}")
-            found.append(MovedAnswer(answered, row[3]))
+            found.append(MovedAnswer(checks.answer(row, path), row[3]))
     return Page(applied, answers=tuple(found))
 
 

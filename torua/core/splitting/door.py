@@ -8,7 +8,9 @@ split is CLOSING, where its log ends does nothing to the slots that move afterwa
 from collections.abc import Iterable
 
 from torua.core.ids import ShardId
+from torua.core.replication.primary import Primary
 from torua.core.routing import holds, slot_of
+from torua.core.splitting.messages import AskEnd
 from torua.core.state import ClusterState, Phase, Spans
 
 
@@ -49,6 +51,34 @@ def closing(state: ClusterState, shard: ShardId) -> Spans | None:
         if split.parent == shard and split.phase is Phase.CLOSING:
             return split.spans
     return None
+
+
+def end_of_log(
+    state: ClusterState, asked: AskEnd, primary: Primary | None
+) -> int | None:
+    """Tell where a parent's log ends for the slots that move; None: it cannot be said.
+
+    What the primary takes from now on is of no such slot, by the very state that is
+    looked at; and so it is with any later primary.
+
+    Args:
+        state: the cluster state that is applied.
+        asked: which split, of which history and round.
+        primary: the parent's, as far as it leads here.
+
+    Returns:
+        The record behind which there is nothing; the child waits until it is applied.
+    """
+    split = state.splits.get(asked.child)
+    if (
+        split is None
+        or split.phase is not Phase.CLOSING
+        or (split.child_history, split.round) != (asked.history, asked.round)
+        or primary is None
+        or not primary.group.shard.leaving
+    ):
+        return None
+    return primary.tip
 
 
 def trimming(state: ClusterState, shard: ShardId) -> Spans | None:
