@@ -17,6 +17,7 @@ from rig import (
     fill,
     measured,
     memory_mib,
+    metric,
     note,
     table,
 )
@@ -180,18 +181,8 @@ def in_company(
 def stalls(cluster: Cluster) -> int:
     """Count the stalls of all reactors since they began."""
     return sum(
-        int(_metric(each, "torua_node_reactor_stalls_total"))
+        int(metric(each, "torua_node_reactor_stalls_total"))
         for each in cluster.running()
-    )
-
-
-def _metric(node: Any, name: str) -> float:
-    """Return one figure of a node's metrics."""
-    text = node.ask("GET", "/metrics").data.decode()
-    return sum(
-        float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith(name)
     )
 
 
@@ -210,7 +201,7 @@ def overload(effort: Effort) -> str:
     """Measure what is done while ten times what can be done is asked."""
     rows = []
     with cluster_of(3, 2) as cluster:
-        for name, plan, usual, many in OVERLOADS[: 1 if effort.quick else 2]:
+        for name, plan, usual, many in OVERLOADS:
             fill(cluster, plan)
             note(f"overload: {name}, the most")
             most = measured(cluster, plan, seconds=effort.seconds, connections=usual)

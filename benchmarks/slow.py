@@ -1,6 +1,5 @@
 """What a slow copy and a dead node cost those who ask others."""
 
-import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 
 from faults import FaultyCluster
-from rig import Effort, Measured, Node, cluster_of, note, table
+from rig import Effort, Measured, Node, cluster_of, metric, note, table
 
 from torua.cli import loader
 from torua.cli.load import Request, spelled
@@ -77,14 +76,14 @@ def _dead(effort: Effort) -> str:
         gone = Request("get", spelled("GET", path))
         note("slow: a node is killed")
         victim.kill()
-        before = _metric(reader, "torua_net_requests_total")
+        before = metric(reader, "torua_net_requests_total")
         drive = loader.Drive((reader.url,), connections=CLIENTS, seconds=seconds)
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
             asking = executor.submit(loader.run, [gone], drive)
             beside = _read(reader, [alive], seconds)
             asked = asking.result()
-        sent = _metric(reader, "torua_net_requests_total") - before
-        openings = _metric(reader, "torua_node_breaker_openings_total")
+        sent = metric(reader, "torua_net_requests_total") - before
+        openings = metric(reader, "torua_node_breaker_openings_total")
         began = time.perf_counter()
         reader.ask("GET", path)
         told_ms = (time.perf_counter() - began) * 1000
@@ -155,10 +154,3 @@ def _told(found: Measured) -> tuple[object, ...]:
     """Spell what reads took."""
     late = f"{found.latencies.above(LATER_S / 2):,} of {found.latencies.count:,}"
     return (*found.percentiles(0.5, 0.99, 1), late, found.errors)
-
-
-def _metric(node: Node, name: str) -> float:
-    """Return one figure of a node's metrics, all labels together."""
-    text = node.ask("GET", "/metrics").data.decode()
-    found = re.findall(rf"^{name}(?:{{.*}})? (.*)$", text, re.MULTILINE)
-    return sum(float(each) for each in found)
