@@ -50,6 +50,7 @@ from torua.node.targets import Targets
 from torua.node.threads import WorkerThread
 from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
+from torua.node.writing import Writes
 from torua.service import memory
 from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
@@ -352,17 +353,15 @@ class Node(Service):
         self._live.subscribe(lambda now: targets.use(now.resilience))
         self._peers.watch(targets.connected, lambda *_: None)
         near, peers = (kept.node_id, self._coordinator), self._peers
-        fetches = Fetches(*near, self._shards, peers, reactor, targets=targets)
+        ways = (*near, self._shards, peers, reactor)
         return Router(
-            *near,
-            (self._shards, looks),
-            peers,
-            reactor,
+            *(*near, (self._shards, looks), peers, reactor),
             is_live=self._is_live,
             random=SystemRandom(),
             targets=targets,
             graphs=self._graphs.reads,
-            fetches=fetches,
+            fetches=Fetches(*ways, targets=targets),
+            writes=Writes(*ways, targets=targets),
         )
 
     def _is_live(self, node_id: NodeId) -> bool:
