@@ -147,7 +147,7 @@ class Shards:
             lambda: self._reach.lost,
             CopyMeters(registry, self._caching),
         )
-        self._takeovers = Takeovers(clock, self._copies.is_between, registry)
+        self.taken_over = Takeovers(clock, self._copies.is_between, registry).over
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
@@ -175,16 +175,6 @@ class Shards:
             registry=registry,
         )
         failed.set_function(lambda: len(self.failures()))
-
-    async def taken_over(self, shard: ShardId, size: int, within_s: float) -> bool:
-        """See `torua.node.takeover.Takeovers.over`.
-
-        Args:
-            shard: whose primary is here.
-            size: of what is asked, in bytes.
-            within_s: how long its caller waits.
-        """
-        return await self._takeovers.over(shard, size, within_s)
 
     async def write(
         self, shard: ShardId, operations: Sequence[Operation], call: Call
