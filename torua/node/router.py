@@ -37,7 +37,7 @@ from torua.core.reading import (
 )
 from torua.core.routing import shard_of, shards_of
 from torua.core.splitting.moving import born
-from torua.errors import OutcomeUnknownError, ToruaError, from_wire
+from torua.errors import ToruaError, from_wire
 from torua.node.bulk import Bulks
 from torua.node.dispatch import Dispatch, States
 from torua.node.errands import (
@@ -179,14 +179,10 @@ class Router:
         began, unknown = self._clock.seconds(), None
         if self._writes is not None and not call.traceparent:
             shard = self.shard_of_key(operation.key)
-            try:
-                given = await self._writes.write(shard, operation, call)
-            except OutcomeUnknownError as error:
-                if call.idempotency is None:
-                    raise
-                given, unknown = None, error
-            if given is not None:
+            given = await self._writes.write(shard, operation, call)
+            if isinstance(given, tuple):
                 return self._written(shard, *given)
+            unknown = given
             left_s = call.timeout_s - (self._clock.seconds() - began)
             call = structs.replace(call, timeout_s=left_s)
         return await self._routes.routed(

@@ -97,6 +97,7 @@ class Shards:
         random: Random,
         registry: CollectorRegistry,
         steps: Steps,
+        writer: Worker,
         graphs: GraphViews | None = None,
     ) -> None:
         """Begin to follow the cluster state.
@@ -113,6 +114,7 @@ class Shards:
             random: makes nonces.
             registry: of the node's metrics.
             steps: where writing to maps waits for a turn of its own.
+            writer: writes to maps what would take a turn too long.
             graphs: reads open maps as graphs.
         """
         self._clock = clock
@@ -137,7 +139,7 @@ class Shards:
         )
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
-        disk = Disk(clock, shelf, commit, worker, steps, graphs)
+        disk = Disk(clock, shelf, commit, worker, steps, writer, graphs)
         self._caching = Caching()
         means = Means(disk, self, wall_ns, random, self._caching)
         self._copies = Copies(

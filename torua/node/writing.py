@@ -167,7 +167,7 @@ class Writes:
 
     async def write(
         self, shard: ShardId, write: Write, call: Call
-    ) -> tuple[Done, NodeId] | None:
+    ) -> tuple[Done, NodeId] | ToruaError | None:
         """Do a write.
 
         Args:
@@ -177,10 +177,11 @@ class Writes:
 
         Returns:
             What became of it, and who did it; None where nothing was begun, and it has
-            to be done another way.
+            to be done another way; that its outcome is unknown, where its caller's
+            promise makes it safe to do it once more.
 
         Raises:
-            OutcomeUnknownError: it may or may not have been done.
+            OutcomeUnknownError: it may or may not have been done, and that is all.
             ToruaError: as the node that did it refused it.
         """
         node = _node_of(self._states.state, shard)
@@ -194,7 +195,10 @@ class Writes:
         if told is None or isinstance(told, UnavailableError | StaleRouteError):
             return None
         if isinstance(told, OutcomeUnknownError):
-            raise no_answer(Apply(shard, 0, (write,)), told.detail) from told
+            unknown = no_answer(Apply(shard, 0, (write,)), told.detail)
+            if call.idempotency is None:
+                raise unknown from told
+            return unknown
         if isinstance(told, ToruaError):
             raise told
         return told, node

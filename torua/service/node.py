@@ -73,9 +73,8 @@ STATEMENTS_S = 5.0
 PEERS_FILE = "peers"
 """Addresses of the other members, so that a restart needs no ``--join``."""
 
-THREADS = ("log", "maps", "votes")
-"""Threads that wait for the disk, each for one kind of file, so that none waits for
-another."""
+THREADS = ("log", "maps", "votes", "values")
+"""Threads that wait for the disk, each for its own, so that none waits for another."""
 
 log = Logger()
 
@@ -180,8 +179,8 @@ class Node(Service):
         self._log, trouble = open_log(config.data_dir / "log", files, label)
         if trouble:
             log.critical("the log is damaged: {trouble}", trouble=trouble)
-        threads = [WorkerThread(self._reactor, name) for name in THREADS]
-        self._log_thread, self._maps_thread, self._votes_thread = threads
+        self._threads = [WorkerThread(self._reactor, name) for name in THREADS]
+        self._log_thread, self._maps_thread, self._votes_thread, _ = self._threads
 
     def _refuse_gap(self) -> None:
         """Refuse to work on what a later, or a much earlier, release has kept."""
@@ -282,6 +281,7 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
             steps=self._peers.steps,
+            writer=self._threads[-1],
             graphs=self._store,
         )
         self._live.subscribe(self._shards.use)
@@ -492,7 +492,7 @@ class Node(Service):
         await gatherResults([stopped(port) for port in self._ports])
         await self._peers.stop()
         self._watchdog.stop()
-        for thread in (self._log_thread, self._maps_thread, self._votes_thread):
+        for thread in self._threads:
             thread.stop()
         self._log.close()
         node_file(self._config).unlink(missing_ok=True)
