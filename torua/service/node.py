@@ -34,6 +34,7 @@ from torua.errors import StartupError, ToruaError
 from torua.http.site import make_site
 from torua.net.listening import listen, listen_twice, number_of, resolve, stopped
 from torua.net.peers import Identity, Peers
+from torua.net.turns import plain_turns
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
@@ -90,7 +91,7 @@ def makeService(options: Options) -> IService:
     try:
         config = read_config(given, environment())
         _log_to(options.parent, config)
-        return Node(config, reactor)
+        return Node(config, plain_turns(reactor))
     except ToruaError as error:
         refuse(error.detail)
 
