@@ -50,6 +50,7 @@ from torua.node.requests import RETRY_AFTER_S
 from torua.node.rounds import Asked, Tell
 from torua.node.scrubber import Scrubber
 from torua.node.slots import CopyMeters, Is
+from torua.node.takeover import Takeovers
 from torua.node.threads import Worker
 from torua.node.transfer import Begin, Transfers
 from torua.storage.map import Map
@@ -148,6 +149,7 @@ class Shards:
             lambda: self._reach.lost,
             CopyMeters(registry, self._caching),
         )
+        self.taken_over = Takeovers(clock, self._copies.is_between, registry).over
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
