@@ -8,6 +8,7 @@ from torua.core.splitting.door import is_moving, trimming
 from torua.core.splitting.moving import moves
 from torua.core.state import ClusterState
 from torua.errors import (
+    DiskFullError,
     OutcomeUnknownError,
     StaleRouteError,
     ToruaError,
@@ -116,6 +117,17 @@ def no_answer(errand: Errand, why: str = "no answer in time") -> ToruaError:
         return unavailable(errand.shard, "did not answer in time")
     detail = f"shard {errand.shard}: {why}; the write may or may not be done"
     return OutcomeUnknownError(detail, shard=errand.shard)
+
+
+def flood(shard: ShardId, node: object) -> DiskFullError:
+    """Make the error of a shard that takes no writes.
+
+    Args:
+        shard: which.
+        node: the one with a copy of it, and too full a disk.
+    """
+    why = f"the disk of {node} is above the flood watermark"
+    return DiskFullError(f"shard {shard} takes no writes: {why}", shard=shard)
 
 
 def unavailable(shard: ShardId, why: str) -> UnavailableError:
