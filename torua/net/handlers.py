@@ -1,17 +1,20 @@
 """What is done with the requests and notices of peers: one handler a kind."""
 
 from collections.abc import Awaitable, Callable
+from types import CoroutineType
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from torua.codec.envelopes import Failure, Notice, Reply, Request, spell_envelope
+from torua.codec.envelopes import Failure, Reply, Request, spell_envelope
 from torua.codec.frames import MESSAGE_BYTES_MAX, Lane
 from torua.core.ids import NodeId
 from torua.errors import OverloadedError, TooLargeError, ToruaError, UnavailableError
 from torua.net.connection import Connection, Flow
 from torua.net.meters import Meters
+
+_WAITING = (CoroutineType, Deferred)
 
 SERVING_MAX = 1024
 """Handlers at work for one peer: far more than it has clients that wait well."""
@@ -42,7 +45,9 @@ class Inbound(NamedTuple):
     traceparent: str = ""
 
 
-Handler = Callable[[Inbound], Awaitable[object]]
+Handler = Callable[[Inbound], object]
+"""What it gives is the answer, or it is a Deferred or a coroutine that ends with it.
+One that never waits had better be a plain function: it costs a tenth."""
 
 Answer = Callable[[Connection, Lane, bytes], bool]
 
@@ -77,22 +82,29 @@ class Handlers:
         assert kind not in self._handlers
         self._handlers[kind] = handler
 
-    def notice(self, connection: Connection, notice: Notice) -> None:
+    def notice(self, connection: Connection, kind: str, body: object) -> None:
         """Handle a message that expects no answer.
 
         Args:
             connection: by which it came.
-            notice: the message.
+            kind: of message.
+            body: plain values.
         """
-        handler = self._handlers.get(notice.kind)
+        handler = self._handlers.get(kind)
         if handler is None or connection.serving >= SERVING_MAX:
             self._meters.drop("unhandled" if handler is None else "overloaded")
             return
         other = connection.other.identity
-        inbound = Inbound(
-            other.node_id, other.boot_epoch, notice.kind, notice.body, float("inf")
-        )
-        Deferred.fromCoroutine(self._notify(connection, handler, inbound))
+        inbound = Inbound(other.node_id, other.boot_epoch, kind, body, float("inf"))
+        try:
+            result = handler(inbound)
+            if isinstance(result, _WAITING):
+                waited = self._wait(connection, result)
+                Deferred.fromCoroutine(self._notify(waited, inbound))
+        except ToruaError:
+            self._meters.drop("refused-notice")
+        except Exception:
+            self._fault(inbound)
 
     def request(
         self, connection: Connection, request: Request, lane: Lane, deadline: float
@@ -115,25 +127,18 @@ class Handlers:
             request.request_id,
             request.traceparent,
         )
-        Deferred.fromCoroutine(self._serve(connection, lane, request.number, inbound))
-
-    async def _serve(
-        self, connection: Connection, lane: Lane, number: int, inbound: Inbound
-    ) -> None:
-        """Run a request's handler, and send what comes of it."""
+        number = request.number
         try:
-            handler = self._handler(connection, inbound.kind)
-            result = await self._run(connection, handler, inbound)
+            result = self._handler(connection, request.kind)(inbound)
+            if isinstance(result, _WAITING):
+                waited = self._wait(connection, result)
+                work = self._serve(connection, lane, number, inbound, waited)
+                Deferred.fromCoroutine(work)
+                return
             body = _spell(number, result)
-        except ToruaError as error:
-            body = _failure(number, error)
-        except Exception:
-            self._fault(inbound)
-            body = _failure(number, ToruaError("internal error"))
-        if not self._answer(connection, lane, body):
-            self._meters.drop("overloaded")
-            body = _failure(number, OverloadedError("too many replies wait"))
-            self._answer(connection, Lane.CONTROL, body)
+        except Exception as error:
+            body = self._trouble(number, inbound, error)
+        self._send(connection, lane, number, body)
 
     def _handler(self, connection: Connection, kind: str) -> Handler:
         """Find the handler of a request that may be run now."""
@@ -145,24 +150,51 @@ class Handlers:
             raise UnavailableError(f"no requests of kind {kind!r} are served here")
         return handler
 
-    async def _notify(
-        self, connection: Connection, handler: Handler, inbound: Inbound
+    async def _serve(
+        self,
+        connection: Connection,
+        lane: Lane,
+        number: int,
+        inbound: Inbound,
+        waited: Awaitable[object],
     ) -> None:
-        """Run a notice's handler; its error has nobody to go to."""
+        """Wait for what comes of a request, and send it."""
         try:
-            await self._run(connection, handler, inbound)
+            body = _spell(number, await waited)
+        except Exception as error:
+            body = self._trouble(number, inbound, error)
+        self._send(connection, lane, number, body)
+
+    def _send(
+        self, connection: Connection, lane: Lane, number: int, body: bytes
+    ) -> None:
+        """Send an answer, or at least that there is no room for it."""
+        if not self._answer(connection, lane, body):
+            self._meters.drop("overloaded")
+            body = _failure(number, OverloadedError("too many replies wait"))
+            self._answer(connection, Lane.CONTROL, body)
+
+    def _trouble(self, number: int, inbound: Inbound, error: Exception) -> bytes:
+        """Spell what a handler raised; what is none of ours is logged."""
+        if isinstance(error, ToruaError):
+            return _failure(number, error)
+        self._fault(inbound)
+        return _failure(number, ToruaError("internal error"))
+
+    async def _notify(self, waited: Awaitable[object], inbound: Inbound) -> None:
+        """Wait for the end of a notice's handler; its error has nobody to go to."""
+        try:
+            await waited
         except ToruaError:
             self._meters.drop("refused-notice")
         except Exception:
             self._fault(inbound)
 
-    async def _run(
-        self, connection: Connection, handler: Handler, inbound: Inbound
-    ) -> object:
-        """Run a handler, and count it meanwhile."""
+    async def _wait(self, connection: Connection, result: Awaitable[object]) -> object:
+        """Wait for a handler, and count it meanwhile."""
         connection.serving += 1
         try:
-            return await handler(inbound)
+            return await result
         finally:
             connection.serving -= 1
 

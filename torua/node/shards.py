@@ -21,7 +21,7 @@ from torua.core.configuration import Configuration
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
 from torua.core.reading import Position
-from torua.core.replication.barrier import Done
+from torua.core.replication.barrier import Led
 from torua.core.replication.messages import NeedSnapshot, SnapshotReady
 from torua.core.replication.wire import (
     Append,
@@ -127,7 +127,7 @@ class Shards:
         self._barriers = BarrierService(
             clock,
             peers,
-            peers=self._peers_of,
+            leads=self._leads,
             confirms=self._confirms,
             done=self._proven,
             random=random,
@@ -381,9 +381,15 @@ class Shards:
         """
         self._barriers.want(shard, request)
 
-    def barrier_turn(self) -> int:
-        """See `torua.node.means.World.barrier_turn`."""
-        return self._barriers.turn
+    def prove(self, shard: ShardId, term: int, tell: Callable[[bool], None]) -> None:
+        """See `torua.node.means.World.prove`.
+
+        Args:
+            shard: which is led here.
+            term: in which it was looked at.
+            tell: is called once.
+        """
+        self._barriers.prove(shard, term, tell)
 
     def snapshot(
         self, need: NeedSnapshot, shard: ShardId, alloc: AllocId, view: Map
@@ -431,16 +437,16 @@ class Shards:
         copy = self._copies.open_copy(ask.alloc_id)
         return copy is not None and copy.confirms(ask)
 
-    def _peers_of(self, shard: ShardId) -> Sequence[tuple[NodeId, Ask]] | None:
-        """Tell whom to ask about a shard that is led here."""
+    def _leads(self, shard: ShardId) -> Led | None:
+        """Tell how a shard is led here, and whom to ask about it."""
         copy = self._copies.leader(shard)
-        return copy.machine.peers() if copy is not None else None
+        return copy.machine.led() if copy is not None else None
 
-    def _proven(self, done: Done) -> None:
+    def _proven(self, shard: ShardId, request: int, passed: bool) -> None:
         """Tell a copy what became of its barrier."""
-        copy = self._copies.leader(done.shard)
+        copy = self._copies.leader(shard)
         if copy is not None:
-            copy.proven(done.request, done.passed)
+            copy.proven(request, passed)
 
     def _peer_up(self, node: NodeId) -> None:
         """Tell all copies of a node that can be reached."""

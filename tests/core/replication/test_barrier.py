@@ -10,6 +10,7 @@ from torua.core.replication.barrier import (
     Barriers,
     Done,
     Flush,
+    Led,
     Output,
     Said,
     SendAsk,
@@ -48,7 +49,12 @@ def barriers(peers: dict[ShardId, Peers], kind: type[Barriers] = Barriers) -> Ba
         peers: whom each asks.
         kind: the machine to try.
     """
-    return kind(peers.get, random.Random(1))
+
+    def leads(shard: ShardId) -> Led | None:
+        """Tell that all are led in term 1."""
+        return Led(1, peers[shard]) if shard in peers else None
+
+    return kind(leads, random.Random(1))
 
 
 def want(machine: Barriers, *pairs: tuple[int, int], now: float = 0.0) -> list[SendAsk]:
@@ -84,7 +90,7 @@ def done(shard: int, request: int, passed: bool) -> Done:
         request: which.
         passed: whether all said yes.
     """
-    return Done(ShardId(shard), request, passed)
+    return Done(Want(ShardId(shard), request), passed)
 
 
 def test_one_question_a_node_serves_all_shards_and_reads_of_a_turn() -> None:
@@ -121,6 +127,18 @@ def test_alone_needs_no_message_and_a_copy_that_serves_not_fails() -> None:
     assert machine.wanted
     assert machine.receive(Flush(), 0) == [done(1, 10, True), done(2, 11, False)]
     assert not machine.wanted
+
+
+def test_a_proof_is_of_the_term_in_which_it_was_looked_at() -> None:
+    """Whoever lost the lead and has it again may have missed what others answered."""
+    machine = barriers({ShardId(1): [ask(1)], ShardId(2): []})
+    looks = [Want(ShardId(1), 10, 0), Want(ShardId(1), 11, 1), Want(ShardId(2), 12, 0)]
+    for look in looks:
+        assert machine.receive(look, 0) == []
+    first, alone, sent = machine.receive(Flush(), 0)
+    assert [first, alone] == [Done(looks[0], False), Done(looks[2], False)]
+    assert isinstance(sent, SendAsk)
+    assert said(machine, sent, True) == [Done(looks[1], True)]
 
 
 def test_silence_is_no_after_a_while() -> None:

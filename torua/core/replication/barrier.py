@@ -4,6 +4,9 @@ A read is answered only where every tracked peer says, to a nonce sent after the
 was taken, that it knows of no later term: then nobody else can have acknowledged a
 write before the read began.  No clock is trusted for that (R22).
 
+Values are taken in one term and proven in the same: a copy that led, followed and leads
+again may have missed, when it was looked at, what others had acknowledged.
+
 What a reactor turn wants is gathered by `Want`, and goes out with `Flush` at the end of
 the turn: one fresh nonce a peer node, however many shards and reads there are.  While
 answers are awaited, what further turns want waits for them, if not for long, and goes
@@ -12,6 +15,7 @@ out together: so the busier a node is, the more reads share one question.
 
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -34,10 +38,18 @@ question; without load nothing is awaited, and nothing waits."""
 
 
 class Want(Struct, frozen=True, tag=True):
-    """A primary's `Barrier` for one of its requests."""
+    """Somebody looked at a shard that is led here, and wants that to be proven.
+
+    Attributes:
+        shard: which.
+        request: names it, to whoever wants it.
+        term: in which its primary was looked at; None for a primary's own `Barrier`,
+            which forgets its requests with its term.
+    """
 
     shard: ShardId
     request: int
+    term: int | None = None
 
 
 class Flush(Struct, frozen=True, tag=True):
@@ -62,28 +74,39 @@ class SendAsk(Struct, frozen=True, tag=True):
 
 
 class Done(Struct, frozen=True, tag=True):
-    """Tell the shard's copy, by `BarrierDone`, what became of its request."""
+    """Tell what became of a request: the shard's copy, by `BarrierDone`, of its own."""
 
-    shard: ShardId
-    request: int
+    want: Want
     passed: bool
 
 
 Output = SendAsk | Done
 
-Peers = Callable[[ShardId], Sequence[tuple[NodeId, Ask]] | None]
-"""The tracked peers of a shard that is led here, now; None where none is."""
+
+class Led(NamedTuple):
+    """How a shard is led here, now.
+
+    Attributes:
+        term: of its primary.
+        peers: the other copies that it tracks.
+    """
+
+    term: int
+    peers: Sequence[tuple[NodeId, Ask]]
+
+
+Leads = Callable[[ShardId], Led | None]
+"""Tells how a shard is led here; None where it is not."""
 
 
 class _Round(Struct, eq=False):
     """What one shard wants of one turn.
 
-    Invariants: ``pending`` are the nodes that have yet to say yes; once ``over`` its
-    requests were told.
+    Invariants: ``pending`` are the nodes that have yet to say yes; once ``over`` all
+    were told.
     """
 
-    shard: ShardId
-    requests: list[int]
+    wants: list[Want]
     pending: dict[NodeId, None]
     over: bool = False
 
@@ -113,16 +136,16 @@ class Barriers:
             changed has not been asked for yet.
     """
 
-    def __init__(self, peers: Peers, random: Random) -> None:
+    def __init__(self, leads: Leads, random: Random) -> None:
         """Begin with nothing under way.
 
         Args:
-            peers: tells whom to ask, at the moment of sending.
+            leads: tells whom to ask, at the moment of sending.
             random: makes nonces.
         """
-        self._peers = peers
+        self._leads = leads
         self._random = random
-        self._wanted: dict[ShardId, list[int]] = {}
+        self._wanted: dict[ShardId, list[Want]] = {}
         self._questions: dict[int, _Question] = {}
         self._held = False
         self._sent_at = float("-inf")
@@ -142,7 +165,7 @@ class Barriers:
         """
         match message:
             case Want():
-                self._wanted.setdefault(message.shard, []).append(message.request)
+                self._wanted.setdefault(message.shard, []).append(message)
                 return []
             case Flush():
                 self._held = True
@@ -175,13 +198,19 @@ class Barriers:
         self.turn += 1
         self._sent_at = now
         asks: dict[NodeId, list[tuple[Ask, _Round]]] = {}
-        for shard, requests in wanted.items():
-            peers = self._peers(shard)
-            nodes = dict.fromkeys(node for node, _ in peers or ())
-            made = _Round(shard, requests, nodes)
+        for shard, wants in wanted.items():
+            led = self._leads(shard)
+            term = led.term if led else None
+            peers = led.peers if led else ()
+            made = _Round([], dict.fromkeys(node for node, _ in peers))
+            for want in wants:
+                if want.term in (None, term):
+                    made.wants.append(want)
+                else:
+                    yield Done(want, False)
             if not peers:
-                yield from self._end(made, peers is not None)
-            for node, ask in peers or ():
+                yield from self._end(made, led is not None)
+            for node, ask in peers:
                 asks.setdefault(node, []).append((ask, made))
         for node, found in asks.items():
             for start in range(0, len(found), BARRIER_ASKS_MAX):
@@ -224,11 +253,10 @@ class Barriers:
                 yield from self._end(made, False)
 
     def _end(self, made: _Round, passed: bool) -> Iterator[Output]:
-        """Tell the requests of a round, once."""
+        """Tell who waits for a round, once."""
         if not made.over:
             made.over = True
-            for request in made.requests:
-                yield Done(made.shard, request, passed)
+            yield from (Done(want, passed) for want in made.wants)
 
 
 def say(ask: BarrierAsk, confirms: Callable[[Ask], bool]) -> BarrierSaid:
