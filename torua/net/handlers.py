@@ -1,11 +1,12 @@
 """What is done with the requests and notices of peers: one handler a kind."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import CoroutineType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
+from twisted.python.failure import Failure as Fault
 
 from torua.codec.envelopes import Failure, Reply, Request, spell_envelope
 from torua.codec.frames import MESSAGE_BYTES_MAX, Lane
@@ -13,8 +14,6 @@ from torua.core.ids import NodeId
 from torua.errors import OverloadedError, TooLargeError, ToruaError, UnavailableError
 from torua.net.connection import Connection, Flow
 from torua.net.meters import Meters
-
-_WAITING = (CoroutineType, Deferred)
 
 SERVING_MAX = 1024
 """Handlers at work for one peer: far more than it has clients that wait well."""
@@ -97,14 +96,12 @@ class Handlers:
         other = connection.other.identity
         inbound = Inbound(other.node_id, other.boot_epoch, kind, body, float("inf"))
         try:
-            result = handler(inbound)
-            if isinstance(result, _WAITING):
-                waited = self._wait(connection, result)
-                Deferred.fromCoroutine(self._notify(waited, inbound))
-        except ToruaError:
-            self._meters.drop("refused-notice")
+            waited = _waited(handler(inbound))
         except Exception:
-            self._fault(inbound)
+            waited = fail()
+        if waited is not None:
+            connection.serving += 1
+            waited.addBoth(self._noted, connection, inbound)
 
     def request(
         self, connection: Connection, request: Request, lane: Lane, deadline: float
@@ -127,18 +124,16 @@ class Handlers:
             request.request_id,
             request.traceparent,
         )
-        number = request.number
         try:
             result = self._handler(connection, request.kind)(inbound)
-            if isinstance(result, _WAITING):
-                waited = self._wait(connection, result)
-                work = self._serve(connection, lane, number, inbound, waited)
-                Deferred.fromCoroutine(work)
-                return
-            body = _spell(number, result)
-        except Exception as error:
-            body = self._trouble(number, inbound, error)
-        self._send(connection, lane, number, body)
+            waited = _waited(result)
+        except Exception:
+            result, waited = Fault(), None
+        if waited is None:
+            self._reply(result, connection, lane, request.number, inbound)
+            return
+        connection.serving += 1
+        waited.addBoth(self._served, connection, lane, request.number, inbound)
 
     def _handler(self, connection: Connection, kind: str) -> Handler:
         """Find the handler of a request that may be run now."""
@@ -150,19 +145,29 @@ class Handlers:
             raise UnavailableError(f"no requests of kind {kind!r} are served here")
         return handler
 
-    async def _serve(
+    def _served(self, result: object, connection: Connection, *asked: Any) -> None:
+        """Reply to a request whose handler is no longer at work."""
+        connection.serving -= 1
+        self._reply(result, connection, *asked)
+
+    def _reply(
         self,
+        result: object,
         connection: Connection,
         lane: Lane,
         number: int,
         inbound: Inbound,
-        waited: Awaitable[object],
     ) -> None:
-        """Wait for what comes of a request, and send it."""
+        """Send what came of a request; of what is no error of ours only that."""
         try:
-            body = _spell(number, await waited)
-        except Exception as error:
-            body = self._trouble(number, inbound, error)
+            if isinstance(result, Fault):
+                result.raiseException()
+            body = _spell(number, result)
+        except ToruaError as error:
+            body = _failure(number, error)
+        except Exception:
+            self._fault(inbound)
+            body = _failure(number, ToruaError("internal error"))
         self._send(connection, lane, number, body)
 
     def _send(
@@ -174,29 +179,17 @@ class Handlers:
             body = _failure(number, OverloadedError("too many replies wait"))
             self._answer(connection, Lane.CONTROL, body)
 
-    def _trouble(self, number: int, inbound: Inbound, error: Exception) -> bytes:
-        """Spell what a handler raised; what is none of ours is logged."""
-        if isinstance(error, ToruaError):
-            return _failure(number, error)
-        self._fault(inbound)
-        return _failure(number, ToruaError("internal error"))
-
-    async def _notify(self, waited: Awaitable[object], inbound: Inbound) -> None:
-        """Wait for the end of a notice's handler; its error has nobody to go to."""
+    def _noted(self, result: object, connection: Connection, inbound: Inbound) -> None:
+        """Take the end of a notice's handler; its error has nobody to go to."""
+        connection.serving -= 1
+        if not isinstance(result, Fault):
+            return
         try:
-            await waited
+            result.raiseException()
         except ToruaError:
             self._meters.drop("refused-notice")
         except Exception:
             self._fault(inbound)
-
-    async def _wait(self, connection: Connection, result: Awaitable[object]) -> object:
-        """Wait for a handler, and count it meanwhile."""
-        connection.serving += 1
-        try:
-            return await result
-        finally:
-            connection.serving -= 1
 
     def _fault(self, inbound: Inbound) -> None:
         """Log the exception of the moment, once."""
@@ -206,6 +199,15 @@ class Handlers:
             node=inbound.node_id,
             request_id=inbound.request_id,
         )
+
+
+def _waited(result: object) -> "Deferred[object] | None":
+    """Return what tells of a handler's end; None where it ended already."""
+    if isinstance(result, Deferred):
+        return result
+    if isinstance(result, CoroutineType):
+        return Deferred.fromCoroutine(result)
+    return None
 
 
 def _failure(number: int, error: ToruaError) -> bytes:

@@ -260,7 +260,7 @@ class Peers:
         except CancelledError:
             self.meters.requests.labels("cancelled").inc()
             raise
-        self.meters.answered.inc()
+        self.meters.answered += 1
         return result
 
     async def exchange(self, address: Address, body: bytes, timeout_s: float) -> bytes:

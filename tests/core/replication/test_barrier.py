@@ -214,6 +214,20 @@ def test_while_one_is_under_way_the_next_waits_for_company() -> None:
     assert machine.next_deadline() == BARRIER_S
 
 
+def test_after_a_crowd_the_next_waits_as_long_again_for_company() -> None:
+    """Whoever was answered comes back by then; two or three readers wait for nobody."""
+    machine = barriers({ShardId(1): [ask(1)], ShardId(2): [ask(2)]})
+    (b,) = want(machine, (1, 10), (2, 11))
+    message = BarrierSaid(b.message.nonce, (True, True))
+    machine.receive(Said(B, message), 0.001)
+    assert want(machine, (1, 12), now=0.0015) == []
+    assert machine.next_deadline() == 0.002
+    (sent,) = machine.wake(0.002)
+    assert isinstance(sent, SendAsk)
+    machine.receive(Said(B, BarrierSaid(sent.message.nonce, (True,))), 0.003)
+    assert len(want(machine, (1, 13), now=0.003)) == 1
+
+
 def test_nothing_is_held_back_for_long() -> None:
     """A silent peer costs the next reads a moment, not its whole time-out."""
     machine = barriers({ShardId(1): [ask(1)], ShardId(2): [ask(2, C)]})
