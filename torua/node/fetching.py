@@ -2,9 +2,9 @@
 
 Where the primary is here, a read looks and shares a proof with others; where it is
 elsewhere, all that is asked of one node in a turn goes in one message, and while one is
-under way more is gathered, if not for long; after a message with several it rests as
-long as that took, for whoever was answered comes back by then.  At the other end all
-keys of a message are looked at first, and then each shard is proven once.
+under way more is gathered, if not for long.  Where somebody waited so of late, it rests
+after the answer as long as that took, for whoever was answered comes back by then.  At
+the other end all keys of a message are looked at first, and each shard is proven once.
 
 This is a short way and nothing else: it gives answers, never errors.  Whatever is in
 doubt, a node that is left alone, a route that changed, a copy that does not serve, a
@@ -48,6 +48,9 @@ ANSWER_BYTES_MAX = 1 << 20
 HOLD_S = 0.01
 """So long at most keys wait for the answer to others, and again for company, to share a
 message."""
+
+CROWD_ANSWERS = 8
+"""So many answers later a crowd may be gone, if nobody waited for them."""
 
 WAIT_S = 3.0
 """What takes longer goes the long way.  A node that is lost is found out sooner, by its
@@ -197,6 +200,7 @@ class _Way:
 
     __slots__ = (
         "careful_until",
+        "crowd",
         "gathering",
         "rests_until",
         "sent_at",
@@ -210,6 +214,7 @@ class _Way:
         self.under_way: dict[_Bundle, None] = {}
         self.timer: IDelayedCall | None = None
         self.careful_until = self.rests_until = self.sent_at = 0.0
+        self.crowd = 0
 
     def hold_s(self, now: float) -> float:
         """Tell how long the next key waits for company."""
@@ -344,18 +349,14 @@ class Fetches:
         finally:
             del way.under_way[bundle]
             if not way.under_way:
-                self._rest(way, len(bundle.keys))
+                self._rest(way)
             bundle.settle(given)
 
-    def _rest(self, way: _Way, keys: int) -> None:
-        """See to it that what was held back goes out soon.
-
-        Args:
-            way: by which.
-            keys: how many went out together before.
-        """
+    def _rest(self, way: _Way) -> None:
+        """Give a crowd that is answered the time to come back, and then send."""
         now = self._clock.seconds()
-        if keys > 1:
+        way.crowd = CROWD_ANSWERS if way.timer is not None else max(0, way.crowd - 1)
+        if way.crowd:
             way.rests_until = now + (now - way.sent_at)
         if way.timer is not None:
             way.timer.reset(way.hold_s(now))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.replication.barrier import (
     BARRIER_S,
+    CROWD_QUESTIONS,
     HOLD_S,
     Barriers,
     Done,
@@ -214,18 +215,22 @@ def test_while_one_is_under_way_the_next_waits_for_company() -> None:
     assert machine.next_deadline() == BARRIER_S
 
 
-def test_after_a_crowd_the_next_waits_as_long_again_for_company() -> None:
-    """Whoever was answered comes back by then; two or three readers wait for nobody."""
-    machine = barriers({ShardId(1): [ask(1)], ShardId(2): [ask(2)]})
-    (b,) = want(machine, (1, 10), (2, 11))
-    message = BarrierSaid(b.message.nonce, (True, True))
-    machine.receive(Said(B, message), 0.001)
-    assert want(machine, (1, 12), now=0.0015) == []
-    assert machine.next_deadline() == 0.002
-    (sent,) = machine.wake(0.002)
-    assert isinstance(sent, SendAsk)
-    machine.receive(Said(B, BarrierSaid(sent.message.nonce, (True,))), 0.003)
-    assert len(want(machine, (1, 13), now=0.003)) == 1
+def test_where_somebody_waited_the_next_waits_as_long_again_for_company() -> None:
+    """Whoever was answered comes back by then; one who reads alone waits for nobody."""
+    machine = barriers({ShardId(1): [ask(1)]})
+    (sent,) = want(machine, (1, 1))
+    assert want(machine, (1, 2), now=0.0005) == []
+    for number in range(CROWD_QUESTIONS):
+        answer = BarrierSaid(sent.message.nonce, (True,))
+        assert machine.receive(Said(B, answer), number + 0.001) != []
+        want(machine, (1, 3), now=number + 0.0015)
+        due = machine.next_deadline()
+        assert due is not None
+        assert round(due - number, 6) == 0.002
+        (sent,) = machine.wake(number + 1.0)
+    answer = BarrierSaid(sent.message.nonce, (True,))
+    machine.receive(Said(B, answer), CROWD_QUESTIONS + 0.001)
+    assert len(want(machine, (1, 4), now=CROWD_QUESTIONS + 0.001)) == 1
 
 
 def test_nothing_is_held_back_for_long() -> None:

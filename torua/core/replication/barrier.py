@@ -10,9 +10,9 @@ again may have missed, when it was looked at, what others had acknowledged.
 What a reactor turn wants is gathered by `Want`, and goes out with `Flush` at the end of
 the turn: one fresh nonce a peer node, however many shards and reads there are.  While
 answers are awaited, what further turns want waits for them, if not for long, and goes
-out together: so the busier a node is, the more reads share one question.  Where several
-shards were asked about it rests as long again, for whoever was just answered comes back
-with the next read within that time.
+out together: so the busier a node is, the more reads share one question.  Where
+somebody waited for answers of late it also rests after them, as long as they took, for
+whoever was answered comes back with the next read within that time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +37,9 @@ BARRIER_S = 0.5
 HOLD_S = 0.01
 """So long at most a turn waits for the answers to the one before, and for company, to
 share the next question; without load nothing is awaited, and nothing waits."""
+
+CROWD_QUESTIONS = 8
+"""So many questions later a crowd may be gone, if nobody waited for their answers."""
 
 
 class Want(Struct, frozen=True, tag=True):
@@ -152,7 +155,7 @@ class Barriers:
         self._questions: dict[int, _Question] = {}
         self._held = False
         self._sent_at = self._rests_until = float("-inf")
-        self._crowded = False
+        self._crowd = 0
         self.turn = 0
 
     @property
@@ -175,8 +178,8 @@ class Barriers:
                 self._held = True
             case Said():
                 outputs = list(self._said(message))
-                if self._crowded and not self._questions:
-                    self._rests_until = now + (now - self._sent_at)
+                if not self._questions:
+                    self._rest(now)
                 return [*outputs, *self._release(now)]
         return list(self._release(now))
 
@@ -198,6 +201,12 @@ class Barriers:
         latest = self._sent_at + HOLD_S
         return latest if self._questions else min(latest, self._rests_until)
 
+    def _rest(self, now: float) -> None:
+        """Give a crowd that was answered the time to come back."""
+        self._crowd = CROWD_QUESTIONS if self._held else max(0, self._crowd - 1)
+        if self._crowd:
+            self._rests_until = now + (now - self._sent_at)
+
     def _release(self, now: float) -> Iterator[Output]:
         """Send what is held back, unless answers or company are worth waiting for."""
         if self._held and now >= self._until():
@@ -209,7 +218,6 @@ class Barriers:
         wanted, self._wanted = self._wanted, {}
         self.turn += 1
         self._sent_at = now
-        self._crowded = len(wanted) > 1
         asks: dict[NodeId, list[tuple[Ask, _Round]]] = {}
         for shard, wants in wanted.items():
             led = self._leads(shard)
