@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
+from torua.codec.apart import set_apart
 from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
@@ -133,13 +134,20 @@ class Dispatch:
         """Return the routing version that this node has applied."""
         return self._states.state.routing_version
 
-    async def run(self, errand: Errand, call: Call, kind: type[T]) -> tuple[T, NodeId]:
+    async def run(
+        self,
+        errand: Errand,
+        call: Call,
+        kind: type[T],
+        unknown: ToruaError | None = None,
+    ) -> tuple[T, NodeId]:
         """Have an errand done, again where that is safe and may help.
 
         Args:
             errand: what to do.
-            call: who asks, and how long it waits.
+            call: who asks, and how long.
             kind: what comes back.
+            unknown: says that it may have been done before.
 
         Returns:
             The answer, and who gave it.
@@ -155,9 +163,8 @@ class Dispatch:
             errand = structs.replace(errand, slots_version=slots_version)
         began = self._clock.seconds()
         patient_until = began + min(call.timeout_s, PATIENCE_S)
-        unknown: ToruaError | None = None
-        self._turn += 1
-        turn, attempt = self._turn, 0
+        turn, attempt = self._turn + 1, 0
+        self._turn = turn
         while True:
             if errand.slots_version != self._states.state.slots_version:
                 moved = MovedError("the slots of its shard have changed")
@@ -190,11 +197,9 @@ class Dispatch:
         Raises:
             ToruaError: it was not done, or not in time.
         """
-        slots_version = errand.slots_version or call.slots_version
+        slots = errand.slots_version or call.slots_version
         version = self.version
-        errand = structs.replace(
-            errand, routing_version=version, slots_version=slots_version
-        )
+        errand = structs.replace(errand, routing_version=version, slots_version=slots)
         return await self._attempt(node, errand, call, call.timeout_s, kind)
 
     async def until(
@@ -302,7 +307,7 @@ class Dispatch:
         return await self._peers.request(
             node,
             KIND,
-            plain(errand),
+            set_apart(plain(errand)),
             lane=lane_of(errand),
             timeout_s=call.timeout_s,
             request_id=call.request_id,
@@ -315,7 +320,7 @@ class Dispatch:
         """Wait for an errand until the time is up, or another primary makes it vain."""
         number = self._deadlines.add(left_s, doing.cancel)
         if before := self._leaders(self._states.state, errand):
-            self._doing[number] = (errand, before, doing)
+            self._doing[number] = errand, before, doing
         try:
             return await doing
         except (DeferredTimeout, CancelledError) as error:
@@ -447,7 +452,7 @@ class Dispatch:
             errand.idempotency if isinstance(errand, Apply) else None,
             inbound.traceparent,
         )
-        return plain(await self._do(errand, call))
+        return set_apart(plain(await self._do(errand, call)))
 
     async def _do(self, errand: Errand, call: Call) -> object:
         """Do an errand here, unless its route is stale, or ends just now (R17).

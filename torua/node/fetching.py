@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from torua.codec.apart import set_apart
 from torua.codec.frames import Lane
 from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
@@ -189,7 +190,7 @@ class _Answering:
         """Give the answer if nothing more is to come."""
         self.waits -= 1
         if not self.waits:
-            self.said.callback(plain(self.given))
+            self.said.callback(set_apart(plain(self.given)))
 
 
 class _Way:

@@ -227,7 +227,9 @@ def test_where_somebody_waited_the_next_waits_as_long_again_for_company() -> Non
         due = machine.next_deadline()
         assert due is not None
         assert round(due - number, 6) == 0.002
-        (sent,) = machine.wake(number + 1.0)
+        (again,) = machine.wake(number + 1.0)
+        assert isinstance(again, SendAsk)
+        sent = again
     answer = BarrierSaid(sent.message.nonce, (True,))
     machine.receive(Said(B, answer), CROWD_QUESTIONS + 0.001)
     assert len(want(machine, (1, 4), now=CROWD_QUESTIONS + 0.001)) == 1
