@@ -293,9 +293,9 @@ class Connection(TwistedProtocol):
             if message.body:
                 self._owner.received(self, message)
         elif self.state is State.PROVING:
-            self._take_proof(message.body)
+            self._take_proof(message.body[:])
         else:
-            self._take_hello(message.body)
+            self._take_hello(message.body[:])
 
     def _take_hello(self, body: bytes) -> None:
         """Learn who is there; answer with a Hello, or go on with our Proof."""

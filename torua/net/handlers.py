@@ -10,6 +10,7 @@ from twisted.python.failure import Failure as Fault
 
 from torua.codec.envelopes import Failure, Reply, Request, spell_envelope
 from torua.codec.frames import MESSAGE_BYTES_MAX, Lane
+from torua.codec.rope import Bytes
 from torua.core.ids import NodeId
 from torua.errors import OverloadedError, TooLargeError, ToruaError, UnavailableError
 from torua.net.connection import Connection, Flow
@@ -48,7 +49,7 @@ Handler = Callable[[Inbound], object]
 """What it gives is the answer, or it is a Deferred or a coroutine that ends with it.
 One that never waits had better be a plain function: it costs a tenth."""
 
-Answer = Callable[[Connection, Lane, bytes], bool]
+Answer = Callable[[Connection, Lane, Bytes], bool]
 
 
 class Handlers:
@@ -171,7 +172,7 @@ class Handlers:
         self._send(connection, lane, number, body)
 
     def _send(
-        self, connection: Connection, lane: Lane, number: int, body: bytes
+        self, connection: Connection, lane: Lane, number: int, body: Bytes
     ) -> None:
         """Send an answer, or at least that there is no room for it."""
         if not self._answer(connection, lane, body):
@@ -210,13 +211,13 @@ def _waited(result: object) -> "Deferred[object] | None":
     return None
 
 
-def _failure(number: int, error: ToruaError) -> bytes:
+def _failure(number: int, error: ToruaError) -> Bytes:
     """Spell an error as an answer."""
     members: dict[str, object] = dict(error.members)
     return spell_envelope(Failure(number, error.code, error.detail, members))
 
 
-def _spell(number: int, result: object) -> bytes:
+def _spell(number: int, result: object) -> Bytes:
     """Spell a reply, if it fits one message."""
     body = spell_envelope(Reply(number, result))
     if len(body) > MESSAGE_BYTES_MAX:

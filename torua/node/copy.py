@@ -194,9 +194,9 @@ class OpenCopy:
         else:
             self.holding.drop()
 
-    async def write(
+    def write(
         self, operations: Sequence[Operation], call: Call
-    ) -> tuple[Outcome, ...]:
+    ) -> "Deferred[tuple[Outcome, ...]]":
         """Do operations in order; one outcome each.
 
         Whoever calls may go away meanwhile: the write goes on.
@@ -217,7 +217,7 @@ class OpenCopy:
         request, done = self._requests.write(call.timeout_s)
         now_ns = self._means.wall_ns()
         self._tell(messages.Write(request, tuple(operations), now_ns, call.idempotency))
-        return await done
+        return done
 
     async def move(self, moved: Moved, term: int, timeout_s: float) -> int:
         """Do a part of a split, and return the record that has it, once committed.
