@@ -69,6 +69,10 @@ HOLD_S = 1.0
 """How long we do not read from a peer that does not read its replies.  Two that held
 each other for good would never read again, so after this we read, and refuse."""
 
+TURN_WRITES = 16
+"""A kernel may take a large message whole, which is ten milliseconds' work: it gets
+some 1 MiB of it, and other connections their turn."""
+
 REPLY_BYTES_MAX = 32 << 20
 """Replies that wait for a peer before we stop reading its requests: two large ones."""
 
@@ -373,13 +377,17 @@ class Connection(TwistedProtocol):
         write_now(socket_of(self), data)
 
     def _pump(self) -> None:
-        """Write what the outbox holds until the transport has enough."""
+        """Write what the outbox holds until the transport, or a turn, has enough."""
         if self._pumping is not None and self._pumping.active():
             self._pumping.cancel()
         self._pumping = None
-        more = True
+        more, writes = True, 0
         while more and self._stuck is None and self.state is State.UP:
+            if writes == TURN_WRITES:
+                self.schedule()
+                break
             buffers, more = self._batch()
+            writes += 1
             if buffers:
                 self._write(buffers)
         if self.outbox.reply_size <= REPLY_BYTES_MAX // 2:
