@@ -137,6 +137,7 @@ class Shards:
             done=self._proven,
             random=random,
         )
+        self.barrier, self.prove = self._barriers.want, self._barriers.prove
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
         disk = Disk(clock, shelf, commit, worker, steps, writer, graphs)
@@ -376,25 +377,6 @@ class Shards:
     def wish(self, wish: Wish) -> None:
         """See `torua.node.means.World.wish`."""
         self._reports.wish(wish)
-
-    def barrier(self, shard: ShardId, request: int) -> None:
-        """See `torua.node.means.World.barrier`.
-
-        Args:
-            shard: which is led here.
-            request: of its copy's.
-        """
-        self._barriers.want(shard, request)
-
-    def prove(self, shard: ShardId, term: int, tell: Callable[[bool], None]) -> None:
-        """See `torua.node.means.World.prove`.
-
-        Args:
-            shard: which is led here.
-            term: in which it was looked at.
-            tell: is called once.
-        """
-        self._barriers.prove(shard, term, tell)
 
     def snapshot(
         self, need: NeedSnapshot, shard: ShardId, alloc: AllocId, view: Map
