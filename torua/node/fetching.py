@@ -307,7 +307,6 @@ class Fetches:
         bundle = way.gathering
         if not bundle.keys and not self._is_well(node, way):
             return None
-        self._targets.first(node, False)
         waiting: Deferred[Found | None] = Deferred()
         bundle.shards.append(shard)
         bundle.keys.append(key)
@@ -333,6 +332,7 @@ class Fetches:
             return
         way.under_way[bundle] = None
         way.sent_at = self._clock.seconds()
+        self._targets.first(node, False, len(bundle.keys))
         Deferred.fromCoroutine(self._ask(node, way, bundle))
 
     async def _ask(self, node: NodeId, way: _Way, bundle: _Bundle) -> None:
