@@ -190,7 +190,10 @@ class _Answering:
         """Give the answer if nothing more is to come."""
         self.waits -= 1
         if not self.waits:
-            self.said.callback(set_apart(plain(self.given)))
+            given = plain(self.given)
+            # In company no value is large enough to stand apart.
+            alone = len(self.given.lines) == 1
+            self.said.callback(set_apart(given) if alone else given)
 
 
 class _Way:
