@@ -335,7 +335,7 @@ class HotChannel(Channel):
             closing: whether nothing more is served on this connection.
         """
         self._hot = None
-        write_now(self.transport, (data,))
+        write_now(self.transport, data)
         if closing:
             self.persistent = False
             self.loseConnection()
