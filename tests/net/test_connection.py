@@ -237,9 +237,9 @@ class GarbageTests(SynchronousTestCase):
         town.run(0.2)
         far, near = link_of(town, 2, 1), link_of(town, 1, 2)
         far.serving = 1024
-        before = far._meters.frames_out[Lane.READS]._value.get()
+        before = far._meters.frames_out[Lane.READS]
         request = spell_envelope(Request(7, "echo", "", "", 1))[:]
         near._write(near._writer.message(Lane.READS, 1, request))
         town.run()
         self.assertEqual(far.serving, 1024)
-        self.assertEqual(far._meters.frames_out[Lane.READS]._value.get(), before + 1)
+        self.assertEqual(far._meters.frames_out[Lane.READS], before + 1)
