@@ -1,4 +1,4 @@
-"""Tests for `torua.net.meters`: plain numbers become metrics when they are looked at."""
+"""Tests for `torua.net.meters`: plain numbers become metrics when looked at."""
 
 from prometheus_client import CollectorRegistry
 
