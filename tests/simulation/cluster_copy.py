@@ -175,7 +175,7 @@ class OpenCopy:
             number: of the read.
         """
         term = self.machine.term
-        if self.machine.serves and number % 2:
+        if self.machine.serves and number % 2 == 0:
             self.node.barrier(Want(self.shard.shard, number, term))
         else:
             self.tell(m.Confirm(number))
