@@ -82,6 +82,7 @@ def test_one_checkpoint_runs_at_a_time(tmp_path: Path) -> None:
     node = LoneNode(tmp_path, state_of()).settle()
     for n in range(3 * CHECKPOINT_BYTES // len(BIG)):
         node.begin(Put(b"%d" % n, BIG))
+        node.clock.advance(0)
         while node.log_worker.step():
             pass
     assert len(node.worker.jobs) == 1
@@ -147,6 +148,7 @@ def test_what_the_machine_refuses_is_raised(tmp_path: Path) -> None:
     node.write(Put(b"k", b"v"), key="i")
     with pytest.raises(UnprocessableError) as caught:
         done = node.begin(Put(b"k", b"w"), key="i", body=b"2")
+        node.settle()
         result(done)
     assert caught.value.members == {"shard": 0}
     node.close()

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 Place = tuple[ShardId, str, int]
 """A place in a shard's log: shard, history, seq."""
 
+TURN_S = 0.0005
+"""Writes that come within so long are handed to a primary together."""
+
 
 class Errand(Struct, frozen=True):
     """A client's request on its way.
@@ -108,6 +111,7 @@ class OpenCopy:
         self._busy = False
         self._timer: Timer | None = None
         self._errands: dict[int, tuple[Errand, Outcome | None]] = {}
+        self._writes: list[m.Write] = []
         self._moves: dict[int, Callable[[int | None], object]] = {}
         disk.owner = self
         node.cluster.data.opens(shard, self.who, disk.view)
@@ -165,7 +169,16 @@ class OpenCopy:
         else:
             self._errands[number] = (errand, None)
             now_ns = self.node.wall_ns
-            self.tell(m.Write(number, errand.operations, now_ns, errand.idempotency))
+            asked = (number, errand.operations, now_ns, errand.idempotency)
+            if not self._writes:
+                end = self.node.entry(self._end_turn)
+                self.node.world.at(TURN_S, end)
+            self._writes.append(m.Write(*asked))
+
+    def _end_turn(self) -> None:
+        """Give the machine the writes that came meanwhile."""
+        writes, self._writes = tuple(self._writes), []
+        self.tell(m.Writes(writes))
 
     def move(
         self, moved: Moved, term: int, then: Callable[[int | None], object]

@@ -1,8 +1,9 @@
 """Group commit: one write and one fdatasync for all that the node's shards append.
 
 A disk does few fdatasyncs a second, so they are shared: the next begins when the last
-ends, with everything that arrived meanwhile.  There is no timer: alone, a write goes
-out at once, and batches grow with the load (storage.md).
+ends, with everything that arrived meanwhile; where none is under way, at the end of the
+reactor's turn, with all that came in it.  There is no timer: alone, a write goes out at
+once, and batches grow with the load (storage.md).
 
     OPEN --disk full--> FULL --a second later--> OPEN
       '--anything else goes wrong--> FAILED (for ever: the service exits)
@@ -27,6 +28,7 @@ from torua.core.replication.messages import Truncate
 from torua.core.replication.tip import RECORD_COST
 from torua.errors import DiskError, DiskFullError
 from torua.node.threads import Worker
+from torua.node.turn import Stage, Turn
 from torua.storage.log import Log, LogEntry, Truncation
 
 T = TypeVar("T")
@@ -109,6 +111,7 @@ class GroupCommit:
 
     Attributes:
         queued_bytes: what waits, or is under way, estimated.
+        turn: the end of the reactor's turn, for all who append and send.
     """
 
     def __init__(  # noqa: PLR0913
@@ -133,6 +136,7 @@ class GroupCommit:
                 member.
         """
         self.queued_bytes = 0
+        self.turn = Turn(clock)
         self._clock = clock
         self._log = store
         self._worker = worker
@@ -140,7 +144,7 @@ class GroupCommit:
         self._on_sync = on_sync
         self._meters = _Meters(registry)
         self._state = State.OPEN
-        self._busy = False
+        self._busy = self._due = False
         self._retry: IDelayedCall | None = None
         self._queue: deque[Item] = deque()
         self._listeners: dict[AllocId, Listener] = {}
@@ -217,7 +221,9 @@ class GroupCommit:
             return
         self._queue.extend(items)
         self.queued_bytes += sum(_cost(item) for item in items)
-        self._next()
+        if not self._busy and not self._due:
+            self._due = True
+            self.turn.add(Stage.KEEP, self._next)
 
     def run(self, job: Callable[[Log], T]) -> "Deferred[T]":
         """Use the log for something else, behind the commit that is under way.
@@ -229,6 +235,7 @@ class GroupCommit:
 
     def _next(self) -> None:
         """Begin a commit with all that waits, unless one is under way."""
+        self._due = False
         if self._busy or not self._queue:
             return
         self._busy = True

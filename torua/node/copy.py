@@ -37,7 +37,7 @@ from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
 from torua.node.proofs import Proofs
-from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests
+from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests, Writes
 from torua.node.tally import Tally
 
 T = TypeVar("T")
@@ -109,6 +109,7 @@ class OpenCopy:
             means.world.barrier_turn,
             lambda request: self._tell(messages.Confirm(request)),
         )
+        self._writes = Writes(means.disk.commit.turn, means.wall_ns, self._tell)
         self._cache = ReadCache(means.caching)
         holding = Holding(means.disk, me.shard, me.alloc_id, found, self._trouble)
         self.holding = holding
@@ -150,7 +151,8 @@ class OpenCopy:
     @property
     def idle(self) -> bool:
         """Whether no write is in flight."""
-        return self.state is not State.OPEN or self.machine.idle
+        done = self.machine.idle and not self._writes
+        return self.state is not State.OPEN or done
 
     def configure(self, shard: Shard, lost: Iterable[NodeId]) -> None:
         """Take note of the committed state.
@@ -221,8 +223,7 @@ class OpenCopy:
             )
         self._check()
         request, done = self._requests.write(call.timeout_s)
-        now_ns = self._means.wall_ns()
-        self._tell(messages.Write(request, tuple(operations), now_ns, call.idempotency))
+        self._writes.add(request, operations, call.idempotency)
         return await done
 
     async def move(self, moved: Moved, term: int, timeout_s: float) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter
-from twisted.internet.interfaces import IReactorTime
 
 from torua.codec.copies import MESSAGES_MAX, plain_message, read_messages
 from torua.codec.frames import Lane
@@ -17,6 +16,7 @@ from torua.core.ids import NodeId
 from torua.core.replication.tip import RECORD_COST, cost_of
 from torua.core.replication.wire import Append, Message
 from torua.net.handlers import Inbound
+from torua.node.turn import Stage, Turn
 
 KIND = "repl"
 
@@ -63,7 +63,7 @@ class Post:
 
     def __init__(
         self,
-        clock: IReactorTime,
+        turn: Turn,
         peers: Notices,
         deliver: Deliver,
         registry: CollectorRegistry,
@@ -71,12 +71,12 @@ class Post:
         """Carry messages from now on.
 
         Args:
-            clock: the reactor.
+            turn: the end of the reactor's turn.
             peers: connections to the others.
             deliver: takes a message that came, and from which node.
             registry: of the node's metrics.
         """
-        self._clock = clock
+        self._turn = turn
         self._peers = peers
         self._deliver = deliver
         self._waiting: dict[NodeId, deque[Message]] = {}
@@ -102,7 +102,7 @@ class Post:
             message: for a copy there.
         """
         if not self._waiting:
-            self._clock.callLater(0, self._flush)
+            self._turn.add(Stage.SEND, self._flush)
         self._waiting.setdefault(node, deque()).append(message)
 
     def _flush(self) -> None:
