@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.codec.test_records import RECORDS
+from torua.codec.apart import LARGE_BYTES, read_apart, spell_apart
 from torua.codec.copies import plain_message, read_messages
 from torua.codec.plain import decode, encode
 from torua.codec.records import read_records, spell_record
 from torua.core.ids import AllocId, ShardId
+from torua.core.records import KvPut, Record
 from torua.core.replication.wire import (
     Acked,
     Append,
@@ -42,6 +44,17 @@ def test_messages_come_back(batches: list[list[object]]) -> None:
         messages.insert(len(messages) // 2, append)
     body = decode(encode([plain_message(message) for message in messages]))
     assert read_messages(body) == messages
+
+
+def test_a_large_record_travels_as_it_is_in_the_log() -> None:
+    """Its bytes are not spelled anew, nor put into the CBOR."""
+    value = b"\xff" * LARGE_BYTES
+    record = Record(ShardId(1), 3, 3, 9, (KvPut(b"k", value, "a/b"),))
+    append = Append(*WHERE, COPY, 1, 2, 3, (record,), 4)
+    sent = spell_apart([plain_message(append)])
+    assert spell_record(record) in sent
+    (came,) = read_messages(read_apart(sent))
+    assert came == append
 
 
 @given(records=st.lists(RECORDS, max_size=4))

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torua.codec.records import read_record, spell_record
+from torua.codec.apart import LARGE_BYTES, is_apart
+from torua.codec.records import read_record, read_records, spell_record
 from torua.core.ids import ShardId
 from torua.core.records import Answered, KvDelete, KvPut, Record
 from torua.errors import ProtocolError
@@ -56,3 +57,16 @@ def test_bytes_behind_a_record_are_refused() -> None:
     """A record is the whole of its payload."""
     with pytest.raises(ProtocolError):
         read_record(spell_record(Record(ShardId(0), 1, 1, 1)) + b"\0")
+
+
+def test_a_large_value_stands_apart_and_comes_back() -> None:
+    """Beside others too, which are read all at once where all are small."""
+    value = b"\xff" * LARGE_BYTES
+    records = [
+        Record(ShardId(1), seq, 2, seq, (KvPut(b"k", data, "a/b"),))
+        for seq, data in enumerate((b"small", value, b"\xff"), 1)
+    ]
+    payloads = [spell_record(record) for record in records]
+    assert [is_apart(payload) for payload in payloads] == [False, True, False]
+    assert read_records(payloads) == records
+    assert read_record(payloads[1]) == records[1]

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from torua.codec.apart import LARGE_BYTES, Apart
 from torua.codec.plain import plain, shape
 from torua.codec.records import read_records, spell_record
 from torua.core.ids import AllocId, ShardId
@@ -65,8 +66,14 @@ def plain_message(message: Message) -> object:
         message.prev_seq,
         message.prev_term,
         message.gcp,
-        [spell_record(record) for record in message.records],
+        [_payload(record) for record in message.records],
     ]
+
+
+def _payload(record: Record) -> bytes | Apart:
+    """Give a record as it stands in a message."""
+    spelled = spell_record(record)
+    return spelled if len(spelled) < LARGE_BYTES else Apart(spelled)
 
 
 def read_messages(body: object) -> list[Message]:

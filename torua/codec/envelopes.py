@@ -1,10 +1,14 @@
-"""What peers say to each other once they are connected, as CBOR arrays."""
+"""What peers say to each other once they are connected, as CBOR arrays.
+
+Large strings of bytes in a body may stand apart: see `torua.codec.apart`.
+"""
 
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from torua.codec.plain import decode, encode, shape
+from torua.codec.apart import read_apart, spell_apart
+from torua.codec.plain import shape
 
 KIND_CHARACTERS_MAX = 64
 """A kind names a handler; ours are words."""
@@ -57,9 +61,9 @@ def spell_envelope(envelope: Envelope) -> bytes:
     """Spell an envelope; its body is plain already, and is not looked at twice."""
     tag = envelope.__struct_config__.tag
     fields = (getattr(envelope, name) for name in envelope.__struct_fields__)
-    return encode([tag, *fields])
+    return spell_apart([tag, *fields])
 
 
 def read_envelope(data: bytes) -> Envelope:
     """Read an envelope from anybody; ProtocolError where it is none."""
-    return shape(decode(data), Envelope)
+    return shape(read_apart(data), Envelope)

@@ -1,6 +1,6 @@
 """CBOR for every struct of the core: strict on the way in, deterministic out."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from io import BytesIO
 from types import UnionType
@@ -44,16 +44,32 @@ def shape(value: object, kind: type[T] | UnionType) -> T:
         raise ProtocolError(str(error)) from error
 
 
-def encode(value: object) -> bytes:
-    """Spell a plain value as CBOR."""
-    return cbor2.dumps(value)
+def encode(value: object, default: Callable[[Any, Any], None] | None = None) -> bytes:
+    """Spell a plain value as CBOR.
+
+    Args:
+        value: maps, lists and scalars.
+        default: spells anything else, given the encoder and the thing; None refuses it.
+    """
+    return cbor2.dumps(value, default=default)
 
 
-def decode(data: bytes) -> object:
-    """Read exactly one CBOR value; ProtocolError where there is anything else."""
+def decode(
+    data: bytes, tag_hook: Callable[[Any, bool], object] | None = None
+) -> object:
+    """Read exactly one CBOR value.
+
+    Args:
+        data: from anybody.
+        tag_hook: gives what a tag stands for; None leaves tags as they are, and no
+            struct has one.
+
+    Raises:
+        ProtocolError: it is anything else.
+    """
     stream = BytesIO(data)
     try:
-        value: object = _reader(stream).decode()
+        value: object = _reader(stream, tag_hook).decode()
     except Exception as error:
         raise ProtocolError(f"not CBOR: {error}") from error
     if stream.tell() != len(data):
@@ -89,10 +105,13 @@ def _boxed(kind: Hashable) -> Any:
     return msgspec.defstruct("Boxed", [("value", kind)], array_like=True)
 
 
-def _reader(stream: BytesIO) -> cbor2.CBORDecoder:
+def _reader(
+    stream: BytesIO, tag_hook: Callable[[Any, bool], object] | None
+) -> cbor2.CBORDecoder:
     """Make the strictest reader there is for one value."""
     return cbor2.CBORDecoder(
         stream,
+        tag_hook=tag_hook,
         max_depth=DEPTH_MAX,
         allow_indefinite=False,
         allow_duplicate_keys=False,

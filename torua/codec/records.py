@@ -1,5 +1,7 @@
 """Records of the write log as bytes: CBOR, the same on every copy.
 
+Large values stand apart from it (`torua.codec.apart`).
+
 A record is spelled once.  Its bytes stay with it while it is in memory: the same go to
 the log and to every other copy, and from there into that copy's log.  What it moves is
 left out where it moves nothing, as almost always.
@@ -9,8 +11,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from torua.codec.plain import decode, encode, read, shape
+from torua.codec.apart import LARGE_BYTES, is_apart, read_apart, set_apart, spell_apart
+from torua.codec.plain import decode, encode, shape
 from torua.core.records import Record
+from torua.core.replication.tip import cost_of
 from torua.errors import ProtocolError
 
 _BYTES = (bytes,)
@@ -23,14 +27,17 @@ def spell_record(record: Record) -> bytes:
     spelled = record.__dict__.get(_SPELLED)
     if spelled is None:
         fields = msgspec.to_builtins(record, builtin_types=_BYTES)
-        spelled = encode(fields[:-1] if record.moved is None else fields)
+        if record.moved is None:
+            del fields[-1]
+        is_large = cost_of(record) >= LARGE_BYTES
+        spelled = spell_apart(set_apart(fields)) if is_large else encode(fields)
         record.__dict__[_SPELLED] = spelled
     return bytes(spelled)
 
 
 def read_record(data: bytes) -> Record:
     """Read one record; ProtocolError where ``data`` is not exactly one."""
-    record = read(data, Record)
+    record = shape(read_apart(data), Record)
     record.__dict__[_SPELLED] = data
     return record
 
@@ -41,7 +48,7 @@ def read_records(payloads: Sequence[bytes]) -> list[Record]:
     Args:
         payloads: each as `spell_record` spells one.
     """
-    if len(payloads) < 2:
+    if len(payloads) < 2 or any(map(is_apart, payloads)):
         return [read_record(data) for data in payloads]
     head = b"\x9a" + len(payloads).to_bytes(4, "big")
     found = shape(decode(head + b"".join(payloads)), _Records)

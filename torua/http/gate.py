@@ -6,7 +6,6 @@ are measured while there are requests, and refusals leave at their pace.
 
 import time
 from collections.abc import Callable
-from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from twisted.internet.defer import Deferred
@@ -102,14 +101,14 @@ class Gate:
             rank: its lane, see `rank_of`.
             size: of its body, in bytes.
         """
-        taken = self.has_room(rank, size)
-        if taken:
-            self._admission.take(rank)
-            if rank is Rank.BULK:
-                self._stays.take(size)
-        if self._is_on:
+        if self._is_on and self._turn_began is None:
             self._measure()
-        return taken
+        if not self.has_room(rank, size):
+            return False
+        self._admission.take(rank)
+        if rank is Rank.BULK:
+            self._stays.take(size)
+        return True
 
     def give_back(self, rank: Rank, size: int = 0, stayed_s: float = 0.0) -> None:
         """Hear that a request that was taken is answered.
@@ -122,7 +121,7 @@ class Gate:
         self._admission.give_back(rank, at_once=not self._is_on)
         if rank is Rank.BULK:
             self._stays.give_back(size, stayed_s, self._clock.seconds())
-        if self._is_on:
+        if self._is_on and self._turn_began is None:
             self._measure()
 
     def pace(self) -> "Deferred[None]":
@@ -137,10 +136,9 @@ class Gate:
         return waiting
 
     def _measure(self) -> None:
-        """Have the length of this turn taken, once."""
-        if self._turn_began is None:
-            self._turn_began = self._clock.seconds()
-            self._clock.callLater(0, self._turned)
+        """Have the length of this turn taken."""
+        self._turn_began = self._clock.seconds()
+        self._clock.callLater(0, self._turned)
 
     def _turned(self) -> None:
         """Learn from the turn that ended."""
@@ -151,13 +149,12 @@ class Gate:
         self._admission.turned(length_s)
 
 
-@cache
 def rank_of(method: str, path: str) -> Rank:
     """Tell how urgent a request is.
 
     Args:
         method: of the request.
-        path: of its route; there are as many as there are routes.
+        path: of its route.
     """
     if path.startswith(_QUERY):
         return Rank.QUERY

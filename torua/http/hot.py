@@ -43,10 +43,8 @@ _BLOCKS_MAX = 512
 _BLOCK_BYTES_MAX = 2 << 10
 """… of those that are as short as headers are; so all together take a few MiB."""
 
-_HEAD = re.compile(
-    rb"(GET|HEAD|PUT|DELETE) (/kv/[!-~]*) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
-)
+_FIRST = re.compile(rb"(GET|HEAD|PUT|DELETE) (/kv/[!-~]*) HTTP/1\.1\r\n")
+_BLOCK = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+\r\n")
 _LENGTH = re.compile(r"[0-9]{1,5}")
 _UNUSUAL = frozenset(("transfer-encoding", "expect", "upgrade"))
 _NO_QUERY: Mapping[str, str] = {}
@@ -116,12 +114,13 @@ class Reader:
         Returns:
             The request; its body may be shorter than its head says.
         """
-        found = _HEAD.match(data, 0, HEAD_BYTES_MAX)
-        if found is None:
+        first = _FIRST.match(data, 0, HEAD_BYTES_MAX)
+        if first is None:
             return None
-        method, target, block = found.groups()
-        head = self._head(block)
-        end = found.end()
+        begin = first.end()
+        end = data.find(b"\r\n\r\n", begin, HEAD_BYTES_MAX) + 4
+        head = self._head(data[begin:end]) if end > begin else None
+        method, target = first.groups()
         match = self._routes.get(method)
         if head is None or match is None or len(data) > end + head.length:
             return None
@@ -144,9 +143,11 @@ def read_block(block: bytes) -> Head | None:
     """Read header lines; None where anything is unusual.
 
     Args:
-        block: the lines, each well formed and ended.
+        block: the lines, and the empty one after them.
     """
-    lines = block.decode().split("\r\n")[:-1]
+    if not _BLOCK.fullmatch(block):
+        return None
+    lines = block.decode().split("\r\n")[:-2]
     headers: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")

@@ -47,7 +47,7 @@ class KeyValueHandlers:
         if entry is None:
             raise NotFoundError("no such key", shard=served.shard)
         headers = _served(served, entry.version)
-        if _has_it_already(conditions, entry):
+        if conditions and _has_it_already(conditions, entry):
             return Answer(304, headers)
         headers = (*headers, ("X-Content-Type-Options", "nosniff"))
         return Answer(200, headers, entry.value or b"", entry.content_type)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 
 from torua.core.kv import KEY_BYTES_MAX, Condition, IdempotencyKey
-from torua.core.reading import Level, Reading, read_tokens
+from torua.core.reading import LINEARIZABLE, Level, Reading, read_tokens
 from torua.errors import MalformedError
 from torua.http.limits import TIMEOUT_MS_MAX
 from torua.http.messages import Ask
@@ -17,6 +17,7 @@ TTL_S_MAX = 100 * 365 * 86400
 STALENESS_MS_MAX = 86_400_000
 CONSISTENCIES = tuple(level.value for level in Level)
 _TIMEOUT_MS = 30_000
+_TIMEOUTS_MS = range(1, TIMEOUT_MS_MAX + 1)
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
@@ -79,8 +80,7 @@ def boolean(query: Mapping[str, str], name: str) -> bool:
 
 def timeout_s(query: Mapping[str, str]) -> float:
     """Return how long the caller waits, in seconds (``timeout_ms``)."""
-    bounds = range(1, TIMEOUT_MS_MAX + 1)
-    return whole(query, "timeout_ms", _TIMEOUT_MS, bounds) / 1000
+    return whole(query, "timeout_ms", _TIMEOUT_MS, _TIMEOUTS_MS) / 1000
 
 
 def ttl_s(query: Mapping[str, str]) -> float | None:
@@ -105,6 +105,8 @@ def reading(ask: Ask) -> Reading:
 
     A session passes back the tokens that it was given; it may have none yet.
     """
+    if not ask.query:
+        return LINEARIZABLE
     level = ask.query.get("consistency", Level.LINEARIZABLE)
     if level not in CONSISTENCIES:
         raise MalformedError(f"consistency: one of {', '.join(CONSISTENCIES)}")
@@ -121,6 +123,8 @@ def conditions(headers: Mapping[str, str]) -> tuple[Condition, ...]:
     A tag that is well formed but none of ours matches no version; a weak one matches
     in If-None-Match only.
     """
+    if "if-match" not in headers and "if-none-match" not in headers:
+        return ()
     found = []
     for name, match in (("if-match", True), ("if-none-match", False)):
         text = headers.get(name)

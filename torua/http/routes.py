@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from functools import cached_property
 from typing import Any
 
 from klein import Klein
@@ -10,6 +10,8 @@ from msgspec import Struct
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter
 
+from torua.core.resilience.admission import Rank
+from torua.http.gate import rank_of
 from torua.http.limits import OTHER_BODY_BYTES_MAX
 from torua.http.messages import Answer, Ask
 from torua.http.problems import MethodError, UnknownPathError
@@ -22,7 +24,7 @@ METHODS = frozenset(
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
-class Route(Struct, frozen=True):
+class Route(Struct, frozen=True, dict=True):
     """What serves a path with a method.
 
     Attributes:
@@ -39,21 +41,20 @@ class Route(Struct, frozen=True):
     body_max: int = OTHER_BODY_BYTES_MAX
     streams: bool = False
 
-    @property
+    @cached_property
     def template(self) -> str:
         """The path with names for its variable parts, for people and metrics."""
-        return _template(self.rule)
+        return _VARIABLE.sub(r"{\1}", self.rule)
 
-    @property
+    @cached_property
+    def rank(self) -> Rank:
+        """How urgent what it serves is."""
+        return rank_of(self.method, self.rule)
+
+    @cached_property
     def name(self) -> str:
         """What tells it from all other routes."""
         return f"{self.method} {self.template}"
-
-
-@cache
-def _template(rule: str) -> str:
-    """Spell a rule for people; there are as many as there are routes."""
-    return _VARIABLE.sub(r"{\1}", rule)
 
 
 class Match(Struct, frozen=True):
@@ -78,7 +79,7 @@ class Router:
 
     Klein's own resource decodes a path before it looks it up, so that ``%2F`` and ``/``
     become one; it also drops a handler when its client goes, and answers trouble in
-    HTML.  So only its table is used, and its way to call a handler.
+    HTML, and makes a Deferred of each.  So only its table is used.
 
     Invariants: a path is never redirected, and no slash of it is merged.
     """
@@ -99,25 +100,10 @@ class Router:
     def _add(self, route: Route) -> None:
         """Enter one route."""
         self._routes[route.name] = route
-
-        def endpoint(ask: Ask) -> Awaitable[Answer]:
-            """Call the handler."""
-            return route.handler(ask)
-
         enter = self._klein.route(
             route.rule, methods=[route.method], endpoint=route.name
         )
-        enter(endpoint)
-
-    def answer(self, match: Match, ask: Ask) -> Awaitable[Answer]:
-        """Have a request served by what was found for it.
-
-        Args:
-            match: as `match` returned it.
-            ask: the request.
-        """
-        answer: Awaitable[Answer] = self._klein.execute_endpoint(match.route.name, ask)
-        return answer
+        enter(route.handler)
 
     def match(self, method: str, path: str) -> Match:
         """Find what serves a request.

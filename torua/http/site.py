@@ -20,7 +20,7 @@ from torua.http.bulk import BulkHandler
 from torua.http.changes import ChangesHandler
 from torua.http.cluster import ClusterHandlers
 from torua.http.connection import ApiRequest, Channel
-from torua.http.gate import Gate, rank_of
+from torua.http.gate import Gate
 from torua.http.host import Asked
 from torua.http.hot import HotChannel, Reader
 from torua.http.kv import KeyValueHandlers
@@ -31,6 +31,7 @@ from torua.http.problems import problem
 from torua.http.routes import Match, Route, Router
 from torua.http.seams import ChangeFeeds, KeyValue, Operations, Overview
 from torua.http.streaming import Streaming
+from torua.net.running import run
 
 
 def make_site(  # noqa: PLR0913
@@ -260,7 +261,7 @@ class ApiSite(Site):
         """Account for so many more bytes of bodies; False where there is no room."""
         if not self.has_room(count):
             return False
-        self._meter.received.inc(count)
+        self._meter.received += count
         self._set_held(self._held + count)
         return True
 
@@ -294,8 +295,7 @@ class ApiSite(Site):
             match: what would serve it.
             length: of its body.
         """
-        rank = rank_of(match.route.method, match.route.rule)
-        return self._gate.has_room(rank, length)
+        return self._gate.has_room(match.route.rank, length)
 
     def rejection(self, error: ToruaError, request_id: str) -> Answer:
         """Answer what is not a request, and count it.
@@ -309,7 +309,7 @@ class ApiSite(Site):
 
     def serve(self, request: Asked) -> None:
         """Serve a request that came in whole, or was refused."""
-        Deferred.fromCoroutine(self._serve(request))
+        run(self._serve(request))
 
     async def _serve(self, request: Asked) -> None:
         """Find the answer, and deliver it; nothing is raised out of here."""
@@ -343,14 +343,14 @@ class ApiSite(Site):
 
     async def _admitted(self, request: Asked) -> Answer:
         """Have what serves a request answer it, unless there is too much to do."""
-        match = request.match
-        assert match is not None
-        rank, size = rank_of(match.route.method, match.route.rule), request.size
+        assert request.match is not None
+        route, size = request.match.route, request.size
+        rank = route.rank
         if not self._gate.take(rank, size):
             await self._late(request)
             raise OverloadedError(limits.TOO_MUCH)
         try:
-            return await self._router.answer(match, request.ask())
+            return await route.handler(request.ask())
         finally:
             stayed_s = self.reactor.seconds() - request.started_s
             self._gate.give_back(rank, size, stayed_s)
@@ -369,13 +369,14 @@ class ApiSite(Site):
     def _done(self, request: Asked, answer: Answer) -> None:
         """Count and note what became of a request."""
         took_s = self.reactor.seconds() - request.started_s
-        route = request.match.route.template if request.match else "none"
-        method = request.method.decode() if request.match else "none"
-        self._meter.answered(route, method, answer.status // 100, took_s)
-        if answer.body:
-            self._meter.sent.inc(len(answer.body))
+        match, meter = request.match, self._meter
+        route, method = (
+            (match.route.template, request.method) if match else ("none", b"none")
+        )
+        meter.answered(route, method, answer.status // 100, took_s)
+        meter.sent += len(answer.body)
         if answer.trouble is not None:
-            self._meter.trouble(answer.trouble)
+            meter.trouble(answer.trouble)
         serious = answer.status > 500 and route != "/ready"
         serious = serious or took_s > self._slow_request_s
         unsaid = self._lines.take(self.reactor.seconds()) if serious else None

@@ -20,12 +20,17 @@ def headers_of(answer: Answer, request_id: str, closing: bool) -> list[tuple[str
         request_id: of its request.
         closing: whether the connection ends with it.
     """
-    found = [
+    return [
         ("Server", SERVER),
         ("Date", date()),
         ("X-Request-Id", request_id),
-        *answer.headers,
+        *_own(answer, closing),
     ]
+
+
+def _own(answer: Answer, closing: bool) -> list[tuple[str, str]]:
+    """List the headers of an answer that only it has."""
+    found = list(answer.headers)
     if answer.content_type is not None:
         found.append(("Content-Type", answer.content_type))
     if answer.status not in NO_BODY_CODES and answer.stream is None:
@@ -61,18 +66,19 @@ def spelled(
     body = b"" if method == b"HEAD" else answer.body
     if len(body) > limits.PIECE_BYTES or answer.stream is not None:
         return None
-    lines = [
-        f"{name}: {value}\r\n"
-        for name, value in headers_of(answer, request_id, closing)
-    ]
-    text = "".join(lines)
+    lines = ["", *map(": ".join, _own(answer, closing)), "\r\n"]
+    text = "\r\n".join(lines)
     if text.count("\r") + text.count("\n") != 2 * len(lines):
         return None
-    head = _status_line(answer.status) + text.encode("latin-1", "replace") + b"\r\n"
-    return head + body
+    opening = _opening(answer.status, int(time()))
+    return f"{opening}{request_id}{text}".encode("latin-1", "replace") + body
 
 
 @lru_cache(maxsize=64)
-def _status_line(status: int) -> bytes:
-    """Spell the first line of an answer."""
-    return b"HTTP/1.1 %d %s\r\n" % (status, RESPONSES.get(status, b"Unknown Status"))
+def _opening(status: int, second: int) -> str:
+    """Spell what all answers of a status begin with, within one second."""
+    phrase = RESPONSES.get(status, b"Unknown Status").decode()
+    return (
+        f"HTTP/1.1 {status} {phrase}\r\n"
+        f"Server: {SERVER}\r\nDate: {_date(second)}\r\nX-Request-Id: "
+    )

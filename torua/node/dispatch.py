@@ -16,6 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 
+from torua.codec.apart import set_apart
 from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
@@ -302,7 +303,7 @@ class Dispatch:
         return await self._peers.request(
             node,
             KIND,
-            plain(errand),
+            set_apart(plain(errand)),
             lane=lane_of(errand),
             timeout_s=call.timeout_s,
             request_id=call.request_id,
@@ -447,7 +448,7 @@ class Dispatch:
             errand.idempotency if isinstance(errand, Apply) else None,
             inbound.traceparent,
         )
-        return plain(await self._do(errand, call))
+        return set_apart(plain(await self._do(errand, call)))
 
     async def _do(self, errand: Errand, call: Call) -> object:
         """Do an errand here, unless its route is stale, or ends just now (R17).

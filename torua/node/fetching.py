@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from torua.codec.apart import set_apart
 from torua.codec.frames import Lane
 from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
@@ -343,7 +344,7 @@ class Fetches:
             place = self._primaries.position(shard) if await proof else None
             if place is not None:
                 at[shard] = place
-        return plain(Given(at, lines))
+        return set_apart(plain(Given(at, lines)))
 
     def _copy(self, shard: ShardId) -> Leading | None:
         """Return the copy that serves a shard by the applied state, if it is here."""

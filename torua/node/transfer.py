@@ -24,6 +24,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from torua.codec.apart import set_apart
 from torua.codec.frames import Lane
 from torua.codec.plain import plain, shape
 from torua.core.configuration import Allocation
@@ -363,12 +364,13 @@ class Transfers:
         self, node: NodeId, piece: Piece, timeout_s: float = PIECE_TIMEOUT_S
     ) -> int:
         """Have a piece arrive, and return how much there is then."""
+        body = set_apart(plain(piece))
         for attempt in count(1):
             try:
                 if self._stopped:
                     raise UnavailableError("this node is stopping")
                 answer = await self._peers.request(
-                    node, KIND, plain(piece), lane=Lane.RECOVERY, timeout_s=timeout_s
+                    node, KIND, body, lane=Lane.RECOVERY, timeout_s=timeout_s
                 )
                 return shape(answer, int)
             except (CorruptionError, ConflictError):

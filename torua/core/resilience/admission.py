@@ -19,7 +19,7 @@ many a second of the processor's time that the node has: where others share its 
 it has less, and refusals shall take the same part of it.
 """
 
-from enum import Enum
+from enum import IntEnum
 
 TURN_S = 0.250
 """A longer turn of the reactor is too long: an answer takes up to two of them, and who
@@ -73,8 +73,8 @@ REFUSAL_MAX_S = 4.0
 all refused, 250 come back in a second."""
 
 
-class Rank(Enum):
-    """What is asked, the most urgent first; the value is its share of the limit."""
+class Rank(IntEnum):
+    """What is asked, the most urgent first."""
 
     CONTROL = 0
     READ = 1
@@ -83,8 +83,9 @@ class Rank(Enum):
     BULK = 4
 
 
-SHARES = {Rank.READ: 1.0, Rank.WRITE: 0.85, Rank.QUERY: 0.5, Rank.BULK: 0.5}
-"""How full all lanes together may be for one more of a kind; control is not bounded."""
+SHARES = (float("inf"), 1.0, 0.85, 0.5, 0.5)
+"""How full all lanes together may be for one more of each rank; control is not bounded,
+and counts for nothing."""
 
 
 class Admission:
@@ -97,7 +98,7 @@ class Admission:
         limit: how much may be at work now.
         most: how much may ever be.
         turn_s: a longer turn is too long.
-        at_work: how much is, by lane.
+        at_work: how much is, by rank.
         total: how much of it counts against the limit: all but control.
         share: the part of a processor that the node had, when last there was too much.
     """
@@ -106,9 +107,9 @@ class Admission:
         """Begin with nothing at work."""
         self.limit = float(LIMIT_FIRST)
         self.most, self.turn_s = LIMIT_MAX, TURN_S
-        self.at_work = dict.fromkeys(Rank, 0)
+        self.at_work = [0] * len(Rank)
         self.total = 0
-        self._ended: list[Rank] = []
+        self._ended = [0] * len(Rank)
         self._most = 0
         self._refusal_due = 0.0
         self.share = 1.0
@@ -116,18 +117,16 @@ class Admission:
 
     def has_room(self, rank: Rank) -> bool:
         """Tell whether a request would be taken, and learn that it was wanted."""
-        room = (
-            rank is Rank.CONTROL
-            or self.at_work[rank] < LANE_MIN
-            or self.total < self.limit * SHARES[rank]
-        )
-        self._most = max(self._most, self.total + 1)
-        return room
+        total = self.total
+        if total >= self._most:
+            self._most = total + 1
+        return total < self.limit * SHARES[rank] or self.at_work[rank] < LANE_MIN
 
     def take(self, rank: Rank) -> None:
         """Count a request; whoever takes one has asked for room, or needs none."""
         self.at_work[rank] += 1
-        self.total += rank is not Rank.CONTROL
+        if rank is not Rank.CONTROL:
+            self.total += 1
 
     def give_back(self, rank: Rank, *, at_once: bool = False) -> None:
         """Hear that a request was answered; it counts until the turn ends.
@@ -137,9 +136,9 @@ class Admission:
             at_once: whether it counts no more from now on: no end of a turn is told.
         """
         if at_once:
-            self._leave(rank)
+            self._leave(rank, 1)
         else:
-            self._ended.append(rank)
+            self._ended[rank] += 1
 
     def bound(self, most: int, turn_s: float) -> None:
         """Have other bounds from now on.
@@ -162,15 +161,16 @@ class Admission:
             self.limit = max(float(LIMIT_MIN), self.limit * left)
         elif length_s <= self.turn_s and self._most > self.limit * PRESSED:
             self.limit = min(float(self.most), self.limit + INCREASE)
-        for rank in self._ended:
-            self._leave(rank)
-        self._ended.clear()
+        for rank in Rank:
+            self._leave(rank, self._ended[rank])
+            self._ended[rank] = 0
         self._most = self.total
 
-    def _leave(self, rank: Rank) -> None:
-        """Count one request no more."""
-        self.at_work[rank] -= 1
-        self.total -= rank is not Rank.CONTROL
+    def _leave(self, rank: Rank, many: int) -> None:
+        """Count some requests of a rank no more."""
+        self.at_work[rank] -= many
+        if rank is not Rank.CONTROL:
+            self.total -= many
         assert self.at_work[rank] >= 0
 
     def refusal_s(self, now: float, spent_s: float) -> float:
