@@ -168,15 +168,18 @@ class OpenCopy:
             self.tell(m.Confirm(number))
         else:
             self._errands[number] = (errand, None)
-            now_ns = self.node.wall_ns
-            asked = (number, errand.operations, now_ns, errand.idempotency)
-            if not self._writes:
-                end = self.node.entry(self._end_turn)
-                self.node.world.at(TURN_S, end)
-            self._writes.append(m.Write(*asked))
+            self._write(number, errand)
+
+    def _write(self, number: int, errand: Errand) -> None:
+        """Write at the end of the turn, with what comes meanwhile."""
+        if not self._writes:
+            self.node.world.at(TURN_S, self.node.entry(self._end_turn))
+        now_ns = self.node.wall_ns
+        asked = m.Write(number, errand.operations, now_ns, errand.idempotency)
+        self._writes.append(asked)
 
     def _end_turn(self) -> None:
-        """Give the machine the writes that came meanwhile."""
+        """Give the machine the writes that came."""
         writes, self._writes = tuple(self._writes), []
         self.tell(m.Writes(writes))
 

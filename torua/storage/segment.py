@@ -36,6 +36,7 @@ SALT_BYTES = 8
 _MAGIC = b"TORUALG1"
 _HEADER = struct.Struct("<8sQQ8s")
 _CRC = struct.Struct("<I")
+_CRCS = struct.Struct("<II")
 _MARK = b"\xf5TE\xa7"
 _END = b"\xa5"
 _FIELDS = struct.Struct("<4sIB16sQQ")
@@ -149,18 +150,17 @@ class Packer:
         self._parts: list[bytes] = []
         self.end = offset
 
-    def pack(self, item: Item) -> int:
-        """Add one entry, and return its offset."""
+    def pack(self, item: Item) -> Found:
+        """Add one entry, and tell where it stands."""
         kind, alloc, seq, term, payload = item
-        assert len(payload) <= PAYLOAD_BYTES_MAX
-        offset = self.end
+        size, offset = len(payload), self.end
+        assert size <= PAYLOAD_BYTES_MAX
         copy = bytes.fromhex(alloc)
-        fields = _FIELDS.pack(_MARK, len(payload), kind, copy, seq, term)
+        fields = _FIELDS.pack(_MARK, size, kind, copy, seq, term)
         head = extend(self._seed, fields + _OFFSET.pack(offset))
-        crcs = _CRC.pack(head) + _CRC.pack(extend(head, payload))
-        self._parts += (fields, crcs, payload, _END)
-        self.end = offset + OVERHEAD_BYTES + len(payload)
-        return offset
+        self._parts += (fields, _CRCS.pack(head, extend(head, payload)), payload, _END)
+        self.end = offset + OVERHEAD_BYTES + size
+        return Found(kind, alloc, seq, term, offset, size)
 
     def spelled(self) -> bytes:
         """Return all that was packed."""

@@ -274,7 +274,7 @@ class Table:
         """Have clients write at somebody who may be primary."""
         station = self.leader()
         if station is not None:
-            writes = tuple(self.draw() for _ in range(self.dice.choice((1, 1, 3))))
+            writes = tuple(self.draw() for _ in range(self.dice.choice((1, 1, 1, 2))))
             station.tell(Writes(writes), self.now)
             self.flush(station)
 
