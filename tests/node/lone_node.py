@@ -217,6 +217,7 @@ class LoneNode:
         self.registry = CollectorRegistry()
         self.coordinator = among.coordinator
         self.log_worker, self.worker = HandWorker(), HandWorker()
+        self.writer = HandWorker()
         self.readers = Readers()
         self.fatal: list[str] = []
         self.syncs: list[float] = []
@@ -242,6 +243,7 @@ class LoneNode:
             wall_ns=self.now_ns,
             registry=self.registry,
             steps=Steps(self.clock),
+            writer=self.writer,
             graphs=self.readers,
         )
 
@@ -252,7 +254,7 @@ class LoneNode:
     def settle(self) -> "LoneNode":
         """Let all jobs be done, and all that they lead to."""
         self.clock.advance(0)
-        while self.log_worker.step() or self.worker.step():
+        while self.log_worker.step() or self.worker.step() or self.writer.step():
             self.clock.advance(0)
         return self
 

@@ -107,7 +107,8 @@ class Several:
 
     def work(self, node: LoneNode) -> bool:
         """Do a job of each of a node's threads; False where there is none."""
-        return any([node.log_worker.step(), node.worker.step()])
+        workers = (node.log_worker, node.worker, node.writer)
+        return any([worker.step() for worker in workers])
 
     def copy(self, number: int) -> OpenCopy:
         """Return the open copy of a node."""

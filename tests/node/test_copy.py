@@ -24,9 +24,11 @@ from torua.errors import (
 from torua.node.commit import QUEUE_BYTES_MAX
 from torua.node.copies import REOPEN_AFTER_S
 from torua.node.holding import CHECKPOINT_BYTES, CHECKPOINT_PERIOD_S, FLUSH_S
+from torua.storage.effects import MapChange
 from torua.storage.files import DiskFile, DiskFiles
 from torua.storage.map import Map
 from torua.storage.staged import STAGED_BYTES_MAX
+from torua.storage.writing import Written
 
 BIG = b"x" * (1 << 20)
 
@@ -83,8 +85,8 @@ def test_one_checkpoint_runs_at_a_time(tmp_path: Path) -> None:
     for n in range(3 * CHECKPOINT_BYTES // len(BIG)):
         node.begin(Put(b"%d" % n, BIG))
         node.clock.advance(0)
-        while node.log_worker.step():
-            pass
+        while node.log_worker.step() or node.writer.step():
+            node.clock.advance(0)
     assert len(node.worker.jobs) == 1
     node.worker.step()
     node.log_worker.step()
@@ -214,13 +216,13 @@ def test_a_copy_whose_map_cannot_be_written_is_opened_again(
     node.close()
 
 
-def test_large_values_are_written_at_once_a_turn_each(
+def test_large_values_are_written_at_once_each_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They wait for no time, and none is written with another."""
     node, parts, write = LoneNode(tmp_path, state_of()).settle(), [], Map._write
 
-    def note(view: Map, records: Sequence[Record]) -> None:
+    def note(view: Map, records: Sequence[Record]) -> Written:
         """Note how many values are written in one transaction.
 
         Args:
@@ -228,17 +230,54 @@ def test_large_values_are_written_at_once_a_turn_each(
             records: of the transaction.
         """
         parts.append(sum(len(record.effects) for record in records))
-        write(view, records)
+        return write(view, records)
 
     monkeypatch.setattr(Map, "_write", note)
     large = b"x" * STAGED_BYTES_MAX
     node.write(Put(b"a", large), Put(b"b", large))
     node.write(Put(b"c", large))
     node.settle()
-    assert parts == [1, 1, 1]
+    assert parts == [0, 1, 1, 1]
     node.write(Put(b"d", b"small"))
     assert node.get(b"a") == large
     node.close()
+
+
+def test_a_large_value_that_cannot_be_written_fails_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On whichever thread; what was acknowledged is there once there is room."""
+    node, large = LoneNode(tmp_path, state_of()).settle(), b"x" * STAGED_BYTES_MAX
+    node.pass_time(2 * FLUSH_S)
+    with monkeypatch.context() as patch:
+        patch.setattr(MapChange, "facts", failing(DiskFullError("no room")))
+        assert node.write(Put(b"k", large))[0].error is None
+        assert node.shards.positions()[0].state == "failed"
+    node.pass_time(2 * REOPEN_AFTER_S)
+    assert node.get(b"k") == large
+    node.close()
+
+
+def test_a_node_that_dies_while_a_large_value_is_written_has_it(tmp_path: Path) -> None:
+    """It was answered before; the log has it, and the map gets it once."""
+    large = b"x" * STAGED_BYTES_MAX
+    for life in (False, True):
+        place = tmp_path / str(life)
+        node = LoneNode(place, state_of()).settle()
+        node.pass_time(2 * FLUSH_S)
+        done = node.begin(Put(b"k", large))
+        while node.log_worker.step():
+            node.clock.advance(0)
+        (outcome,) = result(done)
+        assert len(node.writer.jobs) == 1
+        assert node.get(b"k") == large
+        if life:
+            node.writer.step()
+        node.close()
+        again = LoneNode(place, state_of(CopyState.STARTED, 2, 2), 2).settle()
+        assert again.get(b"k") == large
+        assert again.write(Get(b"k"))[0].version == outcome.version
+        again.close()
 
 
 def test_a_damaged_map_is_served_no_more(

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cbor2
@@ -236,6 +236,32 @@ def test_jobs_in_one_database_see_nothing_of_each_other(
         found = json.loads(run(queries, edge, every, named=named).body)
         assert [row[0]["_id"] for row in found] == [b"00000001".hex()], turn
         assert run(queries, count, ()).body == b"[[0]]"
+
+
+def test_paths_of_variable_length_see_rows_that_are_rolled_back() -> None:
+    """Job after job, in a database of the tables that are named."""
+    queries = Queries("ladybug", Limits(pool_bytes=64 << 20, db_bytes=1 << 33))
+    text = "MATCH way = (:Person {name: 'Ada'})-[k:Knows* SHORTEST 1..3]-(b:Person)"
+    every = f"{text} RETURN b.name, length(k), way ORDER BY b.name"
+    whole = json.loads(run(queries, every).body)
+    assert [row[:2] for row in whole] == [["Bob", 1], ["Cyd", 2]]
+    for _ in range(2):
+        found = run(queries, every, named=("Person", "Knows"))
+        assert json.loads(found.body) == whole
+
+
+def test_many_nodes_are_rolled_back_too() -> None:
+    """They are in their order, and gone for the next job."""
+    queries = Queries("ladybug", Limits(pool_bytes=64 << 20, db_bytes=1 << 33))
+    names = [f"p{at}" for at in range(1500)]
+    person: dict[str, Sequence[object]] = {"name": names, "age": list(range(1500))}
+    some = (nodes("Person", person, {"name": pa.string(), "age": pa.int64()}),)
+    text = "MATCH (p:Person) WHERE p.age % 500 = 1 RETURN p ORDER BY p.age"
+    for _ in range(2):
+        found = json.loads(run(queries, text, some, named=("Person",)).body)
+        assert [row[0]["name"] for row in found] == ["p1", "p501", "p1001"]
+        count = run(queries, "MATCH (p:Person) RETURN count(*)", (), named=("Person",))
+        assert count.body == b"[[0]]"
 
 
 def test_what_is_of_now_is_not_prepared_once(queries: Queries) -> None:

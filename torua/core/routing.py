@@ -6,6 +6,7 @@ graphs' rows route by the node that they are of (`torua.core.graph.keys`).
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 
 import mmh3
 
@@ -53,6 +54,19 @@ def shard_of(slots: tuple[SlotRange, ...], key: bytes) -> ShardId:
     """
     index = bisect_right(slots, slot_of(key), key=lambda each: each.first) - 1
     return slots[index].shard
+
+
+def shards_of(slots: tuple[SlotRange, ...], keys: Iterable[bytes]) -> Iterator[ShardId]:
+    """Go through the shards that own the slots of many keys.
+
+    Args:
+        slots: the slot table of a cluster state, not empty.
+        keys: as bytes.
+    """
+    firsts = [each.first for each in slots]
+    shards = [each.shard for each in slots]
+    for key in keys:
+        yield shards[bisect_right(firsts, slot_of(key)) - 1]
 
 
 def even_slots(shards: int) -> tuple[SlotRange, ...]:

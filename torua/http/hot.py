@@ -298,15 +298,16 @@ class HotChannel(Channel):
 
     def _begin(self, data: bytes) -> bool:
         """Take a plain request that there is room for; False where it is none."""
-        plain, site = self.site.plain.read(data), self.site
-        if plain is None or not site.has_room(plain.head.length):
+        site = self.site
+        plain = site.plain.read(data)
+        if plain is None:
             return False
-        if plain.body and not site.hold(len(plain.body)):
+        length, came = plain.head.length, len(plain.body)
+        if length and not (site.has_room(length) and site.hold(came)):
             return False
-        if plain.lacks:
-            self._half, self._head = plain, data[: len(data) - len(plain.body)]
+        if came < length:
+            self._half, self._head = plain, data[: len(data) - came]
             self.resetTimeout()
-            length = plain.head.length
             self._start_timer(limits.BODY_S + length / limits.BODY_BYTES_PER_S)
         else:
             self._serve(plain)

@@ -325,10 +325,11 @@ class ApiSite(Site):
     async def _answer(self, request: Asked) -> Answer:
         """Find the answer to a request, whatever happens."""
         try:
-            if isinstance(request.refusal, OverloadedError):
-                await self._late(request)
-            if request.refusal is not None:
-                raise request.refusal
+            refusal = request.refusal
+            if refusal is not None:
+                if isinstance(refusal, OverloadedError):
+                    await self._late(request)
+                raise refusal
             answer = await self._admitted(request)
             if request.method == b"GET" or answer.repeatable:
                 self._check_takers(answer)

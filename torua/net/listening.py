@@ -14,6 +14,11 @@ from torua.errors import StartupError
 PORT_ATTEMPTS = 20
 """How often a free TCP port is tried whose UDP twin is taken."""
 
+BACKLOG = 1024
+"""So many connections may wait to be taken: as many clients as may come at once after a
+fault.  One more is let in after a second only, when its system asks again; Twisted's
+own number is 50."""
+
 
 def listen(reactor: Any, address: Address, factory: IProtocolFactory) -> IListeningPort:
     """Listen by TCP.
@@ -28,7 +33,7 @@ def listen(reactor: Any, address: Address, factory: IProtocolFactory) -> IListen
     """
     host = quoteStringArgument(address.host)
     kind = "tcp6" if ":" in address.host else "tcp"
-    where = f"{kind}:{address.port}:interface={host}"
+    where = f"{kind}:{address.port}:backlog={BACKLOG}:interface={host}"
     outcome: list[IListeningPort | Failure] = []
     serverFromString(reactor, where).listen(factory).addBoth(outcome.append)
     (port,) = outcome

@@ -20,7 +20,11 @@ def run(coroutine: Coroutine[Deferred[Any], Any, None]) -> None:
         coroutine: it handles its errors; what it raises all the same comes out here, or
             is an unhandled error of what it waited for.
     """
-    _go_on(None, coroutine)
+    try:
+        waited = coroutine.send(None)
+    except StopIteration:
+        return
+    waited.addBoth(_go_on, coroutine)
 
 
 def _go_on(result: object, coroutine: Coroutine[Deferred[Any], Any, None]) -> None:

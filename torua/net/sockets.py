@@ -86,9 +86,14 @@ def write_now(transport: Socket, buffers: Iterable[bytes]) -> None:
         transport.dataBuffer or transport._tempDataBuffer
     )
     if idle and transport.connected and not transport.disconnecting:
-        taken = transport.writeSomeData(data)
-        # What went wrong shows again to the reactor, which then closes the connection.
-        data = data[taken:] if isinstance(taken, int) and taken >= 0 else data
+        try:
+            taken = transport.socket.send(data)
+        except OSError:
+            # Shows again to the reactor, which then closes the connection.
+            taken = 0
+        if taken == len(data):
+            return
+        data = data[taken:]
     if data:
         transport.write(data)
 

@@ -134,13 +134,20 @@ class Dispatch:
         """Return the routing version that this node has applied."""
         return self._states.state.routing_version
 
-    async def run(self, errand: Errand, call: Call, kind: type[T]) -> tuple[T, NodeId]:
+    async def run(
+        self,
+        errand: Errand,
+        call: Call,
+        kind: type[T],
+        unknown: ToruaError | None = None,
+    ) -> tuple[T, NodeId]:
         """Have an errand done, again where that is safe and may help.
 
         Args:
             errand: what to do.
-            call: who asks, and how long it waits.
+            call: who asks, and how long.
             kind: what comes back.
+            unknown: says that it may have been done before.
 
         Returns:
             The answer, and who gave it.
@@ -156,9 +163,8 @@ class Dispatch:
             errand = structs.replace(errand, slots_version=slots_version)
         began = self._clock.seconds()
         patient_until = began + min(call.timeout_s, PATIENCE_S)
-        unknown: ToruaError | None = None
-        self._turn += 1
-        turn, attempt = self._turn, 0
+        turn, attempt = self._turn + 1, 0
+        self._turn = turn
         while True:
             if errand.slots_version != self._states.state.slots_version:
                 moved = MovedError("the slots of its shard have changed")
@@ -191,11 +197,9 @@ class Dispatch:
         Raises:
             ToruaError: it was not done, or not in time.
         """
-        slots_version = errand.slots_version or call.slots_version
+        slots = errand.slots_version or call.slots_version
         version = self.version
-        errand = structs.replace(
-            errand, routing_version=version, slots_version=slots_version
-        )
+        errand = structs.replace(errand, routing_version=version, slots_version=slots)
         return await self._attempt(node, errand, call, call.timeout_s, kind)
 
     async def until(
@@ -316,7 +320,7 @@ class Dispatch:
         """Wait for an errand until the time is up, or another primary makes it vain."""
         number = self._deadlines.add(left_s, doing.cancel)
         if before := self._leaders(self._states.state, errand):
-            self._doing[number] = (errand, before, doing)
+            self._doing[number] = errand, before, doing
         try:
             return await doing
         except (DeferredTimeout, CancelledError) as error:

@@ -66,6 +66,7 @@ class Disk(NamedTuple):
         commit: the node's log.
         worker: opens, checkpoints and closes maps.
         steps: where writing to a map waits for a turn of its own.
+        writer: writes to maps what would take a turn too long.
         graphs: reads open maps as graphs; None where nobody does.
     """
 
@@ -74,6 +75,7 @@ class Disk(NamedTuple):
     commit: GroupCommit
     worker: Worker
     steps: Steps
+    writer: Worker
     graphs: GraphViews | None = None
 
 
@@ -198,12 +200,10 @@ class Holding:
             self._flush_soon()
         elif self._flushing is None:
             self._flushing = self._disk.clock.callLater(FLUSH_S, self._flush_late)
-        if self._dirty >= CHECKPOINT_BYTES:
+        if self._dirty >= CHECKPOINT_BYTES and not self.view.crowded:
             self._begin_checkpoint()
-        elif self._timer is None:
-            self._timer = self._disk.clock.callLater(
-                CHECKPOINT_PERIOD_S, self._begin_checkpoint
-            )
+        else:
+            self._arm()
 
     def _trimmed(self) -> int:
         """Tell since which slot table something is not here any more."""
@@ -239,21 +239,29 @@ class Holding:
             self._on_trouble(error)
 
     def _flush_soon(self) -> None:
-        """Write what was applied, in turns that have nothing else to do."""
-        if not self._stepping:
-            self._stepping = True
+        """Write what was applied, in turns that have nothing else to do, or aside."""
+        if self._stepping:
+            return
+        self._stepping = True
+        if self.view.weighty and not self.view.is_written:
+            done = self._disk.writer.run(self.view.begin_flush())
+            done.addCallback(lambda _: self._flush_step()).addErrback(self._wrong)
+        else:
             self._disk.steps.add(self._flush_step)
 
     def _flush_step(self) -> None:
-        """Write some of it."""
+        """Write some of it, or take up what was written aside."""
         self._stepping = False
         if not self.readable or not self.view.crowded:
             return
-        try:
-            self.view.flush_some()
-        except ToruaError as error:
-            self._on_trouble(error)
-            return
+        if self.view.is_written or not self.view.weighty:
+            try:
+                self.view.flush_some()
+            except ToruaError as error:
+                self._on_trouble(error)
+                return
+            if self._dirty >= CHECKPOINT_BYTES:
+                self._begin_checkpoint()
         if self.view.crowded:
             self._flush_soon()
         elif self._flushing is None:
@@ -344,6 +352,13 @@ class Holding:
         if self._disk.graphs is not None:
             await self._disk.graphs.closed(self._alloc)
 
+    def _arm(self) -> None:
+        """Begin a checkpoint in a while."""
+        if self._timer is None and self.readable:
+            self._timer = self._disk.clock.callLater(
+                CHECKPOINT_PERIOD_S, self._begin_checkpoint
+            )
+
     def _disarm(self) -> None:
         """Begin no checkpoint by time."""
         if self._timer is not None:
@@ -375,6 +390,8 @@ class Holding:
         self._checkpoint = None
         if self._dirty >= CHECKPOINT_BYTES:
             self._begin_checkpoint()
+        elif self.view.durable_seq < self.view.applied_seq:
+            self._arm()
 
     def _uncheckpointed(self, failure: Failure) -> None:
         """Go on where only room was missing: the log keeps what the map may lose."""
@@ -383,8 +400,12 @@ class Holding:
         elif isinstance(failure.value, ToruaError) and not self._closed:
             self._on_trouble(failure.value)
         elif not self._closed:
-            log.failure("shard {shard} is wrong", failure, shard=self._shard)
-            self._on_trouble(ToruaError(failure.getErrorMessage()))
+            self._wrong(failure)
+
+    def _wrong(self, failure: Failure) -> None:
+        """Go on no more, for what nobody expected."""
+        log.failure("shard {shard} is wrong", failure, shard=self._shard)
+        self._on_trouble(ToruaError(failure.getErrorMessage()))
 
     def _warn(self, failure: Failure, what: str) -> None:
         """Note what is not as it should be, and does no harm."""

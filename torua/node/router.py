@@ -5,7 +5,7 @@ where that fails, is decided by `torua.node.dispatch`.  This module knows which 
 request concerns, and puts their answers together.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import lru_cache
 from random import Random
 from typing import TypeVar
@@ -35,7 +35,7 @@ from torua.core.reading import (
     Token,
     spell_tokens,
 )
-from torua.core.routing import shard_of
+from torua.core.routing import shard_of, shards_of
 from torua.core.splitting.moving import born
 from torua.errors import ToruaError, from_wire
 from torua.node.bulk import Bulks
@@ -62,6 +62,7 @@ from torua.node.parcels import Asked, Parcels, Visited
 from torua.node.routes import Routes
 from torua.node.serving import GraphReads, Looks, Serving, Shards
 from torua.node.targets import Targets
+from torua.node.writing import Writes
 
 T = TypeVar("T")
 
@@ -99,6 +100,7 @@ class Router:
         targets: Targets,
         graphs: GraphReads | None = None,
         fetches: Fetches | None = None,
+        writes: Writes | None = None,
     ) -> None:
         """Begin to answer the errands of other routers.
 
@@ -113,8 +115,10 @@ class Router:
             targets: says whom to leave alone, where to read, and what to repeat.
             graphs: the copies here as graphs.
             fetches: the short way for reads of single keys.
+            writes: the short way for writes of single keys.
         """
         self._fetches = fetches
+        self._writes = writes
         self._states = states
         self._clock = clock
         serving = Serving(*copies, graphs)
@@ -172,22 +176,36 @@ class Router:
             operation: what to do.
             call: who asks, and how long it waits.
         """
-        done, shard, node = await self._routes.routed(
-            lambda left: self._write(operation, left), call
+        began, unknown = self._clock.seconds(), None
+        if self._writes is not None and not call.traceparent:
+            shard = self.shard_of_key(operation.key)
+            given = await self._writes.write(shard, operation, call)
+            if isinstance(given, tuple):
+                return self._written(shard, *given)
+            unknown = given
+            left_s = call.timeout_s - (self._clock.seconds() - began)
+            call = structs.replace(call, timeout_s=left_s)
+        return await self._routes.routed(
+            lambda left: self._write(operation, left, unknown), call
         )
+
+    async def _write(
+        self, operation: Put | Delete, call: Call, unknown: ToruaError | None
+    ) -> tuple[Outcome, Served]:
+        """Do a write where its key is by the slot table of now."""
+        shard, version = self._routes.owner(operation.key)
+        errand = Apply(shard, 0, (operation,), call.idempotency, slots_version=version)
+        done, node = await self._dispatch.run(errand, call, Done, unknown)
+        return self._written(shard, done, node)
+
+    def _written(
+        self, shard: ShardId, done: Done, node: NodeId
+    ) -> tuple[Outcome, Served]:
+        """Give what became of one write, or raise the error that it names."""
         (outcome,) = done.outcomes
         if outcome.error is not None:
             raise from_wire(outcome.error, outcome.detail, {"shard": shard})
         return outcome, self._served(shard, node, done.at)
-
-    async def _write(
-        self, operation: Put | Delete, call: Call
-    ) -> tuple[Done, ShardId, NodeId]:
-        """Do a write where its key is by the slot table of now."""
-        shard, version = self._routes.owner(operation.key)
-        errand = Apply(shard, 0, (operation,), call.idempotency, slots_version=version)
-        done, node = await self._dispatch.run(errand, call, Done)
-        return done, shard, node
 
     async def bulk(
         self, operations: Sequence[Single], call: Call
@@ -403,6 +421,10 @@ class Router:
         """Return the shard of a key; UnavailableError before shards were given out."""
         return shard_of(self._routes.slots, key)
 
+    def shards_of_keys(self, keys: Iterable[bytes]) -> Iterator[ShardId]:
+        """Go through the shards of many keys."""
+        return shards_of(self._routes.slots, keys)
+
     async def _reading(self, shard: ShardId, call: Call) -> Reading:
         """Return what a call asks of one shard: the primary's word, or some tokens.
 
@@ -448,14 +470,8 @@ class Router:
         self, shard: ShardId, operations: tuple[Operation, ...], call: Call
     ) -> Done:
         """Do a portion of a bulk request at the primary of one shard."""
-        return (await self._apply(shard, operations, call))[0]
-
-    async def _apply(
-        self, shard: ShardId, operations: tuple[Operation, ...], call: Call
-    ) -> tuple[Done, NodeId]:
-        """Do operations at the primary of one shard."""
         errand = Apply(shard, 0, operations, call.idempotency)
-        return await self._dispatch.run(errand, call, Done)
+        return (await self._dispatch.run(errand, call, Done))[0]
 
 
 @lru_cache(maxsize=1024)

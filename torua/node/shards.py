@@ -4,7 +4,8 @@
 nodes, and are asked to write, to read, and to stop.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -33,9 +34,9 @@ from torua.core.replication.wire import (
 from torua.core.resilience.cache import Caching
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
-from torua.errors import DiskFullError, UnavailableError
+from torua.errors import DiskFullError, ToruaError, UnavailableError
 from torua.net.steps import Steps
-from torua.node import reach, transfer
+from torua.node import leaving, reach, transfer
 from torua.node.barriers import BarrierService
 from torua.node.commit import GroupCommit
 from torua.node.copies import Copies, Life
@@ -46,6 +47,7 @@ from torua.node.post import Notices, Post
 from torua.node.reach import Reach
 from torua.node.reports import Coordination, Reports
 from torua.node.requests import RETRY_AFTER_S
+from torua.node.rounds import Asked, Tell
 from torua.node.scrubber import Scrubber
 from torua.node.slots import CopyMeters, Is
 from torua.node.threads import Worker
@@ -94,6 +96,7 @@ class Shards:
         random: Random,
         registry: CollectorRegistry,
         steps: Steps,
+        writer: Worker,
         graphs: GraphViews | None = None,
     ) -> None:
         """Begin to follow the cluster state.
@@ -110,6 +113,7 @@ class Shards:
             random: makes nonces.
             registry: of the node's metrics.
             steps: where writing to maps waits for a turn of its own.
+            writer: writes to maps what would take a turn too long.
             graphs: reads open maps as graphs.
         """
         self._clock = clock
@@ -134,7 +138,7 @@ class Shards:
         )
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
-        disk = Disk(clock, shelf, commit, worker, steps, graphs)
+        disk = Disk(clock, shelf, commit, worker, steps, writer, graphs)
         self._caching = Caching()
         means = Means(disk, self, wall_ns, random, self._caching)
         self._copies = Copies(
@@ -197,6 +201,19 @@ class Shards:
         outcomes = await copy.write(operations, call)
         copy.tally.wrote(operations, self._clock.seconds() - begun)
         return outcomes
+
+    def write_many(self, asked: Iterable[Asked], timeout_s: float, tell: Tell) -> None:
+        """Do writes, each by itself; see `torua.node.writing.Primaries`.
+
+        Args:
+            asked: shards, writes and promises.
+            timeout_s: how long the callers wait.
+            tell: is told of each, by its place.
+        """
+        for place, (shard, write, promise) in enumerate(asked):
+            doing = self.write(shard, (write,), Call("", timeout_s, promise))
+            done = Deferred.fromCoroutine(doing).addErrback(_refusal)
+            done.addCallback(partial(tell, place))
 
     async def get(self, shard: ShardId, key: bytes, call: Call) -> Entry | None:
         """Read one key, linearizable; None where it is absent.
@@ -328,34 +345,15 @@ class Shards:
 
     def _leaving(self) -> Leave | None:
         """Say that this node goes; None where the state knows, or nobody is left."""
-        nodes = self._copies.state.nodes
-        entry = nodes.get(self._me)
-        others = [node for node in nodes if node not in (self._me, *self._reach.lost)]
-        if entry is None or entry.leaving or not others:
-            return None
-        return Leave(self._me, self._boot_epoch)
+        life = Life(self._me, self._boot_epoch)
+        return leaving.announcement(self._copies.state, life, self._reach.lost)
 
     def _hands_over(self) -> bool:
-        """Tell whether a shard is led here that another copy could lead.
-
-        A copy that failed cannot hand over: the sooner this node is gone the better.
-        """
-        state = self._copies.state
-        failed = {
-            slot.alloc_id for slot in self._copies.slots() if slot.phase is Is.FAILED
-        }
-        away = {self._me, *self._reach.lost}
-        away |= {entry.node_id for entry in state.nodes.values() if entry.leaving}
-        return any(
-            shard.primary is not None
-            and shard.primary.node == self._me
-            and shard.primary.alloc_id not in failed
-            and any(
-                copy.alloc_id in shard.in_sync and copy.node not in away
-                for copy in shard.copies
-            )
-            for shard in state.shards.values()
-        )
+        """Tell whether a shard is led here that another copy could lead."""
+        slots = self._copies.slots()
+        failed = {slot.alloc_id for slot in slots if slot.phase is Is.FAILED}
+        lost = self._reach.lost
+        return leaving.hands_over(self._copies.state, self._me, lost, failed)
 
     # What copies reach beyond their own disk
 
@@ -485,3 +483,11 @@ def _unswept(failure: Failure) -> None:
     """Note that something may stay on the disk."""
     detail = failure.getErrorMessage()
     log.warn("old copies may stay on the disk: {detail}", detail=detail)
+
+
+def _refusal(failure: Failure) -> ToruaError:
+    """Return why a write has no outcome, as its caller is told."""
+    if isinstance(failure.value, ToruaError):
+        return failure.value
+    log.failure("a write failed", failure)
+    return ToruaError("the node made a mistake; its log says which")

@@ -19,13 +19,16 @@ worth was the default."""
 OLD_LOOKS = 50
 """After so many looks at the middle-aged, the old are looked at too."""
 
-KEPT_BYTES = 96 << 20
-"""What is free at the heap's end and not given back: five copies of a large value."""
+KEPT_BYTES = 64 << 20
+"""Of what is free at the heap's end so much is not given back: four large values."""
+
+TRIM_BYTES = 2 * KEPT_BYTES
+"""Where more is free the rest is given back."""
 
 MAPPED_BYTES = 32 << 20
 """What is larger gets pages of its own; the C library takes no more than this."""
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 """Of ``mallopt``; see ``malloc.h``."""
 
 
@@ -43,7 +46,8 @@ def keep_pages() -> bool:
     if mallopt is None:
         return False
     wanted = {
-        _TRIM_THRESHOLD: KEPT_BYTES,
+        _TRIM_THRESHOLD: TRIM_BYTES,
+        _TOP_PAD: KEPT_BYTES,
         _MMAP_THRESHOLD: MAPPED_BYTES,
         _ARENA_MAX: 1,
     }

@@ -34,6 +34,7 @@ from torua.errors import StartupError, ToruaError
 from torua.http.site import make_site
 from torua.net.listening import listen, listen_twice, number_of, resolve, stopped
 from torua.net.peers import Identity, Peers
+from torua.net.turns import plain_turns
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
@@ -50,6 +51,7 @@ from torua.node.targets import Targets
 from torua.node.threads import WorkerThread
 from torua.node.votes import read_facts
 from torua.node.watchdog import Watchdog
+from torua.node.writing import Writes
 from torua.service import memory
 from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
@@ -72,9 +74,8 @@ STATEMENTS_S = 5.0
 PEERS_FILE = "peers"
 """Addresses of the other members, so that a restart needs no ``--join``."""
 
-THREADS = ("log", "maps", "votes")
-"""Threads that wait for the disk, each for one kind of file, so that none waits for
-another."""
+THREADS = ("log", "maps", "votes", "values")
+"""Threads that wait for the disk, each for its own, so that none waits for another."""
 
 log = Logger()
 
@@ -90,7 +91,7 @@ def makeService(options: Options) -> IService:
     try:
         config = read_config(given, environment())
         _log_to(options.parent, config)
-        return Node(config, reactor)
+        return Node(config, plain_turns(reactor))
     except ToruaError as error:
         refuse(error.detail)
 
@@ -179,8 +180,8 @@ class Node(Service):
         self._log, trouble = open_log(config.data_dir / "log", files, label)
         if trouble:
             log.critical("the log is damaged: {trouble}", trouble=trouble)
-        threads = [WorkerThread(self._reactor, name) for name in THREADS]
-        self._log_thread, self._maps_thread, self._votes_thread = threads
+        self._threads = [WorkerThread(self._reactor, name) for name in THREADS]
+        self._log_thread, self._maps_thread, self._votes_thread, _ = self._threads
 
     def _refuse_gap(self) -> None:
         """Refuse to work on what a later, or a much earlier, release has kept."""
@@ -281,6 +282,7 @@ class Node(Service):
             random=SystemRandom(),
             registry=self._registry,
             steps=self._peers.steps,
+            writer=self._threads[-1],
             graphs=self._store,
         )
         self._live.subscribe(self._shards.use)
@@ -352,17 +354,15 @@ class Node(Service):
         self._live.subscribe(lambda now: targets.use(now.resilience))
         self._peers.watch(targets.connected, lambda *_: None)
         near, peers = (kept.node_id, self._coordinator), self._peers
-        fetches = Fetches(*near, self._shards, peers, reactor, targets=targets)
+        ways = (*near, self._shards, peers, reactor)
         return Router(
-            *near,
-            (self._shards, looks),
-            peers,
-            reactor,
+            *(*near, (self._shards, looks), peers, reactor),
             is_live=self._is_live,
             random=SystemRandom(),
             targets=targets,
             graphs=self._graphs.reads,
-            fetches=fetches,
+            fetches=Fetches(*ways, targets=targets),
+            writes=Writes(*ways, targets=targets),
         )
 
     def _is_live(self, node_id: NodeId) -> bool:
@@ -493,7 +493,7 @@ class Node(Service):
         await gatherResults([stopped(port) for port in self._ports])
         await self._peers.stop()
         self._watchdog.stop()
-        for thread in (self._log_thread, self._maps_thread, self._votes_thread):
+        for thread in self._threads:
             thread.stop()
         self._log.close()
         node_file(self._config).unlink(missing_ok=True)

@@ -157,16 +157,43 @@ def load(engine: Engine, graph: Graph, place: Place, table: pa.Table) -> None:
     Raises:
         EngineError: the rows do not fit.
     """
-    name, pair = place
-    if pair is not None or not 0 < table.num_rows <= _FEW_ROWS:
-        engine.load(graph, name, pair, table)
+    if place[1] is not None or not 0 < table.num_rows <= _FEW_ROWS:
+        engine.load(graph, *place, table)
         return
+    with engine.once() as session:
+        fill(session, graph, place, table)
+
+
+def are_few_nodes(tables: Tables) -> bool:
+    """Tell whether `fill` does for tables: not too many nodes, and nothing else.
+
+    Args:
+        tables: what is to be put in.
+    """
+    rows = sum(table.num_rows for table in tables.values())
+    return 0 < rows <= _FEW_ROWS and all(pair is None for _, pair in tables)
+
+
+def fill(session: Session, graph: Graph, place: Place, table: pa.Table) -> None:
+    """Put nodes into an empty table, numbered in their order.
+
+    Args:
+        session: that is used for nothing later; of an engine in memory.
+        graph: the schema.
+        place: which table.
+        table: its rows.
+
+    Raises:
+        EngineError: the rows do not fit.
+    """
+    if not table.num_rows:
+        return
+    name = place[0]
     types = column_types(graph, name, None)
     names = _shown(table)
     cells = [f"{quote(each)}: {write(quote(each), types[each])}" for each in names]
     text = f"LOAD FROM $arrow CREATE (:{quote(name)} {{{', '.join(cells)}}})"
-    with engine.once() as session:
-        session.do(text, {"arrow": sendable(table.select(names), types)})
+    session.do(text, {"arrow": sendable(table.select(names), types)})
 
 
 def are_few(graph: Graph, tables: Tables) -> bool:

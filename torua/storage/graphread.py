@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
+from msgspec.structs import replace
 
 from torua.core.graph.fragments import Expand, Fetch, Fragment, Scan, Text
 from torua.core.graph.schema import (
@@ -106,12 +107,42 @@ def run(
             text, given = _fetch(graph, fragment)
         case Scan():
             text, given = _scan(graph, fragment)
+        case Expand(both=True):
+            return _both(session, graph, fragment, left_s)
         case Expand():
             text, given = _expand(graph, fragment)
     table = session.run(text, given, left_s())
     if table.nbytes > ANSWER_BYTES_MAX:
         raise TooLargeError(f"a shard would answer with {table.nbytes} bytes")
     return table
+
+
+def weighed(
+    session: Session,
+    graph: Graph,
+    scan: Scan,
+    texts: Sequence[str],
+    left_s: Callable[[], float],
+) -> tuple[int, int]:
+    """Count the rows that a scan gives, and the letters of some of their columns.
+
+    Args:
+        session: as in `answer`, as are the others.
+        graph: likewise.
+        scan: what would be read.
+        texts: columns of STRINGs that it gives.
+        left_s: likewise.
+
+    Raises:
+        EngineError: likewise.
+        ToruaError: it asks for what there is not.
+    """
+    text, given = _scan(graph, scan)
+    rows = " WITH ".join(text.rsplit(" RETURN ", 1))
+    sums = "".join(f", sum(size({quote(name)}))" for name in texts)
+    found = session.run(f"{rows} RETURN count(*){sums}", given, left_s())
+    count, *letters = (each[0].as_py() or 0 for each in found.columns)
+    return int(count), int(sum(letters))
 
 
 def pieces(tables: Sequence[pa.Table]) -> Iterator[tuple[tuple[int, bytes], ...]]:
@@ -255,6 +286,21 @@ def _scan(graph: Graph, scan: Scan) -> tuple[str, dict[str, object]]:
         shown = ", ".join((*ends, rest))
         text = f"MATCH {pattern} {f'WHERE {where}' if where else ''} RETURN {shown}"
     return text, dict(scan.parameters)
+
+
+def _both(
+    session: Session, graph: Graph, expand: Expand, left_s: Callable[[], float]
+) -> pa.Table:
+    """Read the relationships of some nodes in both directions."""
+    found = [
+        run(session, graph, replace(expand, both=False, outgoing=outgoing), left_s)
+        for outgoing in (True, False)
+    ]
+    if not expand.ends:
+        return pa.concat_tables(found, promote_options="permissive")
+    parts = [part.rename_columns(["tv_to"]) for part in found]
+    column = pa.concat_tables(parts, promote_options="permissive").column(0)
+    return pa.table({"tv_to": column.unique()})
 
 
 def _expand(graph: Graph, expand: Expand) -> tuple[str, dict[str, object]]:

@@ -10,26 +10,19 @@ holds is known again once it is opened, and where that fails the file is thrown 
 
 import fcntl
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
 from msgspec import Struct
 from msgspec.structs import replace
 
 from torua.codec.rows import read_schema
-from torua.core.graph.fragments import Expand, Fetch, Fragment, Piece, Scan, Text
-from torua.core.graph.schema import KEY_VALUE, Graph
-from torua.errors import (
-    QueryTimeoutError,
-    StaleSchemaError,
-    UnavailableError,
-    UnprocessableError,
-)
+from torua.core.graph.fragments import CopyRead, Fragment, Piece, wants_keys
+from torua.core.graph.schema import Graph
+from torua.errors import StaleSchemaError, UnavailableError
 from torua.storage import graphread
 from torua.storage.graphapply import apply
 from torua.storage.graphbuild import Builder
@@ -38,7 +31,7 @@ from torua.storage.graphfile import GraphFile, State, path_of, remove
 from torua.storage.graphrows import Rows
 from torua.storage.graphsessions import Sessions
 from torua.storage.graphverify import of_engine, of_map
-from torua.storage.kuzu import EngineError, Limits, Session
+from torua.storage.kuzu import EngineError, Limits
 from torua.storage.mapreader import Look, MapReader
 
 WAL_BYTES_MAX = 4 << 20
@@ -58,13 +51,6 @@ _CHECKPOINTS = threading.Lock()
 
 _TRIES_MAX = 3
 """A file that was opened so often and not followed to the end is thrown away."""
-
-_KEY_VALUE = re.compile(rf"\b{KEY_VALUE}\b", re.IGNORECASE)
-_REFUSED = re.compile(
-    r"(Binder|Parser|Catalog|Runtime|Conversion|Overflow|Function|Test|Interrupted|"
-    r"Out of range|Divide by zero|parameter |one statement)",
-    re.IGNORECASE,
-)
 
 
 class Place(NamedTuple):
@@ -93,21 +79,6 @@ class Counts(Struct):
     rows: int = 0
     checkpoints: int = 0
     checkpoint_s: float = 0.0
-
-
-def wants_keys(fragments: tuple[Fragment, ...]) -> bool:
-    """Tell whether users' keys are read as nodes."""
-    for fragment in fragments:
-        match fragment:
-            case Text(text=text):
-                found = _KEY_VALUE.search(text) is not None
-            case Fetch(table=table) | Scan(table=table, pair=None):
-                found = table == KEY_VALUE
-            case Scan() | Expand():
-                found = False
-        if found:
-            return True
-    return False
 
 
 class GraphView:
@@ -145,7 +116,7 @@ class GraphView:
         self._seen = 0
         self._graves = False
         self._updates = 0
-        self._sessions = Sessions()
+        self._sessions = Sessions(place.limits.pool_bytes)
         self.lag = 0
         self._tries = self._path.with_suffix(".tries")
         if self._path.exists():
@@ -206,17 +177,34 @@ class GraphView:
             EngineError: the process is to end.
             ToruaError: there is no answer; the transaction is ended.
         """
-        opened = self._sessions.opened(name)
         graph = self._ready().state.graph
-        try:
-            tables = [
-                self._answer(opened.session, graph, fragment, deadline)
-                for fragment in fragments
-            ]
-        except BaseException:
-            self._sessions.release(name)
-            raise
+        tables = self._sessions.read(name, graph, fragments, deadline)
         return self._sessions.answer(name, tables, keep)
+
+    def read_at_once(self, graph: Graph, read: CopyRead) -> Piece | None:
+        """Answer fragments without the engine and the map; None where it takes them.
+
+        Args:
+            graph: the schema that the fragments were made with.
+            read: what to read.
+
+        Raises:
+            EngineError: the process is to end.
+            ToruaError: there is no answer.
+        """
+        file, fragments = self._file, read.fragments
+        if file is None or file.state.graph.version != graph.version:
+            return None
+        shows = self._shows(graph, read.at_least, wants_keys(fragments))
+        if not (read.session or shows):
+            return None
+        tables = self._sessions.at_once(read.session, file.state.graph, fragments)
+        if tables is None:
+            return None
+        name = read.session
+        if not name:
+            name = self._sessions.open(file.engine, self._seen, self._graves)
+        return self._sessions.answer(name, tables, read.keep)
 
     def more(self, name: str) -> Piece:
         """Return the next piece of an answer.
@@ -261,6 +249,11 @@ class GraphView:
         self._updates = 0
         self.counts.checkpoints += 1
         self.counts.checkpoint_s += time.monotonic() - began
+
+    @property
+    def held_bytes(self) -> int:
+        """What the tables take that stand in memory besides."""
+        return self._sessions.held.size
 
     def pool_share(self) -> float:
         """Tell how much of its pool is in use, from 0 to 1."""
@@ -349,16 +342,7 @@ class GraphView:
         self, graph: Graph, at_least: int, keys: bool, deadline: float
     ) -> None:
         """Follow the map until a record is shown, and the schema, and users' keys."""
-        while True:
-            file = self._file
-            if (
-                file is not None
-                and self._seen >= at_least
-                and at_least > 0
-                and (file.state.keys or not keys)
-                and file.state.graph.version >= graph.version
-            ):
-                return
+        while not self._shows(graph, at_least, keys):
             self.catch_up(graph, keys)
             if self._seen >= at_least:
                 return
@@ -366,24 +350,15 @@ class GraphView:
                 raise UnavailableError("the copy is behind")
             time.sleep(_WAIT_S)
 
-    def _answer(
-        self, session: Session, graph: Graph, fragment: Fragment, deadline: float
-    ) -> pa.Table:
-        """Answer one fragment; tell what the engine refused from what it failed at."""
-        try:
-            return graphread.answer(
-                session,
-                graph,
-                fragment,
-                lambda: max(0.001, deadline - time.monotonic()),
-                self._place.limits.pool_bytes // 8,
-            )
-        except EngineError as error:
-            if error.timeout:
-                raise QueryTimeoutError("the query took too long at a shard") from error
-            if _REFUSED.match(error.message):
-                raise UnprocessableError(error.message) from error
-            raise
+    def _shows(self, graph: Graph, at_least: int, keys: bool) -> bool:
+        """Tell whether a record is shown without a look at the map."""
+        file = self._file
+        return (
+            file is not None
+            and self._seen >= at_least > 0
+            and (file.state.keys or not keys)
+            and file.state.graph.version >= graph.version
+        )
 
     def _ready(self) -> GraphFile:
         """Return the open file."""
@@ -417,18 +392,30 @@ class GraphView:
         rows = Rows(graph, state.keys)
         rows.take(look.changes, max(self._seen, state.built))
         if rows.count or changed or look.seq - state.applied > SEEN_MAX:
+            self._sessions.change()
             with file.writing() as session:
                 for statement in ddl:
                     session.do(statement)
                 garbage = state.garbage + apply(session, rows)
                 taken = replace(state, graph=graph, applied=look.seq, garbage=garbage)
                 file.put(session, taken)
+            self._changed(rows, graph, altered=changed)
             self._updates += 1
             self.counts.rows += rows.count
             self._write_back()
         self._seen = look.seq
         self._graph = graph
         return True
+
+    def _changed(self, rows: Rows, graph: Graph, *, altered: bool) -> None:
+        """Let go of what stands in memory of tables that were changed."""
+        if altered:
+            self._sessions.held.clear()
+        else:
+            ids = {*rows.nodes, *(pair[0] for pair in rows.edges)}
+            names = [each.name for each in graph.nodes if each.table_id in ids]
+            names += [each.name for each in graph.rels if each.table_id in ids]
+            self._sessions.held.changed(names)
 
     def _write_back(self) -> None:
         """Checkpoint where much was updated."""
@@ -464,6 +451,7 @@ class GraphView:
         if look.begun.rows_from is None or (keys and look.begun.keys_from is None):
             raise UnavailableError("the map keeps no journal yet")
         self._sessions.clear()
+        self._sessions.held.clear()
         if self._file is not None:
             self._file.engine.close()
             self._file = None

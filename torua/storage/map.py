@@ -9,8 +9,8 @@ log.  Records may be staged: shown at once, and written with others a moment lat
 
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from torua.core.kv import Entry
@@ -19,10 +19,12 @@ from torua.core.replication.tip import entry_of
 from torua.errors import DiskError
 from torua.storage import checks, journal, rows
 from torua.storage.effects import MapChange
-from torua.storage.files import DiskFiles, sync_file
+from torua.storage.files import DiskFiles
 from torua.storage.rows import Facts
-from torua.storage.sqlite import blame, connect, copy_wal
+from torua.storage.sqlite import blame, connect
 from torua.storage.staged import STAGED_BYTES_MOST, Staged, marked
+from torua.storage.upkeep import Upkeep
+from torua.storage.writing import Writing, Written
 
 IDEMPOTENCY_WINDOW_NS = 24 * 3600 * 10**9
 """How long an answer is kept, by the records' own time, the same on every copy."""
@@ -34,7 +36,7 @@ DIGESTS_MAX = 256
 """Digests of the last states that are remembered, to be compared with other copies."""
 
 
-class Map:
+class Map(Upkeep):
     """All entries and answered idempotency keys of one copy, as of ``applied_seq``.
 
     Invariants: records are applied in order, each exactly once; ``durable_seq`` never
@@ -42,7 +44,8 @@ class Map:
     staged is shown as what is written is, but to other connections.
 
     Threading: one thread at a time, the reactor's once it serves (`open` may run on
-    another before); `checkpoint` runs on any other thread, one at a time.
+    another before); `checkpoint` runs on any other thread, one at a time, and so does
+    what `begin_flush` gives, meanwhile rows are read by another connection.
 
     Performance: see docs/storage.md.
 
@@ -57,13 +60,13 @@ class Map:
             path: its file.
             connection: open to it.
         """
-        self._path = path
+        super().__init__(path)
         self._connection = connection
         self._facts = Facts()
-        self._durable_seq = 0
         self._staged = Staged()
+        self._writing: Writing | None = None
+        self._reader: sqlite3.Connection | None = None
         self.digests: deque[tuple[int, bytes]] = deque(maxlen=DIGESTS_MAX)
-        self._scrubbing: sqlite3.Connection | None = None
         self._journal: journal.Journal
 
     @classmethod
@@ -98,11 +101,6 @@ class Map:
         return opened
 
     @property
-    def path(self) -> Path:
-        """Where it is."""
-        return self._path
-
-    @property
     def applied_seq(self) -> int:
         """The last record applied, written or staged; 0 if none."""
         staged = self._staged.records
@@ -119,11 +117,6 @@ class Map:
         """The time of the last record applied; 0 if none.  The next one's is later."""
         staged = self._staged.records
         return staged[-1].time_ns if staged else self._facts.time_ns
-
-    @property
-    def durable_seq(self) -> int:
-        """Up to where a crash can't take it back: the log may be cut so far."""
-        return self._durable_seq
 
     @property
     def keys(self) -> int:
@@ -154,6 +147,16 @@ class Map:
         return self._staged.full
 
     @property
+    def weighty(self) -> bool:
+        """Whether what is written next takes longer than a moment, all in one piece."""
+        return self._staged.weighty
+
+    @property
+    def is_written(self) -> bool:
+        """Whether some of it is being written since `begin_flush`."""
+        return self._writing is not None
+
+    @property
     def overcrowded(self) -> bool:
         """Whether so much is staged that it must be written before there is more."""
         return self._staged.size_bytes >= STAGED_BYTES_MOST
@@ -170,17 +173,60 @@ class Map:
     def flush_some(self) -> bool:
         """Write the first of what is staged, as much as takes some ten milliseconds.
 
+        What is being written already is waited for.
+
         Returns:
             Whether more is staged.
 
         Raises:
             CorruptionError, DiskError, DiskFullError: it is staged still.
         """
-        first, rest = self._staged.cut()
-        if first:
-            self._write(first)
-            self._staged = rest
-        return bool(rest.records)
+        if self._staged.records:
+            if self._writing is None:
+                self.begin_flush()
+            self._end_flush()
+        return bool(self._staged.records)
+
+    def begin_flush(self) -> Callable[[], None]:
+        """Begin what `flush_some` does; that ends it.
+
+        Returns:
+            Writes, on any thread; it raises nothing.
+        """
+        assert self._writing is None, "one at a time"
+        first = self._staged.first()
+        self._writing = Writing(len(first), lambda: self._write(first))
+        return self._writing.run
+
+    def _end_flush(self) -> None:
+        """Take up what was written; wait for it, or write it, if it was not."""
+        writing, self._writing = self._writing, None
+        assert writing is not None
+        try:
+            self._take_up(writing.end())
+        finally:
+            self._drop_reader()
+        self._staged = self._staged.behind(writing.count)
+
+    def _take_up(self, written: Written) -> None:
+        """Know what a transaction made of the map."""
+        self._facts, digests = written
+        self.digests += digests
+
+    def _drop_reader(self) -> None:
+        """Read by the connection that writes, for it does no longer."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    @property
+    def _rows(self) -> sqlite3.Connection:
+        """The connection to read rows by now: not the one that a thread writes by."""
+        if self._writing is None:
+            return self._connection
+        if self._reader is None:
+            self._reader = connect(self._path)
+        return self._reader
 
     def apply(self, records: Sequence[Record]) -> None:
         """Apply records in one transaction: all of them, or none where it raises.
@@ -195,9 +241,9 @@ class Map:
         seqs = [record.seq for record in records]
         first = self.applied_seq + 1
         assert seqs == list(range(first, first + len(seqs))), f"{seqs} behind {first}"
-        self._write(records)
+        self._take_up(self._write(records))
 
-    def _write(self, records: Sequence[Record]) -> None:
+    def _write(self, records: Sequence[Record]) -> Written:
         """Write records in one transaction."""
         facts, digests = self._facts, []
         with blame(self._path):
@@ -213,8 +259,7 @@ class Map:
                     self._connection.execute("ROLLBACK")
                 self._journal.reload()
                 raise
-        self._facts = facts
-        self.digests += digests
+        return facts, digests
 
     def keep_journal(self, keys: bool) -> None:
         """Note from now on which rows of graphs change, for the engines of this copy.
@@ -244,7 +289,7 @@ class Map:
         if staged is not None:
             return entry_of(staged[1], staged[0], value=True)
         with blame(self._path):
-            row = self._connection.execute(rows.GET, (key,)).fetchone()
+            row = self._rows.execute(rows.GET, (key,)).fetchone()
         return None if row is None else checks.entry(row, self._path)
 
     def head(self, key: bytes) -> Entry | None:
@@ -257,7 +302,7 @@ class Map:
         if staged is not None:
             return entry_of(staged[1], staged[0], value=False)
         with blame(self._path):
-            row = self._connection.execute(rows.HEAD, (key,)).fetchone()
+            row = self._rows.execute(rows.HEAD, (key,)).fetchone()
         return None if row is None else rows.headed_of(row)
 
     def several(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
@@ -277,7 +322,7 @@ class Map:
             for start in range(0, len(left), rows.FIND_MAX):
                 part = left[start : start + rows.FIND_MAX]
                 query = f"{rows.among(columns, len(part))} AND size <= {SMALL_BYTES}"
-                for row in self._connection.execute(query, part):
+                for row in self._rows.execute(query, part):
                     found[row[0]] = checks.entry(row, self._path)
         return found
 
@@ -350,7 +395,7 @@ class Map:
         if staged is not None:
             return staged
         with blame(self._path):
-            row = self._connection.execute(rows.ANSWERED, (key,)).fetchone()
+            row = self._rows.execute(rows.ANSWERED, (key,)).fetchone()
         if row is None:
             return None
         found = (key, *row)
@@ -360,80 +405,6 @@ class Map:
         """Return 16 bytes that are equal where ``applied_seq`` and all content are."""
         self.flush()
         return rows.digest_of(self._facts)
-
-    def checkpoint(self) -> int:
-        """Make durable what was applied before; on another thread, it waits for fsync.
-
-        It goes over a connection of its own, so that the reactor's reads and writes go
-        on beside it.  Only where the WAL has grown large does it keep a write waiting,
-        while it copies the last pages and syncs.
-
-        Returns:
-            ``durable_seq``, after it.
-
-        Raises:
-            CorruptionError, DiskError, DiskFullError: it failed.
-        """
-        with blame(self._path), closing(connect(self._path)) as connection:
-            applied = connection.execute(rows.FACTS).fetchone()[0]
-            done = copy_wal(connection)
-        if done:
-            self._durable_seq = max(self._durable_seq, applied)
-        return self._durable_seq
-
-    def snapshot(self, target: Path) -> Facts:
-        """Copy all of it, as it is at one moment, into a new file, durably.
-
-        Where `checkpoint` runs: a WAL that is being read cannot be begun anew.
-
-        Args:
-            target: a database that does not exist; its directory does.
-
-        Returns:
-            What the copy knows of itself.
-
-        Raises:
-            CorruptionError, DiskError, DiskFullError: there is none, or a broken one.
-        """
-        with (
-            blame(self._path),
-            closing(connect(self._path)) as source,
-            closing(sqlite3.connect(target)) as copy,
-        ):
-            copy.execute("PRAGMA synchronous=OFF")
-            source.backup(copy)
-            facts = rows.facts_of(copy.execute(rows.FACTS).fetchone())
-            journal.strip(copy)
-            copy.commit()
-        if facts is None:
-            raise checks.damaged(self._path, "facts")
-        sync_file(target)
-        return facts
-
-    def scrub(self) -> None:
-        """Read every row again, where `checkpoint` runs, beside reads and writes.
-
-        Raises:
-            CorruptionError: something is no longer what was written.
-            DiskError: it cannot be read.
-        """
-        with blame(self._path), closing(connect(self._path)) as connection:
-            self._scrubbing = connection
-            try:
-                connection.execute("BEGIN")
-                checks.verify(connection, self._path)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-                    raise
-            finally:
-                self._scrubbing = None
-
-    def stop_scrub(self) -> None:
-        """Let a scrub that is under way end at once; from any thread."""
-        scrubbing = self._scrubbing
-        if scrubbing is not None:
-            with suppress(sqlite3.ProgrammingError):
-                scrubbing.interrupt()
 
     def reopen(self) -> None:
         """Open again after `close`: what stands there now, as `open` does.
@@ -456,7 +427,10 @@ class Map:
 
     def close(self) -> None:
         """Let go of the database; what was written is then durable."""
+        if self._writing is not None:
+            self._writing.run()
         with blame(self._path):
+            self._drop_reader()
             self._connection.close()
 
     def _begin(self, base: int = 0) -> None:

@@ -7,8 +7,9 @@ when nobody waits, for the next job is most often of the same graph; a job that 
 nothing and writes nothing leaves it as it was.  Of a statement that names its tables it
 has only those: a node table takes the engine 0.4 ms to make.
 
-Few rows for a read are put in within a transaction that is rolled back: the database
-is empty again, and the statements that put them in are prepared already.
+Few rows for a read, or some nodes, are put in within a transaction that is rolled back:
+the database is empty again, and of few rows the statements that put them in are
+prepared already.
 """
 
 import time
@@ -36,8 +37,10 @@ from torua.storage.entities import Entities
 from torua.storage.gathered import (
     Tables,
     are_few,
+    are_few_nodes,
     assemble,
     create,
+    fill,
     load,
     read_stream,
 )
@@ -147,22 +150,25 @@ class Queries:
             self._session.close()
             self._session = None
 
-    @contextmanager
-    def _trial(self, engine: Engine) -> Iterator[Session]:
-        """Hand out a session of which nothing stays; unless all goes well, no engine.
-
-        Args:
-            engine: whose.
-        """
-        self._used = True
+    def _known_session(self, engine: Engine) -> Session:
+        """Return the session in which statements are prepared already."""
         if self._session is None:
             self._session = engine.session(reads=True)
-        session = self._session
+        return self._session
+
+    @contextmanager
+    def _trial(self, session: Session) -> Iterator[None]:
+        """See that nothing stays of what is done; unless all goes well, no engine.
+
+        Args:
+            session: in which it is done.
+        """
+        self._used = True
         session.do("BEGIN TRANSACTION")
-        yield session
+        yield
         session.do("ROLLBACK")
         self._trials += 1
-        self._used = session.worn or self._trials >= TRIALS_MAX
+        self._used = self._trials >= TRIALS_MAX
 
     def _merge(self, job: Job) -> Finished:
         """Make one answer of several."""
@@ -179,9 +185,17 @@ class Queries:
         engine = self._ready(job.graph, named)
         tables = assemble(job.graph, job.tables)
         if _is_plain(job) and are_few(job.graph, tables):
-            with self._trial(engine) as session:
+            session = self._known_session(engine)
+            with self._trial(session):
                 for place, table in tables.items():
                     tables[place] = create(session, job.graph, place, table)
+                finished = _answer(session, job, tables, deadline)
+            self._used = self._used or session.worn
+            return finished
+        if _is_plain(job) and are_few_nodes(tables):
+            with engine.once() as session, self._trial(session):
+                for place, table in tables.items():
+                    fill(session, job.graph, place, table)
                 return _answer(session, job, tables, deadline)
         self._used = bool(tables) or job.write
         for place, table in tables.items():

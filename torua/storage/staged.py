@@ -19,6 +19,9 @@ STAGED_BYTES_MAX = 1 << 20
 STAGED_BYTES_MOST = 64 << 20
 """Held in memory for a copy at the most: four of the largest values."""
 
+WEIGHTY_EFFECTS_MAX = 16
+"""A large record of no more changes is written on another thread."""
+
 MARK_RECORDS = 256
 """After each so many records a map notes its digest, as all copies of it do."""
 
@@ -52,20 +55,27 @@ class Staged:
         many = self._effects >= STAGED_EFFECTS_MAX
         return many or self.size_bytes >= STAGED_BYTES_MAX
 
-    def cut(self) -> tuple[list[Record], "Staged"]:
-        """Divide the records into those that are written first, and the rest.
+    @property
+    def weighty(self) -> bool:
+        """Whether the first of them is large, and few changes: written alone."""
+        return bool(self.records) and _is_weighty(self.records[0])
 
-        Returns:
-            The first, none only where there are none, until they are full; and the
-            others, staged.
-        """
-        first, rest = Staged(), Staged()
-        for count, record in enumerate(self.records, 1):
+    def first(self) -> list[Record]:
+        """List the records that are written first: until they are full."""
+        first = Staged()
+        for record in self.records:
+            if first.records and _is_weighty(record):
+                break
             first.add((record,))
             if first.full:
-                rest.add(self.records[count:])
                 break
-        return first.records, rest
+        return first.records
+
+    def behind(self, count: int) -> "Staged":
+        """Give the records behind the first ones, staged."""
+        rest = Staged()
+        rest.add(self.records[count:])
+        return rest
 
     def add(self, records: Iterable[Record]) -> None:
         """Take the next records."""
@@ -80,6 +90,15 @@ class Staged:
                 self.moved = True
             if record.answered is not None:
                 self.answers[record.answered.key] = record.answered
+
+
+def _is_weighty(record: Record) -> bool:
+    """Tell whether to write a record takes long, and seldom comes back to Python.
+
+    A thread that writes many small changes would wait for its turn after each.
+    """
+    few = len(record.effects) <= WEIGHTY_EFFECTS_MAX and record.moved is None
+    return few and cost_of(record) >= STAGED_BYTES_MAX
 
 
 def marked(records: Sequence[Record]) -> Iterator[list[Record]]:

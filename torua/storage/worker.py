@@ -1,7 +1,8 @@
 """The storage worker: the process in which a node's graph engines live.
 
     stdin  ──> asks, in order ──> one queue a view ──> its thread ──> stdout: replies
-                                                        └─ reports, of its own accord
+                    │                                   └─ reports, of its own accord
+                    └── what stands in memory is answered at once, without its thread
 
 It is started by a node, and ends with its input, or with its parent, or whenever an
 engine fails: then nothing is closed, for an engine that failed may write what is wrong.
@@ -96,8 +97,8 @@ ViewAsk = OneRead | Over | views.More | views.Measure | views.Verify
 class Owner(threading.Thread):
     """The thread of one view.
 
-    Invariants: only it touches the view; every ask is answered once, or the process
-    ends.
+    Invariants: whoever touches the view has its lock, which the thread has while it
+    does something; every ask is answered once, or the process ends.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Owner(threading.Thread):
         self._asks: queue.Queue[tuple[Sink, ViewAsk] | None] = queue.Queue(QUEUE_MAX)
         self._closing = threading.Event()
         self._spare = threading.Event()
+        self._lock = threading.Lock()
         self._view: GraphView | None = None
         self._reported = Counts()
         self._told: tuple[int, int] | None = None
@@ -143,6 +145,30 @@ class Owner(threading.Thread):
         except queue.Full:
             busy = OverloadedError("too much is asked of one graph", retry_after=1)
             sink(views.failed(busy))
+
+    def at_once(self, ask: OneRead | Over) -> Answer | None:
+        """Do something in the caller's thread; None where that may take long.
+
+        Args:
+            ask: what.
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            leaves = self._closing.is_set() or self._spare.is_set()
+            if self._view is None or leaves or not self._asks.empty():
+                return None
+            if isinstance(ask, Over):
+                self._view.release(ask.session)
+                return views.Done()
+            return self._view.read_at_once(ask.graph, ask.copy)
+        except ToruaError as error:
+            return views.failed(error)
+        except EngineError as error:
+            _end(f"{self.name}: {error}")
+            raise
+        finally:
+            self._lock.release()
 
     def spare(self) -> None:
         """Have the view closed once nobody asks anything of it, or reads in it."""
@@ -164,21 +190,27 @@ class Owner(threading.Thread):
             pass
         except BaseException as error:
             _end(f"{self.name}: {type(error).__name__}: {error}")
-        self._shut()
+        with self._lock:
+            self._shut()
         self._refuse_rest()
 
     def _turn(self) -> None:
         """Do the next thing, or rest."""
         if self._spare.is_set() and self._asks.empty():
-            self._make_room()
+            with self._lock:
+                self._make_room()
         try:
             asked = self._asks.get(timeout=REST_S)
         except queue.Empty:
-            self._rest()
+            with self._lock:
+                self._rest()
             return
-        if asked is None:
-            return
-        sink, ask = asked
+        if asked is not None:
+            with self._lock:
+                self._serve(*asked)
+
+    def _serve(self, sink: Sink, ask: ViewAsk) -> None:
+        """Do one thing, and answer."""
         try:
             answer = self._do(ask)
         except ToruaError as error:
@@ -297,8 +329,9 @@ class Owner(threading.Thread):
         now = time.monotonic()
         if now - self._weighed >= WEIGH_S:
             self._weighed = now
-            share = self._there().pool_share()
-            self._openings.takes(self, int(share * self._place.limits.pool_bytes))
+            view = self._there()
+            pages = int(view.pool_share() * self._place.limits.pool_bytes)
+            self._openings.takes(self, pages + view.held_bytes)
 
     def _refuse_rest(self) -> None:
         """Answer what still waits."""
@@ -375,7 +408,11 @@ class Worker:
             owner = Owner(*at, place, self._replies, self._openings)
             self._owners[at] = owner
             owner.start()
-        owner.ask(sink, ask)
+        answer = owner.at_once(ask) if isinstance(ask, OneRead | Over) else None
+        if answer is None:
+            owner.ask(sink, ask)
+        else:
+            sink(answer)
 
     def _reply(self, number: int, answer: Answer) -> None:
         """Send what is no piece of rows."""

@@ -1,6 +1,6 @@
 """Shards, schemas, workers and a writer that stand for the real ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -86,6 +86,10 @@ class FakeShards:
     def shard_of_key(self, key: bytes) -> ShardId:
         """Tell where a key lives."""
         return shard_of(even_slots(SHARDS), key)
+
+    def shards_of_keys(self, keys: Iterable[bytes]) -> Iterator[ShardId]:
+        """Tell where keys live."""
+        return map(self.shard_of_key, keys)
 
     def home(self, person: int) -> ShardId:
         """Tell where a person lives."""
@@ -215,8 +219,12 @@ class FakeShards:
             for near, others in self.knows.items()
             for far in others
             if self.home(near) == shard
-            and (near if expand.outgoing else far) in expand.keys
+            and any(each in expand.keys for each in _near(expand, near, far))
         ]
+        if expand.both and expand.ends:
+            ends = {far for near, far in pairs if near in expand.keys}
+            ends |= {near for near, far in pairs if far in expand.keys}
+            return stream(tv_to=sorted(ends))
         if expand.ends:
             name, place = ("tv_to", 1) if expand.outgoing else ("tv_from", 0)
             return stream(**{name: sorted({pair[place] for pair in pairs})})
@@ -227,6 +235,13 @@ class FakeShards:
             tv_ver=pa.array([5 for _ in pairs], pa.int64()),
             tv_born=pa.array([2 for _ in pairs], pa.int64()),
         )
+
+
+def _near(expand: Expand, source: int, target: int) -> tuple[int, ...]:
+    """List the ends from which a relationship is found."""
+    if expand.both:
+        return source, target
+    return (source if expand.outgoing else target,)
 
 
 class FakePool:

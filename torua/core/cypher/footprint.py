@@ -85,7 +85,7 @@ class Footprint:
     Attributes:
         named: the tables that patterns name, each of them some: an engine that has
             only those takes the statement for what it is where there are others; None
-            where a pattern names none.
+            where a pattern names none, or is of variable length and of several pairs.
     """
 
     def __init__(self, text: str, statement: Statement, tables: Tables) -> None:
@@ -279,7 +279,8 @@ class Footprint:
         )
         if rel.variable:
             scope[rel.variable] = entity
-        if rel.types and rel.length is None:
+        plain = rel.length is None or (rel.length.plain and len(entity.pairs) == 1)
+        if rel.types and plain:
             self._name(pair[0] for pair in entity.pairs)
         else:
             self.named = None

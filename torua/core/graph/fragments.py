@@ -13,10 +13,15 @@ Each answers with a table.  `Fetch`, `Scan` and `Expand` name their columns alik
 Ghosts (far ends that live elsewhere) are never among nodes.
 """
 
+import re
+
 from msgspec import Struct
 
+from torua.core.graph.schema import KEY_VALUE
 from torua.core.graph.types import Cell
 from torua.core.ids import AllocId
+
+_KEY_VALUE = re.compile(rf"\b{KEY_VALUE}\b", re.IGNORECASE)
 
 
 class Text(Struct, frozen=True, tag="text"):
@@ -75,6 +80,8 @@ class Expand(Struct, frozen=True, tag="expand"):
         outgoing: along the stored direction, or against it.
         columns: by name; None for all.
         ends: answer with nothing but the far ends' keys, each once.
+        both: in both directions, where the pair is of one table; a loop may come twice,
+            and far ends are named ``tv_to``.
     """
 
     table: str
@@ -83,6 +90,7 @@ class Expand(Struct, frozen=True, tag="expand"):
     outgoing: bool = True
     columns: tuple[str, ...] | None = None
     ends: bool = False
+    both: bool = False
 
 
 Fragment = Text | Fetch | Scan | Expand
@@ -123,3 +131,18 @@ class Piece(Struct, frozen=True):
     graves: bool
     results: tuple[tuple[int, bytes], ...]
     more: bool = False
+
+
+def wants_keys(fragments: tuple[Fragment, ...]) -> bool:
+    """Tell whether users' keys are read as nodes."""
+    for fragment in fragments:
+        match fragment:
+            case Text(text=text):
+                found = _KEY_VALUE.search(text) is not None
+            case Fetch(table=table) | Scan(table=table, pair=None):
+                found = table == KEY_VALUE
+            case Scan() | Expand():
+                found = False
+        if found:
+            return True
+    return False

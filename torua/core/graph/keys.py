@@ -149,9 +149,14 @@ def node_keys(graph: Graph, table: NodeTable) -> Callable[[Cell], bytes]:
     """
     prefix = nodes_prefix(graph, table)
     type_ = column(table, table.primary_key).type
+    short = type_.kind in INTEGERS and type_.kind is not Kind.INT128
+    before = prefix + _LENGTH.pack(_WIDE.size)
+    bias = _bias(type_.kind) if short else 0
 
     def spell(key: Cell) -> bytes:
         """Spell where one stands."""
+        if short and type(key) is int:
+            return before + (key + bias).to_bytes(_WIDE.size)
         pk = spell_pk(type_, key)
         return prefix + _LENGTH.pack(len(pk)) + pk
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from torua.core.cypher.plan import Anchor, Literal, Parameter, Source
-from torua.core.graph.keys import graves_prefix, node_key
+from torua.core.graph.keys import graves_prefix, node_keys
 from torua.core.graph.schema import Graph, NodeTable, Placement, column, node_table
 from torua.core.graph.types import Cell, check
 from torua.core.ids import ShardId
@@ -57,8 +57,9 @@ def by_shard(
         keys: cells.
     """
     found: dict[ShardId, list[Cell]] = {}
-    for key in keys:
-        shard = shards.shard_of_key(node_key(graph, table, key))
+    keys = list(keys)
+    places = shards.shards_of_keys(map(node_keys(graph, table), keys))
+    for key, shard in zip(keys, places, strict=True):
         found.setdefault(shard, []).append(key)
     return {shard: tuple(found[shard]) for shard in sorted(found)}
 

@@ -9,7 +9,7 @@ neighbourhood any more: whole tables are gathered instead.
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from torua.core.cypher.plan import Along, Frontier, Reached
 from torua.core.graph.fragments import Expand, Fetch, Fragment
@@ -147,9 +147,27 @@ class Neighbourhood:
         Where one round finds none, a later one may still, along another way.
         """
         wanted: dict[ShardId, list[Fragment]] = {}
-        meant: dict[ShardId, list[Along]] = {}
-        for along in ways:
-            for shard, keys in self._new_keys(along).items():
+        meant: dict[ShardId, list[Expand]] = {}
+        for expand in self._expansions(ways):
+            for shard, keys in self._shared_out(expand).items():
+                part = structs.replace(expand, keys=keys)
+                wanted.setdefault(shard, []).append(part)
+                meant.setdefault(shard, []).append(expand)
+        if not wanted:
+            return
+        found = await self._visits.read_all(wanted, keep=True)
+        for shard, answers in found.items():
+            for expand, parts in zip(meant[shard], answers, strict=True):
+                self._take(expand, parts)
+
+    def _expansions(self, ways: Sequence[Along]) -> list[Expand]:
+        """Say what is to be expanded along all ways; both directions at once."""
+        fresh = {along: self._new_keys(along) for along in ways}
+        found: list[Expand] = []
+        for along, keys in fresh.items():
+            other = structs.replace(along, outgoing=not along.outgoing)
+            both = along.pair[0] == along.pair[1] and fresh.get(other) == keys
+            if keys and not (both and not along.outgoing):
                 expand = Expand(
                     along.table,
                     along.pair,
@@ -157,41 +175,43 @@ class Neighbourhood:
                     along.outgoing,
                     () if self._bare else along.columns,
                     ends=self._bare,
+                    both=both,
                 )
-                wanted.setdefault(shard, []).append(expand)
-                meant.setdefault(shard, []).append(along)
-        if not wanted:
-            return
-        found = await self._visits.read_all(wanted, keep=True)
-        for shard, answers in found.items():
-            for along, parts in zip(meant[shard], answers, strict=True):
-                self._take(along, parts)
+                found.append(expand)
+        return found
 
-    def _new_keys(self, along: Along) -> dict[ShardId, tuple[Cell, ...]]:
-        """Share out the keys that were not yet expanded along a way."""
+    def _new_keys(self, along: Along) -> tuple[Cell, ...]:
+        """List the keys that were not yet expanded along a way."""
         near = along.pair[0] if along.outgoing else along.pair[1]
         done = self._expanded.setdefault(along, set())
-        fresh = [key for key in self._seen.get(near, {}) if key not in done]
+        fresh = tuple(key for key in self._seen.get(near, {}) if key not in done)
         done.update(fresh)
-        if not fresh:
-            return {}
-        if along.outgoing:
-            table = node_table(self._graph, near)
-            return by_shard(self._shards, self._graph, table, fresh)
-        return dict.fromkeys(self._shards.shards(), tuple(fresh))
+        return fresh
 
-    def _take(self, along: Along, parts: Parts) -> None:
+    def _shared_out(self, expand: Expand) -> dict[ShardId, tuple[Cell, ...]]:
+        """Tell which keys each shard is asked for.
+
+        A relationship stands with its source: against its direction all are asked.
+        """
+        if expand.both or not expand.outgoing:
+            return dict.fromkeys(self._shards.shards(), expand.keys)
+        table = node_table(self._graph, expand.pair[0])
+        return by_shard(self._shards, self._graph, table, expand.keys)
+
+    def _take(self, expand: Expand, parts: Parts) -> None:
         """Keep the relationships that are new, and see their far ends."""
-        rel = (along.table, along.pair)
-        far, name = (1, "tv_to") if along.outgoing else (0, "tv_from")
-        kept = self._parts.setdefault(rel, [])
+        kept = self._parts.setdefault((expand.table, expand.pair), [])
+        ends = [(1, "tv_to"), (0, "tv_from")]
+        if not expand.both or expand.ends:
+            ends = [ends[0 if expand.both or expand.outgoing else 1]]
         for part in parts:
             table = pa.ipc.open_stream(part).read_all()
-            keys = cells(self._graph, along.pair[far], table[name])
-            self._see(along.pair[far], keys)
-            if self._bare:
-                self._far.update(keys)
-            else:
+            for far, name in ends:
+                keys = cells(self._graph, expand.pair[far], table[name])
+                self._see(expand.pair[far], keys)
+                if expand.ends:
+                    self._far.update(keys)
+            if not expand.ends:
                 kept.append(part)
 
 

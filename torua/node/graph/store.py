@@ -25,13 +25,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torua.codec import views
-from torua.core.graph.fragments import CopyRead, Piece
+from torua.core.graph.fragments import CopyRead, Piece, wants_keys
 from torua.core.graph.schema import Graph
 from torua.core.ids import AllocId, ShardId
 from torua.errors import StartupError, ToruaError, UnavailableError
 from torua.node.graph.storemeters import StoreMeters
 from torua.node.graph.storeprocess import StoreProcess
-from torua.storage.graphview import wants_keys
 from torua.storage.kuzu import Limits, missing
 from torua.storage.worker import Settings
 

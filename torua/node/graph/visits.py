@@ -104,6 +104,9 @@ class Shards(Protocol):
     def shard_of_key(self, key: bytes) -> ShardId:
         """Tell where a key lives."""
 
+    def shards_of_keys(self, keys: Iterable[bytes]) -> Iterable[ShardId]:
+        """Tell where many keys live, in order."""
+
 
 class _Open(Struct, frozen=True):
     """A transaction that is open at a copy."""
