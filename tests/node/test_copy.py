@@ -266,6 +266,7 @@ def test_a_node_that_dies_while_a_large_value_is_written_has_it(tmp_path: Path) 
         node = LoneNode(place, state_of()).settle()
         node.pass_time(2 * FLUSH_S)
         done = node.begin(Put(b"k", large))
+        node.clock.advance(0)
         while node.log_worker.step():
             node.clock.advance(0)
         (outcome,) = result(done)
