@@ -1,5 +1,6 @@
 """What all parts of the suite stand on: clusters, loads, and what they cost."""
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -119,6 +120,18 @@ def memory_mib(nodes: Iterable[Node]) -> float:
     return sum(each.memory_info().rss for each in processes_of(nodes)) / (1 << 20)
 
 
+def metric(node: Node, name: str) -> float:
+    """Return one figure of a node's metrics, all labels together.
+
+    Args:
+        node: that runs.
+        name: as Prometheus has it.
+    """
+    text = node.ask("GET", "/metrics").data.decode()
+    found = re.findall(rf"^{name}(?:{{.*}})? (.*)$", text, re.MULTILINE)
+    return sum(float(each) for each in found)
+
+
 def fill(cluster: Cluster, plan: load.Plan) -> None:
     """Put every key of a plan once."""
     load.fill(Client(endpoints(cluster)), plan)
@@ -182,6 +195,7 @@ __all__ = [
     "fill",
     "measured",
     "memory_mib",
+    "metric",
     "note",
     "processes_of",
     "table",

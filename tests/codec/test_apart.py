@@ -11,10 +11,12 @@ from torua.codec.apart import (
     TAG,
     Apart,
     read_apart,
+    read_shared,
     set_apart,
     spell_apart,
 )
 from torua.codec.plain import decode, encode
+from torua.codec.rope import Rope
 from torua.errors import ProtocolError
 
 LEAVES = st.one_of(st.none(), st.integers(0, 1 << 40), st.text(max_size=4), st.binary())
@@ -43,7 +45,8 @@ def put_together(value: Any) -> object:
 @given(value=VALUES)
 def test_whatever_stands_apart_comes_back_in_its_place(value: object) -> None:
     """Reading reverses spelling, however many strings are apart, and where."""
-    assert read_apart(spell_apart(value)) == put_together(value)
+    spelled = spell_apart(value)
+    assert read_apart(spelled) == read_apart(spelled[:]) == put_together(value)
 
 
 def test_large_strings_are_set_apart_and_no_others() -> None:
@@ -66,8 +69,18 @@ def test_without_a_large_string_it_is_plain_cbor() -> None:
 def test_a_large_string_is_copied_as_it_is() -> None:
     """It stands whole before the CBOR, which is short."""
     spelled = spell_apart([1, Apart(LARGE)])
-    assert LARGE in spelled
+    assert isinstance(spelled, Rope)
+    assert any(piece is LARGE for piece in spelled.pieces)
     assert len(spelled) < len(LARGE) + 20
+
+
+def test_what_is_read_and_kept_is_held_once() -> None:
+    """The large string of the value is that of what goes on, byte for byte."""
+    spelled = spell_apart([1, Apart(LARGE)])[:]
+    value, kept = read_shared(spelled)
+    assert isinstance(kept, Rope) and isinstance(value, list)
+    assert any(piece is value[1] for piece in kept.pieces)
+    assert kept[:] == spelled
 
 
 def test_a_struct_is_no_plain_value() -> None:
@@ -120,4 +133,4 @@ def test_each_large_string_belongs_in_one_place(cbor: bytes) -> None:
 def test_clients_cannot_set_anything_apart() -> None:
     """What is CBOR by its name is CBOR."""
     with pytest.raises(ProtocolError):
-        decode(spell_apart([Apart(b"xyz")]))
+        decode(spell_apart([Apart(b"xyz")])[:])

@@ -25,7 +25,7 @@ BODIES = st.lists(st.tuples(st.sampled_from(Lane), st.binary(max_size=300)))
 
 
 def read_all(reader: FrameReader, chunks: list[bytes]) -> list[Message]:
-    """Feed bytes in chunks, and collect all messages.
+    """Feed bytes in chunks, and collect all messages, put together.
 
     Args:
         reader: reads them.
@@ -35,7 +35,7 @@ def read_all(reader: FrameReader, chunks: list[bytes]) -> list[Message]:
     for chunk in chunks:
         reader.feed(chunk)
         while (message := reader.read()) is not None:
-            found.append(message)
+            found.append(message._replace(body=message.body[:]))
     return found
 
 

@@ -56,7 +56,7 @@ def test_anything_else_is_refused(data: bytes) -> None:
 def test_bytes_behind_a_record_are_refused() -> None:
     """A record is the whole of its payload."""
     with pytest.raises(ProtocolError):
-        read_record(spell_record(Record(ShardId(0), 1, 1, 1)) + b"\0")
+        read_record(spell_record(Record(ShardId(0), 1, 1, 1))[:] + b"\0")
 
 
 def test_a_large_value_stands_apart_and_comes_back() -> None:

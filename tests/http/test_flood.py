@@ -8,9 +8,8 @@ from twisted.internet.defer import Deferred
 from tests.http.wire import Wire, World, request
 from torua.core.kv import Call
 from torua.errors import OutcomeUnknownError, OverloadedError, UnavailableError
-from torua.http import limits
 from torua.http.connection import Channel
-from torua.http.hot import HotChannel
+from torua.http.hot import BODY_BYTES_MAX, HotChannel
 
 STEPS = 2500
 BULK = b'{"op":"put","key":"a","value":"v"}\n'
@@ -69,7 +68,7 @@ def some_request(dice: Random) -> bytes:
     Args:
         dice: says which, of up to 64 KiB and a little.
     """
-    size = dice.choice([0, 1, 100, 2000, limits.SMALL_BODY_BYTES + 1])
+    size = dice.choice([0, 1, 100, 2000, BODY_BYTES_MAX + 1])
     key = f"/kv/k{dice.randrange(50)}"
     data = dice.choice(
         [

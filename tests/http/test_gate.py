@@ -102,15 +102,39 @@ class OverloadTests(SynchronousTestCase):
 
     def test_a_large_body_is_not_even_read_where_there_is_no_room(self) -> None:
         """Its headers are answered; the connection ends with that."""
-        for _ in range(LANE_MIN):
-            self.ask("POST", "/bulk", b'{"op":"get","key":"a"}')
-        wire = self.world.connect()
-        wire.send(b"POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n")
+        wire = self.bulk_of(300_000)
         (answer,) = wire.responses()
         self.assertEqual(answer.status, 429)
         self.assertEqual(answer.headers["connection"], "close")
         refused = self.world.metric("torua_http_admission_refused_total", lane="bulk")
         self.assertEqual(refused, 1)
+
+    def test_a_body_of_a_refused_request_is_dropped_as_it_comes(self) -> None:
+        """None of it is held, though more was done meanwhile; the connection stays."""
+        wire = self.bulk_of(100_000)
+        held = self.world.metric("torua_http_held_bytes")
+        wire.send(b"x" * 60_000)
+        self.assertEqual(self.world.metric("torua_http_held_bytes"), held)
+        self.gate.callback(None)
+        self.world.clock.advance(0)
+        self.assertEqual(self.statuses([wire]), [])
+        wire.send(b"x" * 40_000 + request("GET", "/health"))
+        self.assertEqual([each.status for each in wire.responses()], [429, 200])
+        refused = self.world.metric("torua_http_admission_refused_total", lane="bulk")
+        self.assertEqual(refused, 1)
+
+    def bulk_of(self, length: int) -> Wire:
+        """Send the head of a bulk request for which there is no room.
+
+        Args:
+            length: of its body.
+        """
+        for _ in range(LANE_MIN):
+            self.ask("POST", "/bulk", b'{"op":"get","key":"a"}')
+        wire = self.world.connect()
+        head = f"POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        wire.send(head.encode())
+        return wire
 
     def test_refusals_leave_one_after_the_other(self) -> None:
         """A storm of them is spread; each leaves within a bound."""

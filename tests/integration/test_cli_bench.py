@@ -98,6 +98,17 @@ def test_several_processes_count_together() -> None:
     assert tally.operations == tally.latencies["get"].count == 20
 
 
+def test_refusals_that_say_when_to_come_again_are_counted() -> None:
+    """By their headers, whatever stands in their bodies."""
+    problem = b'Content-Length: 17\r\n\r\n{"retry_after":1}'
+    told = b"HTTP/1.1 429 Overloaded\r\nRetry-After: 1\r\n" + problem
+    untold = b"HTTP/1.1 503 Unavailable\r\n" + problem
+    with serving(lambda number: untold if number % 4 == 3 else told) as endpoint:
+        tally = loaded(endpoint, load.Plan("get", keys=5), connections=1)
+    assert tally.errors == {"429": 15, "503": 5}
+    assert tally.advised == 15
+
+
 def test_a_run_ends_after_its_seconds() -> None:
     """However many operations that makes."""
     with serving(lambda _: DONE) as endpoint:

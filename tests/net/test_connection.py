@@ -205,7 +205,7 @@ class GarbageTests(SynchronousTestCase):
         town.know(1, 2)
         town.run(0.2)
         link = link_of(town, 1, 2)
-        link._write(link._writer.message(Lane.READS, 1, spell_envelope(Reply(5, 1))))
+        link._write(link._writer.message(Lane.READS, 1, spell_envelope(Reply(5, 1))[:]))
         town.run()
         self.assertIs(link.state, State.UP)
         drops = town.peers[2].meters.drops
@@ -219,7 +219,7 @@ class GarbageTests(SynchronousTestCase):
         far, near = link_of(town, 2, 1), link_of(town, 1, 2)
         far.serving = 1024
         before = far._meters.frames_out[Lane.READS]._value.get()
-        request = spell_envelope(Request(7, "echo", "", "", 1))
+        request = spell_envelope(Request(7, "echo", "", "", 1))[:]
         near._write(near._writer.message(Lane.READS, 1, request))
         town.run()
         self.assertEqual(far.serving, 1024)

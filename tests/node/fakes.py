@@ -145,6 +145,8 @@ class Holdings:
         self.error: ToruaError | None = None
         self.errors: list[ToruaError] = []
         self.gate: Deferred[None] | None = None
+        self.takeover: Deferred[None] | None = None
+        self.waits_s: list[float] = []
         self.applied: dict[int, int] = {}
         self.allocs: dict[int, AllocId] = {}
         self.history = "h"
@@ -158,6 +160,20 @@ class Holdings:
         if shard not in self.held:
             raise UnavailableError(f"shard {shard} is not here")
         return self.held[shard]
+
+    async def taken_over(self, shard: ShardId, size: int, within_s: float) -> bool:
+        """Wait for the end of a takeover, if there is one.
+
+        Args:
+            shard: whose.
+            size: of what is asked.
+            within_s: how long its caller waits.
+        """
+        if self.takeover is None:
+            return False
+        self.waits_s.append(within_s)
+        await self.takeover
+        return True
 
     async def write(
         self, shard: ShardId, operations: Sequence[Operation], call: Call

@@ -114,6 +114,25 @@ def test_another_leads_from_what_it_has(tmp_path: Path) -> None:
     several.close()
 
 
+def test_what_is_asked_of_a_primary_that_takes_over_waits(tmp_path: Path) -> None:
+    """It serves once the old one is dropped; what is served is not waited for."""
+    several = Several(tmp_path)
+    shards = several.nodes[1].shards
+    several.write(0, b"k")
+    several.network.cut.add(NODES[0])
+    several.promote(1)
+    several.settle(0.01)
+    assert not shards.serving(SHARD)
+    over = Deferred.fromCoroutine(shards.taken_over(SHARD, 1, 10.0))
+    assert not over.called
+    several.settle(3.0)
+    assert result(over)
+    assert shards.serving(SHARD)
+    again = Deferred.fromCoroutine(shards.taken_over(SHARD, 1, 10.0))
+    assert not result(again)
+    several.close()
+
+
 def test_a_node_that_was_killed_catches_up_from_the_log(tmp_path: Path) -> None:
     """In its next life, from where it was; without a snapshot."""
     several = Several(tmp_path)

@@ -50,7 +50,7 @@ class Promise:
     def take(self, item: LogEntry | Truncation) -> None:
         """Note one item of a commit."""
         if isinstance(item, LogEntry):
-            self.entries[item.seq] = (item.term, item.payload)
+            self.entries[item.seq] = (item.term, item.payload[:])
             return
         for seq in [seq for seq in self.entries if seq > item.after]:
             del self.entries[seq]

@@ -29,7 +29,7 @@ def a_segment(*payloads: bytes) -> tuple[bytes, list[int]]:
         packer.pack(Item(Kind.RECORD, A, seq, 1, payload)).offset
         for seq, payload in enumerate(payloads, 1)
     ]
-    return HEADER + packer.spelled(), places
+    return HEADER + b"".join(packer.pieces()), places
 
 
 def zeroed(data: bytes, start: int) -> bytes:

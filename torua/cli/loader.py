@@ -67,7 +67,7 @@ class Tally:
     Invariants: `latencies` holds each request that succeeded, by kind; `errors` counts
     the others by what they said, and the operations of bulk requests that failed;
     `good` the operations that were answered within `GOOD_S`, by the second from the
-    begin.
+    begin; `advised` the 429s and 503s that said when to come again.
     """
 
     def __init__(self) -> None:
@@ -75,6 +75,7 @@ class Tally:
         self.latencies: dict[str, Histogram] = {}
         self.errors: Counter[str] = Counter()
         self.good: Counter[int] = Counter()
+        self.advised = 0
         self.operations = 0
         self.requests = 0
         self.seconds = 0.0
@@ -86,6 +87,7 @@ class Tally:
             self.latencies.setdefault(kind, Histogram()).merge(histogram)
         self.errors += other.errors
         self.good += other.good
+        self.advised += other.advised
         self.operations += other.operations
         self.requests += other.requests
         self.seconds = max(self.seconds, other.seconds)
@@ -325,6 +327,7 @@ class Loader:
         tally.requests += 1
         if link.status[:1] != b"2":
             tally.errors[link.status.decode()] += 1
+            tally.advised += link.advises
         else:
             done = request.operations
             if request.good and request.good not in link.body[:64]:

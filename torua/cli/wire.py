@@ -14,6 +14,7 @@ from enum import Enum
 
 _READ_BYTES = 1 << 18
 _BODILESS = frozenset({b"204", b"304"})
+_BUSY = frozenset({b"429", b"503"})
 _KEPT_BYTES = 1024
 """How much of a body is kept: enough to see how many operations of many failed."""
 
@@ -33,7 +34,8 @@ class Wire:
     """A connection that is opened when needed, and kept.
 
     Invariants: at most one request is under way; what is read belongs to its answer;
-    `status` and `body` are of the last answer that was whole.
+    `status`, `body` and `advises`, whether it says when to come again, are of the last
+    answer that was whole.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -46,6 +48,7 @@ class Wire:
         self.state = WireState.CLOSED
         self.status = b""
         self.body = b""
+        self.advises = False
 
     def fileno(self) -> int:
         """Return the descriptor, to wait for."""
@@ -143,6 +146,7 @@ class Wire:
             return False
         self._in.clear()
         self.status, self.body = status, data[end + 4 : end + 4 + _KEPT_BYTES]
+        self.advises = status in _BUSY and b"\r\nretry-after: " in data[:end].lower()
         if b"close" in data[:end] and b"\r\nconnection: close" in data[:end].lower():
             self.state = WireState.SPENT
         self._left = end + 4 + length - len(data) if length != _CHUNKED else 0

@@ -6,8 +6,8 @@
     ff | count u16 | size u32 of each | the large strings | CBOR, big-endian
 
 In that CBOR the tag `TAG` on 0, 1, 2 … stands where each of them belongs.  So they are
-copied once, in one piece; CBOR copies and grows them several times over, which takes
-ten times as long.  No CBOR begins with `ff`.
+never copied on the way out, and once on the way in; CBOR copies and grows them several
+times over, which takes ten times as long.  No CBOR begins with `ff`.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from struct import Struct, error
 from typing import Any
 
 from torua.codec.plain import decode, encode
+from torua.codec.rope import Bytes, Rope
 from torua.errors import ProtocolError
 
 LARGE_BYTES = 128 << 10
@@ -37,7 +38,7 @@ class Apart:
 
     __slots__ = ("data",)
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: Bytes) -> None:
         """Have ``data`` stand apart."""
         self.data = data
 
@@ -58,14 +59,14 @@ def set_apart(value: Any) -> object:
     return value
 
 
-def spell_apart(value: object) -> bytes:
+def spell_apart(value: object) -> Bytes:
     """Spell a plain value in which some strings stand apart.
 
     Args:
         value: maps, lists and scalars, and any number of `Apart`; without one it is
             CBOR.
     """
-    large: list[bytes] = []
+    large: list[Bytes] = []
 
     def refer(encoder: Any, found: object) -> None:
         """Spell where a large string belongs.
@@ -83,10 +84,10 @@ def spell_apart(value: object) -> bytes:
     if not large:
         return spelled
     sizes = Struct(f">{len(large)}I").pack(*map(len, large))
-    return b"".join((_COUNT.pack(_MARK, len(large)), sizes, *large, spelled))
+    return Rope((_COUNT.pack(_MARK, len(large)) + sizes, *large, spelled))
 
 
-def read_apart(data: bytes) -> object:
+def read_apart(data: Bytes) -> object:
     """Read what `spell_apart` spelled, from anybody.
 
     Args:
@@ -95,32 +96,48 @@ def read_apart(data: bytes) -> object:
     Raises:
         ProtocolError: it is anything else.
     """
-    if data[:1] != _MARK:
-        return decode(data)
-    try:
-        count = _COUNT.unpack_from(data)[1]
-        table = Struct(f">{count}I")
-        sizes = table.unpack_from(data, _COUNT.size)
-    except error as wrong:
-        raise ProtocolError(f"large strings are missing: {wrong}") from wrong
-    begin = _COUNT.size + table.size
-    if begin + sum(sizes) > len(data):
-        raise ProtocolError("large strings are cut short")
-    return _read(data, begin, sizes)
+    return read_shared(data)[0]
 
 
-def _read(data: bytes, begin: int, sizes: Sequence[int]) -> object:
-    """Read the CBOR behind the large strings, and put them in.
+def read_shared(data: Bytes) -> tuple[object, Bytes]:
+    """Read what `spell_apart` spelled, and keep it as well.
 
     Args:
         data: all of it.
-        begin: where the first large string is.
-        sizes: of all of them.
+
+    Returns:
+        The value; and ``data``, in which the large strings are those of the value.
+
+    Raises:
+        ProtocolError: it is anything else.
     """
-    large: list[bytes] = []
+    if data[:1] != _MARK:
+        whole = data[:]
+        return decode(whole), whole
+    try:
+        count = _COUNT.unpack(data[: _COUNT.size])[1]
+        table = Struct(f">{count}I")
+        place = _COUNT.size + table.size
+        sizes = table.unpack(data[_COUNT.size : place])
+    except error as wrong:
+        raise ProtocolError(f"large strings are missing: {wrong}") from wrong
+    if place + sum(sizes) > len(data):
+        raise ProtocolError("large strings are cut short")
+    head, large = data[:place], []
     for size in sizes:
-        large.append(data[begin : begin + size])
-        begin += size
+        large.append(data[place : place + size])
+        place += size
+    spelled = data[place:]
+    return _put_in(spelled, large), Rope((head, *large, spelled))
+
+
+def _put_in(spelled: bytes, large: Sequence[bytes]) -> object:
+    """Read CBOR, with large strings where they belong.
+
+    Args:
+        spelled: the CBOR.
+        large: all of them, in order.
+    """
     waiting = iter(enumerate(large))
 
     def put_in(tag: Any, _: bool) -> bytes:
@@ -134,12 +151,12 @@ def _read(data: bytes, begin: int, sizes: Sequence[int]) -> object:
             raise ProtocolError("a tag stands for nothing")
         return found
 
-    value = decode(data[begin:], put_in)
+    value = decode(spelled, put_in)
     if next(waiting, None) is not None:
         raise ProtocolError("a large string belongs nowhere")
     return value
 
 
-def is_apart(data: bytes) -> bool:
+def is_apart(data: Bytes) -> bool:
     """Tell whether something is spelled with large strings apart: it is no CBOR."""
     return data[:1] == _MARK

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from torua.codec.apart import LARGE_BYTES, Apart
 from torua.codec.plain import plain, shape
 from torua.codec.records import read_records, spell_record
+from torua.codec.rope import Bytes
 from torua.core.ids import AllocId, ShardId
 from torua.core.records import Record
 from torua.core.replication.wire import (
@@ -70,7 +71,7 @@ def plain_message(message: Message) -> object:
     ]
 
 
-def _payload(record: Record) -> bytes | Apart:
+def _payload(record: Record) -> Bytes | Apart:
     """Give a record as it stands in a message."""
     spelled = spell_record(record)
     return spelled if len(spelled) < LARGE_BYTES else Apart(spelled)

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from torua.codec.apart import read_apart, spell_apart
 from torua.codec.plain import shape
+from torua.codec.rope import Bytes
 
 KIND_CHARACTERS_MAX = 64
 """A kind names a handler; ours are words."""
@@ -57,13 +58,13 @@ class Notice(Struct, frozen=True, array_like=True, tag=3):
 Envelope = Request | Reply | Failure | Notice
 
 
-def spell_envelope(envelope: Envelope) -> bytes:
+def spell_envelope(envelope: Envelope) -> Bytes:
     """Spell an envelope; its body is plain already, and is not looked at twice."""
     tag = envelope.__struct_config__.tag
     fields = (getattr(envelope, name) for name in envelope.__struct_fields__)
     return spell_apart([tag, *fields])
 
 
-def read_envelope(data: bytes) -> Envelope:
+def read_envelope(data: Bytes) -> Envelope:
     """Read an envelope from anybody; ProtocolError where it is none."""
     return shape(read_apart(data), Envelope)

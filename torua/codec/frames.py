@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 
 import google_crc32c
 
+from torua.codec.rope import Bytes, Rope
 from torua.errors import ProtocolError
 
 FRAME_BYTES_MAX = 64 << 10
@@ -58,10 +59,10 @@ _LANES = tuple(Lane)
 
 
 class Message(NamedTuple):
-    """A whole message, as it came."""
+    """A whole message, as it came: in one piece, where it was one frame."""
 
     lane: Lane
-    body: bytes
+    body: Bytes
     timeout_ms: int
 
 
@@ -249,7 +250,7 @@ class FrameReader:
         if (flags == 0 and length == 0) or (flags == ABORT and length > 0):
             raise ProtocolError("a piece says nothing, or an end says too much")
 
-    def _add(self, lane: Lane, flags: int, number: int, payload: bytes) -> bytes | None:
+    def _add(self, lane: Lane, flags: int, number: int, payload: bytes) -> Bytes | None:
         """Put a piece to its message; give the message if that was the last."""
         partial = self._partials.get(number) if self._partials else None
         if partial is None and flags == LAST:
@@ -265,7 +266,7 @@ class FrameReader:
         partial.pieces.append(payload)
         partial.size += len(payload)
         if flags == LAST:
-            return self._sized(b"".join(partial.pieces))
+            return self._sized(Rope(partial.pieces))
         self._hold(lane, len(payload), partial)
         return None
 
@@ -293,7 +294,7 @@ class FrameReader:
         ):
             raise ProtocolError("messages in pieces grow too large")
 
-    def _sized(self, body: bytes) -> bytes:
+    def _sized(self, body: Bytes) -> Bytes:
         """Give a whole message back, unless it is too long."""
         if len(body) > self.message_bytes_max:
             raise ProtocolError(f"a message of {len(body)} bytes")

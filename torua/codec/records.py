@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from torua.codec.apart import LARGE_BYTES, is_apart, read_apart, set_apart, spell_apart
+from torua.codec.apart import LARGE_BYTES, is_apart, read_shared, set_apart, spell_apart
 from torua.codec.plain import decode, encode, shape
+from torua.codec.rope import Bytes
 from torua.core.records import Record
 from torua.core.replication.tip import cost_of
 from torua.errors import ProtocolError
@@ -22,9 +23,9 @@ _SPELLED = "spelled"
 _Records = list[Record]
 
 
-def spell_record(record: Record) -> bytes:
+def spell_record(record: Record) -> Bytes:
     """Spell one record as CBOR, as it stands in the log and travels to copies."""
-    spelled = record.__dict__.get(_SPELLED)
+    spelled: Bytes | None = record.__dict__.get(_SPELLED)
     if spelled is None:
         fields = msgspec.to_builtins(record, builtin_types=_BYTES)
         if record.moved is None:
@@ -32,17 +33,18 @@ def spell_record(record: Record) -> bytes:
         is_large = cost_of(record) >= LARGE_BYTES
         spelled = spell_apart(set_apart(fields)) if is_large else encode(fields)
         record.__dict__[_SPELLED] = spelled
-    return bytes(spelled)
+    return spelled
 
 
-def read_record(data: bytes) -> Record:
+def read_record(data: Bytes) -> Record:
     """Read one record; ProtocolError where ``data`` is not exactly one."""
-    record = shape(read_apart(data), Record)
-    record.__dict__[_SPELLED] = data
+    value, spelled = read_shared(data)
+    record = shape(value, Record)
+    record.__dict__[_SPELLED] = spelled
     return record
 
 
-def read_records(payloads: Sequence[bytes]) -> list[Record]:
+def read_records(payloads: Sequence[Bytes]) -> list[Record]:
     """Read records, all at once; ProtocolError where any is not exactly one.
 
     Args:
@@ -51,7 +53,8 @@ def read_records(payloads: Sequence[bytes]) -> list[Record]:
     if len(payloads) < 2 or any(map(is_apart, payloads)):
         return [read_record(data) for data in payloads]
     head = b"\x9a" + len(payloads).to_bytes(4, "big")
-    found = shape(decode(head + b"".join(payloads)), _Records)
+    whole = b"".join([head, *(data[:] for data in payloads)])
+    found = shape(decode(whole), _Records)
     if len(found) != len(payloads):
         raise ProtocolError("records are missing")
     for record, data in zip(found, payloads, strict=True):

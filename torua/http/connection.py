@@ -64,7 +64,7 @@ class ApiRequest(server.Request):
         self.intake: Intake | None = None
         self._came = 0
         self._early: Answer | None = None
-        self._parsing = False
+        self._parsing = self._dropping = False
         self._held = 0
         self._begun = False
         self._serving = False
@@ -97,11 +97,13 @@ class ApiRequest(server.Request):
             self._cut(self.refusal or self._too_large())
         elif self.intake is None and not self.host_site.has_room(length):
             self._cut(OverloadedError("too many request bodies are held just now"))
-        elif length > limits.SMALL_BODY_BYTES and not self._is_wanted(length):
-            self._cut(OverloadedError(limits.TOO_MUCH))
+        elif length > limits.GLANCE_BYTES and not self._is_wanted(length):
+            self.refusal = OverloadedError(limits.TOO_MUCH)
+            self.cut = length > limits.SMALL_BODY_BYTES
+            self._dropping = True
 
     def _is_wanted(self, length: int) -> bool:
-        """Tell whether there is any use in reading a large body."""
+        """Tell whether there is any use in keeping a body."""
         return self.match is None or self.host_site.wants(self.match, length)
 
     def _too_large(self) -> ToruaError:
@@ -129,7 +131,7 @@ class ApiRequest(server.Request):
     def handleContentChunk(self, data: bytes) -> None:
         """Take a part of the body, or refuse it all."""
         assert self.content is not None
-        if self.cut:
+        if self.cut or self._dropping:
             return
         if self.intake is not None:
             self._take(self.intake, data)

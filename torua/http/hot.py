@@ -34,7 +34,7 @@ from torua.net.sockets import write_now
 HEAD_BYTES_MAX = 8 << 10
 """A longer head goes the careful way: within this no limit of it can be passed."""
 
-BODY_BYTES_MAX = limits.SMALL_BODY_BYTES
+BODY_BYTES_MAX = 64 << 10
 """A larger body may be refused before it is read, and does not come in one piece."""
 
 _BLOCKS_MAX = 512

@@ -12,9 +12,12 @@ HEADERS_MAX = 100
 OTHER_BODY_BYTES_MAX = 64 << 10
 """For requests that take no body: it is read and dropped, to keep the connection."""
 
-SMALL_BODY_BYTES = 64 << 10
-"""Up to here a body is read though its request be refused, to keep the connection; to
-read a larger one costs more than another connection."""
+SMALL_BODY_BYTES = 256 << 10
+"""Up to here the body of a request that is refused is read and dropped, to keep the
+connection; to read a larger one costs more than another connection."""
+
+GLANCE_BYTES = 4 << 10
+"""So much of a body comes with its head: nothing is spared by refusing it before."""
 
 TOO_MUCH = "the node has too much to do"
 """What is said where admission refuses."""

@@ -300,9 +300,9 @@ class Connection(TwistedProtocol):
         """Act upon one message, as the state says."""
         match self.state:
             case State.GREETING:
-                self._take_hello(message.body)
+                self._take_hello(message.body[:])
             case State.PROVING:
-                self._take_proof(message.body)
+                self._take_proof(message.body[:])
             case State.UP if message.body:
                 self._owner.received(self, message)
             case _:

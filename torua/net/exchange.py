@@ -55,7 +55,7 @@ class Asker(Protocol):
             self._end(error)
         else:
             if message is not None:
-                self._end(message.body)
+                self._end(message.body[:])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Go without an answer, if there was none."""
@@ -118,7 +118,7 @@ class Answerer(Protocol):
             self._hang_up("garbage", str(error))
             return
         if message is not None:
-            self._reply(message.body)
+            self._reply(message.body[:])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Leave nothing in the reactor."""

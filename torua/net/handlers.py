@@ -8,6 +8,7 @@ from twisted.logger import Logger
 
 from torua.codec.envelopes import Failure, Notice, Reply, Request, spell_envelope
 from torua.codec.frames import MESSAGE_BYTES_MAX, Lane
+from torua.codec.rope import Bytes
 from torua.core.ids import NodeId
 from torua.errors import OverloadedError, TooLargeError, ToruaError, UnavailableError
 from torua.net.connection import Connection, Flow
@@ -44,7 +45,7 @@ class Inbound(NamedTuple):
 
 Handler = Callable[[Inbound], Awaitable[object]]
 
-Answer = Callable[[Connection, Lane, bytes], bool]
+Answer = Callable[[Connection, Lane, Bytes], bool]
 
 
 class Handlers:
@@ -176,13 +177,13 @@ class Handlers:
         )
 
 
-def _failure(number: int, error: ToruaError) -> bytes:
+def _failure(number: int, error: ToruaError) -> Bytes:
     """Spell an error as an answer."""
     members: dict[str, object] = dict(error.members)
     return spell_envelope(Failure(number, error.code, error.detail, members))
 
 
-def _spell(number: int, result: object) -> bytes:
+def _spell(number: int, result: object) -> Bytes:
     """Spell a reply, if it fits one message."""
     body = spell_envelope(Reply(number, result))
     if len(body) > MESSAGE_BYTES_MAX:

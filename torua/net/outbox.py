@@ -19,6 +19,7 @@ from torua.codec.frames import (
     PARTIAL_MESSAGES_MAX,
     Lane,
 )
+from torua.codec.rope import Bytes
 
 QUEUE_BYTES_MAX = 64 << 20
 """What may wait for one peer: four of the largest values, half a second at 1 Gbit/s."""
@@ -73,7 +74,7 @@ class Outgoing:
     )
 
     def __init__(
-        self, lane: Lane, body: bytes, purpose: Purpose, deadline: float | None = None
+        self, lane: Lane, body: Bytes, purpose: Purpose, deadline: float | None = None
     ) -> None:
         """Prepare a message.
 
@@ -84,7 +85,7 @@ class Outgoing:
             deadline: when its sender stops waiting for an answer; None for never.
         """
         self.lane = lane
-        self.body = body
+        self.body: Bytes = body
         self.purpose = purpose
         self.deadline = deadline
         self.number = 0
@@ -123,7 +124,7 @@ class _Queue:
             message = self.small.popleft()
             message.stage = Stage.SENT
             self._credit -= message.cost
-            return message, message.body, LAST
+            return message, message.body[:], LAST
         self._credit = FRAME_BYTES_MAX
         return self._next_piece(self.started.popleft())
 

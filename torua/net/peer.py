@@ -23,6 +23,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from torua.codec.frames import MESSAGE_BYTES_MAX, Lane
+from torua.codec.rope import Bytes
 from torua.core.ids import Address, NodeId
 from torua.errors import (
     OutcomeUnknownError,
@@ -216,7 +217,7 @@ class Peer:
             self._attempt = None
             self._failed(detail, quiet=reason == "crossed")
 
-    def send(self, lane: Lane, body: bytes) -> None:
+    def send(self, lane: Lane, body: Bytes) -> None:
         """Put a notice in line, if there is any way to it, and room; the line moves.
 
         Whoever has several for a node in one turn had better send them as one.
@@ -239,7 +240,7 @@ class Peer:
                 self.link.flush()
 
     def ask(
-        self, lane: Lane, spell: Callable[[int], bytes], timeout_s: float
+        self, lane: Lane, spell: Callable[[int], Bytes], timeout_s: float
     ) -> "Deferred[object]":
         """Put a request in line; its answer comes to the Deferred.
 
@@ -288,7 +289,7 @@ class Peer:
         waiter.deferred.callback(result)
         return True
 
-    def reply(self, connection: Connection, lane: Lane, body: bytes) -> bool:
+    def reply(self, connection: Connection, lane: Lane, body: Bytes) -> bool:
         """Put a reply in line, if the connection still stands and there is room.
 
         Args:

@@ -24,6 +24,7 @@ from torua.codec.envelopes import (
     spell_envelope,
 )
 from torua.codec.frames import Lane, Message
+from torua.codec.rope import Bytes
 from torua.core.builds import BUILD, Build
 from torua.core.ids import Address, NodeId
 from torua.errors import ToruaError, UnavailableError, from_wire
@@ -243,7 +244,7 @@ class Peers:
         """
         peer = self._peers.get(node_id)
 
-        def spell(number: int) -> bytes:
+        def spell(number: int) -> Bytes:
             """Spell the request under its number."""
             return spell_envelope(Request(number, kind, request_id, traceparent, body))
 
@@ -475,7 +476,7 @@ class Peers:
         if len(self._epochs) > EPOCHS_MAX:
             del self._epochs[next(iter(self._epochs))]
 
-    def _answer(self, connection: Connection, lane: Lane, body: bytes) -> bool:
+    def _answer(self, connection: Connection, lane: Lane, body: Bytes) -> bool:
         """Send a reply, if anybody is left to take it."""
         peer = self._peer_of.get(connection)
         return peer is None or peer.reply(connection, lane, body)

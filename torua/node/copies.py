@@ -132,6 +132,18 @@ class Copies:
                 return slot.copy
         return None
 
+    def is_between(self, shard: ShardId) -> bool:
+        """Tell whether the primary of a shard is here and takes nothing, for a moment.
+
+        It is opened, takes over from another or hands over to one; it did not fail.
+        """
+        known = self.state.shards.get(shard)
+        primary = known.primary if known else None
+        slot = self._slots.get(primary.alloc_id) if primary else None
+        if slot is None or self._stopping or slot.phase is Is.FAILED:
+            return False
+        return slot.copy is None or slot.copy.machine.is_between
+
     async def stop(self) -> None:
         """Close all, durably."""
         self._stopping = True

@@ -202,9 +202,9 @@ class OpenCopy:
         else:
             self.holding.drop()
 
-    async def write(
+    def write(
         self, operations: Sequence[Operation], call: Call
-    ) -> tuple[Outcome, ...]:
+    ) -> "Deferred[tuple[Outcome, ...]]":
         """Do operations in order; one outcome each.
 
         Whoever calls may go away meanwhile: the write goes on.
@@ -224,7 +224,7 @@ class OpenCopy:
         self._check()
         request, done = self._requests.write(call.timeout_s)
         self._writes.add(request, operations, call.idempotency)
-        return await done
+        return done
 
     async def move(self, moved: Moved, term: int, timeout_s: float) -> int:
         """Do a part of a split, and return the record that has it, once committed.

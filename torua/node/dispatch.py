@@ -47,8 +47,10 @@ from torua.node.errands import (
 )
 from torua.node.refusals import (
     RETRY_AFTER_S,
+    explained,
     final,
     is_held_up,
+    is_red,
     no_answer,
     owned,
     unavailable,
@@ -177,12 +179,13 @@ class Dispatch:
             except ToruaError as error:
                 if isinstance(error, OutcomeUnknownError):
                     unknown = error
-                again = may_retry(error, is_repeatable(errand))
-                again = again and not self._is_red(errand.shard)
+                red = is_red(self._states.state, errand.shard, self._is_live)
+                again = may_retry(error, is_repeatable(errand)) and not red
                 if not again or not await self._pause(
                     errand, (turn, attempt), error, patient_until
                 ):
-                    raise final(self._explained(errand, error), unknown) from error
+                    error = explained(error, errand.shard, red=red)
+                    raise final(error, unknown) from error
             attempt += 1
 
     async def ask(self, node: NodeId, errand: Errand, call: Call, kind: type[T]) -> T:
@@ -244,18 +247,6 @@ class Dispatch:
         ]
         return self._targets.order(nodes, self._turn if turn is None else turn)
 
-    def _explained(self, errand: Errand, error: ToruaError) -> ToruaError:
-        """Say which shard could not be served, and why, where that is not said."""
-        if not isinstance(error, UnavailableError | StaleRouteError):
-            return error
-        if self._is_red(errand.shard):
-            return unavailable(
-                errand.shard, "is red: no good copy in sync is on a live node"
-            )
-        if "shard" in error.members:
-            return error
-        return unavailable(errand.shard, f"is not served: {error.detail}")
-
     def target(self, errand: Errand) -> NodeId:
         """Choose who shall be asked first; UnavailableError where there is nobody."""
         return self._target(errand, self._turn, 0)
@@ -273,17 +264,6 @@ class Dispatch:
         if attempt == 0:
             self._targets.first(node, at_any)
         return node
-
-    def _is_red(self, shard: ShardId) -> bool:
-        """Tell whether only an operator, or a lost node's return, can help a shard."""
-        held = self._states.state.shards.get(shard)
-        if held is None or not held.in_sync:
-            return False
-        return held.is_damaged or not any(
-            self._is_live(copy.node)
-            for copy in held.copies
-            if copy.alloc_id in held.in_sync
-        )
 
     async def _attempt(
         self, node: NodeId, errand: Errand, call: Call, left_s: float, kind: type[T]
@@ -364,6 +344,8 @@ class Dispatch:
         It ends early when a state comes that may have a new primary.
         """
         waits_s = until_s - self._clock.seconds()
+        if errand.routing_version < self.version:
+            return waits_s > 0
         before, told = self.version, int(error.members.get("version") or 0)
         wanted = before + 1
         delay_s = self._delay_s(errand, made[1])
@@ -455,6 +437,22 @@ class Dispatch:
         return set_apart(plain(await self._do(errand, call)))
 
     async def _do(self, errand: Errand, call: Call) -> object:
+        """Do an errand here; one whose primary here takes over waits for that."""
+        left, began = call, self._clock.seconds()
+        while True:
+            try:
+                return await self._do_now(errand, left)
+            except UnavailableError:
+                passed_s = self._clock.seconds() - began
+                within_s = min(call.timeout_s, PATIENCE_S) - passed_s
+                if not await self._serving.taken_over(errand, within_s):
+                    raise
+            if self.primary(errand.shard) != self._me:
+                raise StaleRouteError("its primary is elsewhere", version=self.version)
+            passed_s = self._clock.seconds() - began
+            left = structs.replace(call, timeout_s=call.timeout_s - passed_s)
+
+    async def _do_now(self, errand: Errand, call: Call) -> object:
         """Do an errand here, unless its route is stale, or ends just now (R17).
 
         What is done of it at once is done in this turn, by this very state.  What was

@@ -1,12 +1,16 @@
 """What an errand comes to that is not done: which error its caller is told."""
 
-from torua.core.ids import ShardId
+from collections.abc import Callable
+
+from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Page
 from torua.core.splitting.door import is_moving, trimming
 from torua.core.splitting.moving import moves
 from torua.core.state import ClusterState
 from torua.errors import (
+    DiskFullError,
     OutcomeUnknownError,
+    StaleRouteError,
     ToruaError,
     UnavailableError,
     UnprocessableError,
@@ -55,6 +59,41 @@ def owned(state: ClusterState, shard: ShardId, listed: Listed) -> Listed:
     return Listed(Page(items, listed.page.next), listed.at)
 
 
+def is_red(
+    state: ClusterState, shard: ShardId, is_live: Callable[[NodeId], bool]
+) -> bool:
+    """Tell whether only an operator, or a lost node's return, can help a shard.
+
+    Args:
+        state: the applied one.
+        shard: which.
+        is_live: tells whether membership believes a node alive.
+    """
+    held = state.shards.get(shard)
+    if held is None or not held.in_sync:
+        return False
+    return held.is_damaged or not any(
+        is_live(copy.node) for copy in held.copies if copy.alloc_id in held.in_sync
+    )
+
+
+def explained(error: ToruaError, shard: ShardId, *, red: bool) -> ToruaError:
+    """Say which shard could not be served, and why, where that is not said.
+
+    Args:
+        error: why not.
+        shard: which.
+        red: whether no good copy in sync is on a live node.
+    """
+    if not isinstance(error, UnavailableError | StaleRouteError):
+        return error
+    if red:
+        return unavailable(shard, "is red: no good copy in sync is on a live node")
+    if "shard" in error.members:
+        return error
+    return unavailable(shard, f"is not served: {error.detail}")
+
+
 def final(error: ToruaError, unknown: ToruaError | None) -> ToruaError:
     """Choose what the caller is told, where an outcome was unknown on the way.
 
@@ -78,6 +117,17 @@ def no_answer(errand: Errand, why: str = "no answer in time") -> ToruaError:
         return unavailable(errand.shard, "did not answer in time")
     detail = f"shard {errand.shard}: {why}; the write may or may not be done"
     return OutcomeUnknownError(detail, shard=errand.shard)
+
+
+def flood(shard: ShardId, node: object) -> DiskFullError:
+    """Make the error of a shard that takes no writes.
+
+    Args:
+        shard: which.
+        node: the one with a copy of it, and too full a disk.
+    """
+    why = f"the disk of {node} is above the flood watermark"
+    return DiskFullError(f"shard {shard} takes no writes: {why}", shard=shard)
 
 
 def unavailable(shard: ShardId, why: str) -> UnavailableError:

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from torua.core.ids import ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
 from torua.core.reading import Level, Position, Reading
+from torua.core.replication.batch import weight_of
 from torua.errors import ToruaError, UnavailableError
 from torua.node.errands import (
     Apply,
@@ -35,6 +36,7 @@ from torua.node.errands import (
     Released,
     Scan,
     Unpacked,
+    needs_primary,
 )
 from torua.node.outcomes import outcomes_of
 
@@ -50,6 +52,15 @@ PROBE_KEY = b"-"
 
 class Shards(Protocol):
     """The primaries that this node holds.  All raise `ToruaError`s."""
+
+    async def taken_over(self, shard: ShardId, size: int, within_s: float) -> bool:
+        """Wait for a primary here that takes over or hands over; False where none does.
+
+        Args:
+            shard: whose primary is here.
+            size: of what is asked, in bytes.
+            within_s: how long its caller waits.
+        """
 
     async def write(
         self, shard: ShardId, operations: Sequence[Operation], call: Call
@@ -207,6 +218,19 @@ class Serving:
                 return Marked(at)
             case _:
                 return await self._do_graph(errand, call)
+
+    async def taken_over(self, errand: Errand, within_s: float) -> bool:
+        """Wait until what an errand was refused for is over; False where it stays.
+
+        Args:
+            errand: was refused, before anything was done.
+            within_s: how long its caller waits.
+        """
+        if not needs_primary(errand):
+            return False
+        operations = errand.operations if isinstance(errand, Apply) else ()
+        size = sum(map(weight_of, operations))
+        return await self._shards.taken_over(errand.shard, size, within_s)
 
     async def _do_graph(self, errand: GraphErrand, call: Call) -> GraphAnswer:
         """Do an errand of a graph, as fresh as it must be."""

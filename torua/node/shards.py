@@ -16,7 +16,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torua.core.allocation import Leave
 from torua.core.allocation.relieving import flooded
 from torua.core.configuration import Configuration
 from torua.core.ids import AllocId, NodeId, ShardId
@@ -34,7 +33,7 @@ from torua.core.replication.wire import (
 from torua.core.resilience.cache import Caching
 from torua.core.state import ClusterState, Shard
 from torua.core.views import CopyPosition
-from torua.errors import DiskFullError, ToruaError, UnavailableError
+from torua.errors import ToruaError, UnavailableError
 from torua.net.steps import Steps
 from torua.node import leaving, reach, transfer
 from torua.node.barriers import BarrierService
@@ -45,11 +44,13 @@ from torua.node.holding import Disk, GraphViews
 from torua.node.means import Means, Wish
 from torua.node.post import Notices, Post
 from torua.node.reach import Reach
+from torua.node.refusals import flood
 from torua.node.reports import Coordination, Reports
 from torua.node.requests import RETRY_AFTER_S
 from torua.node.rounds import Asked, Tell
 from torua.node.scrubber import Scrubber
 from torua.node.slots import CopyMeters, Is
+from torua.node.takeover import Takeovers
 from torua.node.threads import Worker
 from torua.node.transfer import Begin, Transfers
 from torua.storage.map import Map
@@ -117,7 +118,7 @@ class Shards:
             graphs: reads open maps as graphs.
         """
         self._clock = clock
-        self._me, self._boot_epoch = me
+        self._me, self._life = me[0], Life(*me)
         self._coordination = coordination
         self._stopping = False
         self._swept = False
@@ -142,12 +143,13 @@ class Shards:
         self._caching = Caching()
         means = Means(disk, self, wall_ns, random, self._caching)
         self._copies = Copies(
-            Life(*me),
+            self._life,
             means,
             self._reports,
             lambda: self._reach.lost,
             CopyMeters(registry, self._caching),
         )
+        self.taken_over = Takeovers(clock, self._copies.is_between, registry).over
         coordination.subscribe(self._on_committed)
         worker.run(shelf.clean).addErrback(_unswept)
         self._copies.follow(coordination.state)
@@ -191,16 +193,22 @@ class Shards:
             DiskFullError: the disk of a node with a copy of it is flooded.
             ToruaError: as `OpenCopy.write`.
         """
+        return await self._begin(shard, operations, call)
+
+    def _begin(
+        self, shard: ShardId, operations: Sequence[Operation], call: Call
+    ) -> "Deferred[tuple[Outcome, ...]]":
+        """Begin to do operations, or raise why they are not begun."""
         if shard in self._flooded:
-            raise DiskFullError(
-                f"shard {shard} takes no writes: the disk of {self._flooded[shard]} is "
-                "above the flood watermark",
-                shard=shard,
-            )
+            raise flood(shard, self._flooded[shard])
         copy, begun = self._leading(shard), self._clock.seconds()
-        outcomes = await copy.write(operations, call)
-        copy.tally.wrote(operations, self._clock.seconds() - begun)
-        return outcomes
+
+        def ended(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+            """Count what was done."""
+            copy.tally.wrote(operations, self._clock.seconds() - begun)
+            return outcomes
+
+        return copy.write(operations, call).addCallback(ended)
 
     def write_many(self, asked: Iterable[Asked], timeout_s: float, tell: Tell) -> None:
         """Do writes, each by itself; see `torua.node.writing.Primaries`.
@@ -211,9 +219,12 @@ class Shards:
             tell: is told of each, by its place.
         """
         for place, (shard, write, promise) in enumerate(asked):
-            doing = self.write(shard, (write,), Call("", timeout_s, promise))
-            done = Deferred.fromCoroutine(doing).addErrback(_refusal)
-            done.addCallback(partial(tell, place))
+            try:
+                done = self._begin(shard, (write,), Call("", timeout_s, promise))
+            except ToruaError as error:
+                tell(place, error)
+            else:
+                done.addErrback(_refusal).addCallback(partial(tell, place))
 
     async def get(self, shard: ShardId, key: bytes, call: Call) -> Entry | None:
         """Read one key, linearizable; None where it is absent.
@@ -310,7 +321,8 @@ class Shards:
         """
         begun = self._clock.seconds()
         while (now := self._clock.seconds()) < begun + LEAVE_S:
-            command = self._leaving()
+            state, lost = self._copies.state, self._reach.lost
+            command = leaving.announcement(state, self._life, lost)
             if command is None and not self._hands_over():
                 return
             if command is not None:
@@ -342,11 +354,6 @@ class Shards:
     def _drained(self) -> bool:
         """Tell whether no write is in flight on any copy."""
         return all(slot.copy is None or slot.copy.idle for slot in self._copies.slots())
-
-    def _leaving(self) -> Leave | None:
-        """Say that this node goes; None where the state knows, or nobody is left."""
-        life = Life(self._me, self._boot_epoch)
-        return leaving.announcement(self._copies.state, life, self._reach.lost)
 
     def _hands_over(self) -> bool:
         """Tell whether a shard is led here that another copy could lead."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from torua.codec.rope import Bytes
 from torua.core.configuration import Replication
 from torua.core.ids import AllocId
 from torua.errors import DiskError, DiskFullError
@@ -55,7 +56,7 @@ class LogEntry(NamedTuple):
     alloc: AllocId
     seq: int
     term: int
-    payload: bytes
+    payload: Bytes
 
     def item(self) -> Item:
         """Return it as a segment holds it."""
@@ -377,7 +378,7 @@ class Log:
         """Write entries to a segment, sync them and its name, and note them."""
         packer = Packer(segment.seed, segment.size + len(header))
         found = [packer.pack(item) for item in items]
-        self._append(segment, header + packer.spelled())
+        self._append(segment, packer.pieces(header))
         try:
             segment.file.sync()
             sync_name()
@@ -388,10 +389,11 @@ class Log:
             placed = self._take(segment, entry)
             assert placed, f"{entry.alloc}: no place for seq {entry.seq}"
 
-    def _append(self, segment: OpenSegment, data: bytes) -> None:
+    def _append(self, segment: OpenSegment, pieces: Iterable[bytes]) -> None:
         """Write at a segment's end; where the disk is full, undo what was written."""
         try:
-            segment.file.append(data)
+            for piece in pieces:
+                segment.file.append(piece)
         except OSError as error:
             if not is_full(error):
                 self._fail(error, segment.path)

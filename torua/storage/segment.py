@@ -15,12 +15,15 @@ entry whose last bytes were never written is not taken for one that ends in zero
 """
 
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from google_crc32c import extend, value
 
+from torua.codec.apart import LARGE_BYTES
+from torua.codec.rope import Bytes, pieces_of
 from torua.core.ids import AllocId
 from torua.errors import CorruptionError
 from torua.storage.files import File
@@ -71,7 +74,7 @@ class Item(NamedTuple):
     alloc: AllocId
     seq: int
     term: int
-    payload: bytes = b""
+    payload: Bytes = b""
 
 
 class Found(NamedTuple):
@@ -158,13 +161,28 @@ class Packer:
         copy = bytes.fromhex(alloc)
         fields = _FIELDS.pack(_MARK, size, kind, copy, seq, term)
         head = extend(self._seed, fields + _OFFSET.pack(offset))
-        self._parts += (fields, _CRCS.pack(head, extend(head, payload)), payload, _END)
+        body, pieces = head, pieces_of(payload)
+        for piece in pieces:
+            body = extend(body, piece)
+        self._parts += (fields, _CRCS.pack(head, body), *pieces, _END)
         self.end = offset + OVERHEAD_BYTES + size
         return Found(kind, alloc, seq, term, offset, size)
 
-    def spelled(self) -> bytes:
-        """Return all that was packed."""
-        return b"".join(self._parts)
+    def pieces(self, head: bytes = b"") -> Iterator[bytes]:
+        """Give all that was packed, to be written in order; what is large as it is.
+
+        Args:
+            head: what is to stand before it.
+        """
+        waiting = [head]
+        for part in self._parts:
+            if len(part) < LARGE_BYTES:
+                waiting.append(part)
+                continue
+            yield b"".join(waiting)
+            yield part
+            waiting = []
+        yield b"".join(waiting)
 
 
 def unpack(data: bytes, offset: int, seed: int, at: int = 0) -> Found | None:

@@ -53,6 +53,17 @@ def test_a_node_whose_connection_broke_is_lost_after_one_round() -> None:
     assert pulse.is_lost(PEER)
 
 
+def test_a_connection_that_cannot_be_made_again_prolongs_nothing() -> None:
+    """It is tried again and again; the doubt is as old as the first time."""
+    pulse = leading()
+    pulse.begin_round(100.0)
+    pulse.broke(PEER, 100.1)
+    pulse.begin_round(100.5)
+    pulse.broke(PEER, 100.9)
+    pulse.begin_round(101.0)
+    assert pulse.is_lost(PEER)
+
+
 def test_an_answer_ends_doubt_and_loss() -> None:
     """One to a round that was asked since the doubt."""
     pulse = leading()
@@ -74,6 +85,16 @@ def test_a_sign_of_life_ends_doubt() -> None:
     pulse.begin_round(100.3)
     pulse.begin_round(100.8)
     assert not pulse.is_lost(PEER)
+
+
+def test_what_another_heard_ends_doubt_where_it_is_newer_for_sure() -> None:
+    """Not where it lost the node as well, a moment before it said so."""
+    for age, rounds in ((0.15, 1), (0.0, 3)):
+        pulse = Pulse(0)
+        pulse.broke(PEER, 99.2)
+        pulse.learn({PEER: age}, 99.4 if age else 99.8, INTERVAL)
+        pulse.lead(100.0, INTERVAL)
+        assert rounds_until_lost(pulse) == rounds, age
 
 
 def test_a_pause_of_this_node_loses_nobody() -> None:

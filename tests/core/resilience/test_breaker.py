@@ -95,6 +95,16 @@ def test_it_says_for_how_long_waiting_makes_sense() -> None:
     assert breaker.patience_s(PATIENCE_S + 1.0) == 0.0
 
 
+def test_what_becomes_of_a_probe_is_worth_waiting_for() -> None:
+    """However long it was open: the node may be back, and then a moment is enough."""
+    breaker = opened()
+    assert breaker.take(100.0)
+    assert breaker.patience_s(100.0) == REST_S
+    assert breaker.waits_s(100.0) < REST_S
+    breaker.failed(100.1)
+    assert breaker.patience_s(100.1) == 0.0
+
+
 @given(
     st.lists(st.tuples(st.floats(0.0, 0.7), st.sampled_from("fat+-")), max_size=100),
 )

@@ -314,8 +314,7 @@ class Coordination(Leading):
         won = self.register.join(source, message)
         if source in self.register.joins:
             self._positions[source] = message.position
-            for node, age in sorted(message.heard.items()):
-                self._pulse.hear(node, now - max(0.0, age))
+            self._pulse.learn(message.heard, now, self._timing.check_interval_s)
         if won:
             self._win(now)
         else:

@@ -10,6 +10,7 @@ pause of this node itself loses nobody.
 """
 
 from collections import deque
+from collections.abc import Mapping
 
 from torua.core.ids import NodeId
 
@@ -68,16 +69,31 @@ class Pulse:
         """Return who answered a check that was asked at ``since`` or later."""
         return {node for node, asked in self._answered.items() if asked >= since}
 
-    def hear(self, node: NodeId, when: float) -> None:
-        """Take note of a sign of life.
+    def hear(self, node: NodeId, when: float, slack_s: float = 0.0) -> None:
+        """Take note of a sign of life; one that is newer than a doubt ends it.
 
         Args:
             node: whose.
             when: at what time, in this node's clock.
+            slack_s: by how much it may seem too late; none for what was heard here.
         """
         self._heard[node] = max(when, self._heard.get(node, when))
-        if when > self._doubted.get(node, when):
+        if when - slack_s > self._doubted.get(node, when):
             del self._doubted[node]
+
+    def learn(self, ages: Mapping[NodeId, float], now: float, slack_s: float) -> None:
+        """Take note of what another node heard of others, as its `ages` tell.
+
+        What it heard just before it lost them too may seem to be from after this node
+        did, for its word was under way.
+
+        Args:
+            ages: how many seconds ago it heard of each.
+            now: this node's clock.
+            slack_s: how long its word may have been under way.
+        """
+        for node, age in sorted(ages.items()):
+            self.hear(node, now - max(0.0, age), slack_s)
 
     def silence(self, node: NodeId, now: float) -> float:
         """Tell for how many seconds a node has not been heard of; infinite if never.
@@ -108,11 +124,13 @@ class Pulse:
     def broke(self, node: NodeId, now: float) -> None:
         """Doubt a node from now on, for the connection with it broke.
 
+        Another that could not be made is no reason to doubt it only since then.
+
         Args:
             node: which.
             now: this node's clock.
         """
-        self._doubted[node] = now
+        self._doubted.setdefault(node, now)
 
     def is_lost(self, node: NodeId) -> bool:
         """Tell whether a node missed too many of this coordinator's rounds."""

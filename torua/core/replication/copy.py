@@ -128,6 +128,12 @@ class ShardCopy:
         return self._primary is not None and self._primary.serves
 
     @property
+    def is_between(self) -> bool:
+        """Whether it does not lead yet, or takes over or hands over just now."""
+        between = (primary.State.RECOVERING, primary.State.DRAINING)
+        return self._primary is None or self._primary.state in between
+
+    @property
     def idle(self) -> bool:
         """Whether no write is in flight."""
         return self._primary is None or self._primary.idle

@@ -136,8 +136,16 @@ class Breaker:
         return min(left_s, LOOK_S) if self.circuit is Circuit.HALF_OPEN else left_s
 
     def patience_s(self, now: float) -> float:
-        """Tell for how long a takeover may be waited for, since it opened."""
-        return max(0.0, self._opened_at + PATIENCE_S - now)
+        """Tell for how long it is worth waiting.
+
+        A takeover may come, since it opened; and so may the answer to a probe.
+
+        Args:
+            now: the time, in seconds.
+        """
+        probing = self.circuit is Circuit.HALF_OPEN
+        until = self._rests_until if probing else 0.0
+        return max(0.0, self._opened_at + PATIENCE_S - now, until - now)
 
     def _open(self, now: float) -> None:
         """Let nothing through for a while."""
