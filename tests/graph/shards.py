@@ -58,6 +58,9 @@ class Worker:
         """Load the engine."""
         self._queries = worker.Queries("ladybug", Limits(POOL_BYTES, 1 << 33, 1))
 
+    def prepare(self) -> None:
+        """Be ready, as ever."""
+
     async def run(self, job: Job, timeout_s: float) -> Finished:
         """Do a job.
 

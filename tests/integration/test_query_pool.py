@@ -88,6 +88,16 @@ class QueryPoolTest(TestCase):
         self.assertEqual((finished.columns, finished.types), (("n",), ("STRING",)))
         self.assertEqual(finished.body, b'[["Ada"],["Bob"]]')
 
+    async def test_a_worker_starts_before_the_first_job_where_one_is_to_come(
+        self,
+    ) -> None:
+        """Once, and that job is done by it."""
+        self.pool.prepare()
+        pid = self.pid()
+        self.pool.prepare()
+        await self.run_job("RETURN 1 AS one")
+        self.assertEqual(self.pid(), pid)
+
     async def test_wrong_statements_are_refused_and_the_worker_stays(self) -> None:
         """An error costs no process."""
         await self.failed("RETRUN 1", MalformedError)

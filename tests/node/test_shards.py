@@ -124,7 +124,6 @@ def test_a_new_term_is_taken_up_from_what_the_last_one_left(tmp_path: Path) -> N
     """What was in flight is of unknown outcome, and here it was done."""
     node = LoneNode(tmp_path, state_of()).settle()
     write = node.begin(Put(b"k", b"v"))
-    node.clock.advance(0)
     node.coordinator.commit(state_of(STARTED, term=2))
     node.settle()
     with pytest.raises(OutcomeUnknownError, match="another primary"):

@@ -128,6 +128,7 @@ class OpenCopy:
 
     def configure(self, shard: Shard) -> None:
         """Tell the machine what the applied state says of the shard."""
+        self._end_turn()
         self.shard = shard
         lost = self.node.lost()
         self.tell(m.Configure(shard, self.node.wall_ns, lost))
@@ -181,7 +182,8 @@ class OpenCopy:
     def _end_turn(self) -> None:
         """Give the machine the writes that came."""
         writes, self._writes = tuple(self._writes), []
-        self.tell(m.Writes(writes))
+        if writes:
+            self.tell(m.Writes(writes))
 
     def move(
         self, moved: Moved, term: int, then: Callable[[int | None], object]

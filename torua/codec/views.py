@@ -36,10 +36,22 @@ class CloseCopy(Struct, frozen=True, tag="close"):
     alloc: AllocId
 
 
-class Read(Struct, frozen=True, tag="read"):
-    """Read at some copies; see `torua.node.graph.store.GraphStore.read_all`."""
+class Know(Struct, frozen=True, tag="know"):
+    """What is read of a graph from now on is asked with this schema of it."""
 
     graph: Graph
+
+
+class Read(Struct, frozen=True, tag="read"):
+    """Read at some copies; see `torua.node.graph.store.GraphStore.read_all`.
+
+    Attributes:
+        graph_id: the graph, whose schema is known.
+        copies: what to read of each.
+        timeout_s: how long it may take.
+    """
+
+    graph_id: int
     copies: tuple[CopyRead, ...]
     timeout_s: float
 
@@ -80,7 +92,7 @@ class Verify(Struct, frozen=True, tag="verify"):
     timeout_s: float
 
 
-Ask = OpenCopy | CloseCopy | Read | More | Release | Measure | Verify
+Ask = OpenCopy | CloseCopy | Know | Read | More | Release | Measure | Verify
 
 
 class Measured(Struct, frozen=True, tag="measured"):

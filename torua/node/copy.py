@@ -111,8 +111,8 @@ class OpenCopy:
         )
         self._writes = Writes(means.disk.commit.turn, means.wall_ns, self._tell)
         self._cache = ReadCache(means.caching)
-        holding = Holding(means.disk, me.shard, me.alloc_id, found, self._trouble)
-        self.holding = holding
+        at = (me.shard, me.alloc_id)
+        self.holding = holding = Holding(means.disk, *at, found, self._trouble)
         self.machine = ShardCopy(
             me,
             found.facts,
@@ -151,8 +151,7 @@ class OpenCopy:
     @property
     def idle(self) -> bool:
         """Whether no write is in flight."""
-        done = self.machine.idle and not self._writes
-        return self.state is not State.OPEN or done
+        return not self._writes and (self.state is not State.OPEN or self.machine.idle)
 
     def configure(self, shard: Shard, lost: Iterable[NodeId]) -> None:
         """Take note of the committed state.
@@ -161,6 +160,7 @@ class OpenCopy:
             shard: what it says of the shard.
             lost: nodes that cannot be reached.
         """
+        self._writes.end()
         self._tell(messages.Configure(shard, self._means.wall_ns(), tuple(lost)))
         if shard.successor is not None and shard.successor != self.alloc_id:
             self._tell(messages.HandOver(shard.successor))

@@ -126,7 +126,8 @@ class Requests:
 class Writes:
     """The writes of one copy that came in this turn.
 
-    Invariants: the machine is handed each once, in order, at the end of the turn.
+    Invariants: the machine is handed each once, in order, at the end of the turn, and
+    before any state that this node applies after it was admitted.
     """
 
     def __init__(
@@ -165,11 +166,17 @@ class Writes:
             idempotency: the caller's promise, if it made one.
         """
         if not self._waiting:
-            self._turn.add(Stage.DECIDE, self._end)
+            self._turn.add(Stage.DECIDE, self.end)
         self._waiting.append((request, operations, idempotency))
 
-    def _end(self) -> None:
-        """Hand all to the machine."""
+    def end(self) -> None:
+        """Hand all to the machine; at once where a state comes.
+
+        What they were admitted by holds until then and no longer: a split is told where
+        the log ends for slots that move, and nothing of them may follow (R17).
+        """
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, []
         now_ns = self._wall_ns()
         writes = [Write(each[0], tuple(each[1]), now_ns, each[2]) for each in waiting]

@@ -5,13 +5,12 @@ where that fails, is decided by `torua.node.dispatch`.  This module knows which 
 request concerns, and puts their answers together.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from random import Random
 from typing import TypeVar
 
 from msgspec import Struct, structs
-from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
 from torua.core.ids import NodeId, ShardId
@@ -58,6 +57,7 @@ from torua.node.errands import (
     Scan,
 )
 from torua.node.fetching import Fetches
+from torua.node.outcomes import all_of
 from torua.node.parcels import Asked, Parcels, Visited
 from torua.node.routes import Routes
 from torua.node.serving import GraphReads, Looks, Serving, Shards
@@ -237,7 +237,7 @@ class Router:
             parts = await self._bulks.parts(slots, some)
             left_s = until_s - self._clock.seconds()
             asked = structs.replace(call, timeout_s=left_s, slots_version=version)
-            await _all(
+            await all_of(
                 part(shard, [indexes[place] for place in places], asked)
                 for shard, places in parts.items()
             )
@@ -321,7 +321,7 @@ class Router:
             await self._routes.caught_up(left)
             self._routes.owner(b"-")
             version, shards = self._routes.version, born(self._states.state)
-            pages = await _all(part(shard, version, left) for shard in shards)
+            pages = await all_of(part(shard, version, left) for shard in shards)
             return merge(pages, limit)
 
         return await self._routes.routed(every, call)
@@ -369,7 +369,7 @@ class Router:
             return Asked(structs.replace(each.errand, reading=reading))
 
         await self._routes.caught_up(call)
-        return await self._parcels.run(await _all(map(fresh, asked)), call)
+        return await self._parcels.run(await all_of(map(fresh, asked)), call)
 
     async def measure(self, errand: Measure, call: Call) -> Measured:
         """Count a graph's rows at one shard, as fresh as the call asks.
@@ -487,13 +487,3 @@ def _is_plain(call: Call) -> bool:
         and not call.traceparent
         and call.timeout_s >= PLAIN_S
     )
-
-
-async def _all(parts: Iterable[Coroutine[Deferred[T], object, T]]) -> list[T]:
-    """Run coroutines at once, and return what each returned, in order."""
-    running = [Deferred.fromCoroutine(part) for part in parts]
-    try:
-        return await gatherResults(running, consumeErrors=True)
-    except FirstError as error:
-        error.subFailure.raiseException()
-        raise

@@ -293,7 +293,10 @@ class Targets:
         """Return the breaker of another node, where there are any."""
         if node == self._me or not self._policies.breakers:
             return None
-        return self._breakers.setdefault(node, Breaker())
+        found = self._breakers.get(node)
+        if found is None:
+            found = self._breakers[node] = Breaker()
+        return found
 
     def _budget(self, node: NodeId) -> RetryBudget:
         """Return what may be sent again to a node."""

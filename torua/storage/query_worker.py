@@ -39,7 +39,7 @@ _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 
 _NICENESS = 5
-"""The node's own work comes first."""
+"""The node's own work comes first; but a statement waits for a worker that starts."""
 
 OUT_OF_MEMORY = 77
 """The process ends so where it could not even answer."""
@@ -113,6 +113,7 @@ def main() -> None:
     queries = Queries(
         allowance.engine, Limits(allowance.pool_bytes, _DB_BYTES, threads=2)
     )
+    os.nice(_NICENESS)
     _bound(allowance)
     # Answers are millions of objects without cycles; looking for cycles takes half of
     # the time that they take.
@@ -161,13 +162,12 @@ def _pipe() -> Pipe:
 
 
 def _die_with(parent: int) -> None:
-    """End when the node ends, even amid a statement, and let it go first."""
+    """End when the node ends, even amid a statement."""
     libc: Any = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.getppid() != parent:
         sys.exit(0)
-    os.nice(_NICENESS)
 
 
 def _bound(allowance: Allowance) -> None:

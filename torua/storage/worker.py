@@ -361,6 +361,7 @@ class Worker:
         self._replies = replies
         self._places: dict[AllocId, Place] = {}
         self._owners: dict[tuple[AllocId, int], Owner] = {}
+        self._graphs: dict[int, Graph] = {}
         self._openings = Openings(settings.memory_bytes)
 
     def ask(self, number: int, ask: views.Ask) -> None:
@@ -380,12 +381,10 @@ class Worker:
                 )
             case views.CloseCopy(alloc=alloc):
                 self._close(number, alloc)
-            case views.Read(graph=graph, copies=copies, timeout_s=timeout_s):
-                found = Gathering(self._replies, number, len(copies))
-                for place, copy in enumerate(copies):
-                    at = (copy.alloc, graph.graph_id)
-                    one = OneRead(graph, copy, timeout_s)
-                    self._of_view(partial(found.put, place), one, at)
+            case views.Know(graph=graph):
+                self._graphs[graph.graph_id] = graph
+            case views.Read():
+                self._read(number, ask)
             case views.Release(graph_id=graph_id, sessions=sessions):
                 for alloc, session in sessions:
                     self._of_view(nobody, Over(session), (alloc, graph_id))
@@ -396,6 +395,15 @@ class Worker:
             case _:
                 sink = partial(self._reply, number)
                 self._of_view(sink, ask, (ask.alloc, ask.graph.graph_id))
+
+    def _read(self, number: int, read: views.Read) -> None:
+        """Read at some copies."""
+        graph = self._graphs[read.graph_id]
+        found = Gathering(self._replies, number, len(read.copies))
+        for place, copy in enumerate(read.copies):
+            one = OneRead(graph, copy, read.timeout_s)
+            at = (copy.alloc, graph.graph_id)
+            self._of_view(partial(found.put, place), one, at)
 
     def _of_view(self, sink: Sink, ask: ViewAsk, at: tuple[AllocId, int]) -> None:
         """Have something done by the view of a copy's graph."""

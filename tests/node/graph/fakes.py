@@ -253,8 +253,13 @@ class FakePool:
     def __init__(self) -> None:
         """Begin with nothing asked."""
         self.jobs: list[Job] = []
+        self.prepared = False
         self.changes: tuple[Change, ...] = ()
         self.truncated = False
+
+    def prepare(self) -> None:
+        """Note that a job is to come."""
+        self.prepared = True
 
     async def run(self, job: Job, timeout_s: float) -> Finished:
         """Answer one row.

@@ -454,6 +454,7 @@ class QueriesTests(SynchronousTestCase):
         answered = self.run_now(text=text)
         self.assertEqual(self.schemas.defined, [text])
         self.assertEqual(answered.stats["strategy"], "ddl")
+        self.assertTrue(self.pool.prepared)
 
     def test_a_parameter_that_is_missing_is_told(self) -> None:
         """It would be NULL otherwise, silently."""

@@ -112,6 +112,7 @@ class Reach:
         self.clauses = 0
         self._anchors: dict[tuple[str, bool], dict[int, Source]] = {}
         self._rounds: list[dict[tuple[Pair, bool], None]] = []
+        self._met = True
 
     def refuse(self, why: str) -> None:
         """Note that the strategy is not sound for the statement."""
@@ -173,6 +174,7 @@ class Reach:
         """
         nearer = min(left, right)
         alone, both = nearer + _length(edge), (left + right + _length(edge) + 1) // 2
+        self._met = self._met and both < alone and left == right == 0
         if both < alone:
             self._walk(edge, Direction.OUT, left, both)
             self._walk(edge, Direction.IN, right, both)
@@ -200,6 +202,18 @@ class Reach:
         for some in self._rounds[start:stop]:
             for pair in edge.pairs:
                 some.update(dict.fromkeys((pair, way) for way in ways))
+
+    def meets(self, count: int) -> bool:
+        """Tell whether all that was followed was so from both ends, both anchors.
+
+        Args:
+            count: how many keys there are, all of one table.
+        """
+        single = len(self._anchors) == 1 and self._met
+        return single and all(
+            len(values) == count and not many
+            for (_, many), values in self._anchors.items()
+        )
 
     def anchors(self) -> tuple[Anchor, ...]:
         """Return the nodes given by key, table by table."""

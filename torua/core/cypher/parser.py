@@ -399,6 +399,7 @@ class Parser:
         """Pass what stands between ``*`` and ``]`` or ``{`` or the end of it."""
         plain = True
         self.accept("ALL")
+        shortest = self.token.word == "SHORTEST"
         if self.token.word in _SHORTEST:
             plain = self.token.word != "WSHORTEST"
             self.place += 1
@@ -411,7 +412,7 @@ class Parser:
         if self.token.word == "(":
             plain = False
             self._skip_brackets()
-        return Length(lower, upper, plain)
+        return Length(lower, upper, plain, shortest)
 
     def _skip_brackets(self) -> None:
         """Pass ``(…)``."""

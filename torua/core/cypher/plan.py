@@ -229,18 +229,23 @@ class Frontier(Struct, frozen=True):
 
     Where `reached` is there, and no shard that was read has graves, and all keys seen
     are nodes, then no relationship need be kept: its statement runs on the nodes.
+    Where `shortest` is there, only relationships of shortest ways are kept, and rounds
+    end where there is one (see `torua.core.cypher.shortest`).
 
     Attributes:
         anchors: where it begins.
         rounds: what is followed in each round, in order.
         nodes: node tables with the columns to fetch (None: all).
         reached: of one anchor's node, what needs no relationships.
+        shortest: the pair whose shortest ways between two anchors' nodes are all that
+            is wanted.
     """
 
     anchors: tuple[Anchor, ...]
     rounds: tuple[tuple[Along, ...], ...]
     nodes: tuple[tuple[str, tuple[str, ...] | None], ...]
     reached: Reached | None = None
+    shortest: tuple[str, str, str] | None = None
 
 
 class CreateNode(Struct, frozen=True, tag="create_node"):

@@ -18,6 +18,7 @@ from torua.core.cypher.parser import parse
 from torua.core.cypher.plan import Plan, Route, Scatter, Strategy
 from torua.core.cypher.reached import reached
 from torua.core.cypher.scatter import alone, scatter
+from torua.core.cypher.shortest import shortest
 from torua.core.cypher.syntax import Projection, Statement
 from torua.core.cypher.tables import Tables
 from torua.core.cypher.tokens import Token, TokenKind, tokenize, without_comments
@@ -154,6 +155,7 @@ def _near(base: Plan, footprint: Footprint) -> Plan:
     frontier = structs.replace(
         footprint.reach.frontier(nodes, columns),
         reached=reached(footprint, base.statement),
+        shortest=shortest(footprint),
     )
     steps = len(frontier.rounds)
     why = (f"all it reads is within {steps} steps of nodes given by key, of {named}",)

@@ -51,11 +51,13 @@ class Length(Struct, frozen=True):
         lower: 1 where it is not said.
         upper: None where it is not said, or is no integer literal.
         plain: it looks at nothing but the pattern: no filter inside, no weights.
+        shortest: only the shortest ways are meant, one or all of them.
     """
 
     lower: int = 1
     upper: int | None = None
     plain: bool = True
+    shortest: bool = False
 
 
 class RelPattern(Struct, frozen=True):

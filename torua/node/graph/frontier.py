@@ -12,6 +12,8 @@ import pyarrow as pa
 from msgspec import Struct, structs
 
 from torua.core.cypher.plan import Along, Frontier, Reached
+from torua.core.cypher.shortest import ways_between
+from torua.core.cypher.tables import Pair
 from torua.core.graph.fragments import Expand, Fetch, Fragment
 from torua.core.graph.jobs import Gathered
 from torua.core.graph.schema import Graph, column, node_table
@@ -36,6 +38,8 @@ _INTEGERS = {
     Kind.TIMESTAMP_SEC: _TICKS,
     Kind.TIMESTAMP_TZ: _TICKS,
 }
+
+_ENDS = 2
 
 _Rel = tuple[str, tuple[str, str]]
 """A relationship table, and one pair of it."""
@@ -120,6 +124,62 @@ class Neighbourhood:
             return None
         text = reached.statement if len(self._far) == len(keys) else reached.apart
         return Surrounded(text, tables)
+
+    async def between(self, anchors: Keys, pair: Pair) -> tuple[Gathered, ...] | None:
+        """Find the shortest ways between two nodes, and fetch the nodes on them.
+
+        Args:
+            anchors: the two.
+            pair: of the relationships on the way.
+
+        Returns:
+            None where it takes more to tell which ways there are.
+
+        Raises:
+            DoubtError: too much surrounds them.
+        """
+        table = pair[1]
+        ends = list(anchors.get(table, {}))
+        if len(ends) != _ENDS:
+            return None
+        self._see(table, ends)
+        way: list[int] | None = None
+        for number, along in enumerate(self._frontier.rounds, 1):
+            await self._round(along)
+            rels, walked = self._walked(pair)
+            way = ways_between(walked, ends[0], ends[1], 2 * number)
+            if way is not None:
+                break
+        rels = rels.take(pa.array(way or [], pa.int64()))
+        on_it = [key for place in way or () for key in walked[place]]
+        columns = dict(self._frontier.nodes).get(table)
+        wanted = [(table, dict.fromkeys([*ends, *on_it]), columns)]
+        (nodes,) = await fetch(self._shards, self._graph, self._visits, wanted)
+        if self._visits.graves or not self._stands(rels, nodes, table):
+            return None
+        return nodes, Gathered(pair[0], pair[1:], (_spelled(rels),))
+
+    def _walked(self, pair: Pair) -> tuple[pa.Table, list[tuple[Cell, Cell]]]:
+        """Return the relationships of a pair found so far, and the ends of each."""
+        parts = self._parts.get((pair[0], pair[1:]), [])
+        tables = [pa.ipc.open_stream(part).read_all() for part in parts]
+        table = pa.concat_tables(tables, promote_options="permissive")
+        sides = zip(("tv_from", "tv_to"), pair[1:], strict=True)
+        keys = [cells(self._graph, node, table[name]) for name, node in sides]
+        return table, list(zip(*keys, strict=True))
+
+    def _stands(self, rels: pa.Table, nodes: Gathered, name: str) -> bool:
+        """Tell whether the nodes that relationships go to are those they went to."""
+        key = node_table(self._graph, name).primary_key
+        born: dict[Cell, int] = {}
+        for part in nodes.parts:
+            table = pa.ipc.open_stream(part).read_all()
+            keys = cells(self._graph, name, table[key])
+            born.update(zip(keys, table["tv_born"].to_pylist(), strict=True))
+        ends = [cells(self._graph, name, rels[side]) for side in ("tv_from", "tv_to")]
+        meant = zip(ends[1], rels["tv_born"].to_pylist(), strict=True)
+        there = all(key in born for key in ends[0])
+        return there and all(born.get(key) == at for key, at in meant)
 
     async def _follow(self, anchors: Keys) -> None:
         """Follow all rounds from some nodes."""
@@ -213,6 +273,15 @@ class Neighbourhood:
                     self._far.update(keys)
             if not expand.ends:
                 kept.append(part)
+
+
+def _spelled(table: pa.Table) -> bytes:
+    """Spell an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    spelled: bytes = sink.getvalue().to_pybytes()
+    return spelled
 
 
 def _rows(part: bytes) -> int:

@@ -170,6 +170,13 @@ class Inquiry:
                 )
             self.visits.end()
             self.visits = self._make()
+        if frontier.shortest is not None:
+            around = Neighbourhood(self._shards, self._graph, self.visits, frontier)
+            tables = await around.between(keys, frontier.shortest)
+            if tables is not None:
+                return Inputs(Strategy.FRONTIER, tables=tables)
+            self.visits.end()
+            self.visits = self._make()
         around = Neighbourhood(self._shards, self._graph, self.visits, frontier)
         return Inputs(Strategy.FRONTIER, tables=await around.gather(keys))
 

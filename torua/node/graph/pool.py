@@ -188,6 +188,11 @@ class QueryPool:
         given = dict(parameters or {})
         await self.run(Job(graph, f"EXPLAIN {text}", given), timeout_s)
 
+    def prepare(self) -> None:
+        """Start a worker if there is none: a statement is to come."""
+        if not self._workers and self._stopped is None:
+            self._start()
+
     async def stop(self) -> None:
         """End all workers; whoever waits is told so."""
         if self._stopped is None:

@@ -79,7 +79,6 @@ LEFT_MAX = 128 << 20
 SCHEMA_WAIT_S = 2.0
 """How long a schema is waited for that a shard has already."""
 
-
 FAST = "fast"
 """The strategy of writes that need no gather."""
 
@@ -94,6 +93,9 @@ class Pool(Protocol):
             job: what to do.
             timeout_s: how long it may take.
         """
+
+    def prepare(self) -> None:
+        """Have a worker ready for a job that is to come."""
 
 
 class Schemas(Protocol):
@@ -317,6 +319,7 @@ class Queries:
         graph = await self._schemas.define(
             statement.graph, statement.text, course.deadline.call()
         )
+        self._pool.prepare()
         stats: dict[str, object] = {"strategy": "ddl", "schema_version": graph.version}
         return Answered((), (), nothing(statement.format), stats)
 

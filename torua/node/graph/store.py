@@ -354,8 +354,9 @@ class GraphStore:
         """Have the worker read, if there is anything to be read."""
         if not reads:
             return []
-        ask = views.Read(graph, tuple(reads), timeout_s)
+        ask = views.Read(graph.graph_id, tuple(reads), timeout_s)
         try:
+            (self._process or self._start()).know(graph)
             reply = await self._ask(ask, timeout_s + GRACE_S)
         except UnavailableError as error:
             return [error] * len(reads)

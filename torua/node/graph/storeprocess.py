@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from torua.codec import views
 from torua.codec.messages import MessageReader
+from torua.core.graph.schema import Graph
 from torua.errors import ProtocolError, UnavailableError
 
 log = Logger()
@@ -45,6 +46,7 @@ class StoreProcess(ProcessProtocol):
         self._reader = MessageReader()
         self._errors = b""
         self._number = 0
+        self._known: dict[int, Graph] = {}
 
     def send(self, ask: views.Ask) -> "Deferred[views.Reply]":
         """Ask something.
@@ -61,6 +63,12 @@ class StoreProcess(ProcessProtocol):
     def tell(self, ask: views.OpenCopy | views.Release) -> None:
         """Say something that is not answered."""
         self._write(0, ask)
+
+    def know(self, graph: Graph) -> None:
+        """See that it knows a schema: what is sent next is of it."""
+        if self._known.get(graph.graph_id) is not graph:
+            self._known[graph.graph_id] = graph
+            self._write(0, views.Know(graph))
 
     def kill(self, reason: str) -> None:
         """End it, and say why."""

@@ -7,12 +7,12 @@ than is taken.  If the copy goes away in between, all that was read of the shard
 void: the query begins anew.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from torua.core.graph.fragments import Fragment
@@ -30,9 +30,8 @@ from torua.node.errands import (
     QueryRelease,
 )
 from torua.node.graph.budget import Claim
+from torua.node.outcomes import all_of
 from torua.node.parcels import Asked, Visited
-
-T = TypeVar("T")
 
 RELEASE_S = 2.0
 """How long a release may take; a session that nobody releases ends by itself."""
@@ -312,16 +311,3 @@ def _lost(error: ToruaError, errand: Query | QueryMore) -> ToruaError:
 def _unreleased(failure: Failure) -> None:
     """Leave a session to its end by itself."""
     failure.trap(ToruaError)
-
-
-async def all_of(parts: Iterable[Coroutine[Deferred[T], object, T]]) -> list[T]:
-    """Run coroutines at once, and return what each returned, in order.
-
-    The first that fails is raised; the others run on, for nobody.
-    """
-    running = [Deferred.fromCoroutine(part) for part in parts]
-    try:
-        return await gatherResults(running, consumeErrors=True)
-    except FirstError as error:
-        error.subFailure.raiseException()
-        raise
