@@ -231,7 +231,8 @@ def overload(effort: Effort) -> str:
     heads = ("what", "the most a second", "good while overloaded", "right after")
     heads = (*heads, "of a processor's second")
     more = ("p99 ms of good ones", "429", "with Retry-After", "MiB before", "most MiB")
-    return said + table((*heads, *more, "other errors"), rows)
+    more = (*more, "generator's processors", "other errors")
+    return said + table((*heads, *more), rows)
 
 
 def _overload_row(
@@ -264,6 +265,7 @@ def _overload_row(
         "all" if found.tally.advised == refused else f"{found.tally.advised:,}",
         f"{watch.before_mib:,.0f}",
         f"{watch.most_mib:,.0f}",
+        f"{found.tally.cpu_s / found.tally.seconds:.2f}",
         others,
     )
 

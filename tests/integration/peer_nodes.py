@@ -65,9 +65,9 @@ class Node:
         mine = [what for what, whom in self.events if whom == other.node_id]
         return mine[-1:] == ["up"]
 
-    def frames_in(self, lane: Lane) -> float:
+    def frames_in(self, lane: Lane) -> int:
         """Tell how many frames of a lane came in."""
-        return float(self.peers.meters.frames_in[lane]._value.get())
+        return self.peers.meters.frames_in[lane]
 
     def dropped(self, reason: str) -> float:
         """Tell how many drops of a kind were counted."""

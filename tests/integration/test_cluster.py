@@ -115,6 +115,22 @@ class ClusterTests(ClusterCase):
         self.assertEqual(before["node_id"], after["node_id"])
         self.assertEqual(len(before["copies"]), len(after["copies"]))
 
+    def test_a_node_calls_nobody_dead_whom_it_has_not_met(self) -> "Deferred[None]":
+        """Just started it waits for others; no shard is red for it before it knows."""
+
+        async def test() -> None:
+            """Stop all, and start one."""
+            await self.put_all()
+            for name in NAMES:
+                await self.nodes[name].stopService()
+            self.start("n2")
+            for number in range(20):
+                path = f"/kv/{number}?timeout_ms=100"
+                _, body = await self.ask("n2", "GET", path)
+                self.assertNotIn(b" is red", body)
+
+        return self.sync(test())
+
     async def is_green(self, name: str) -> bool:
         """Tell whether a node finds nothing amiss."""
         health = await self.told(name, "/health")

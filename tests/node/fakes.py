@@ -1,6 +1,7 @@
 """Stand-ins for the parts that the router and the overview talk to."""
 
 from collections.abc import Callable, Sequence
+from inspect import isawaitable
 
 from msgspec import structs
 from prometheus_client import CollectorRegistry
@@ -421,7 +422,8 @@ class End(Peers):
             traceparent,
         )
         try:
-            answer = await other._handlers[kind](inbound)  # type: ignore[misc]
+            answer = other._handlers[kind](inbound)
+            answer = await answer if isawaitable(answer) else answer
         except ToruaError as error:
             raise from_wire(error.code, error.detail, dict(error.members)) from None
         return decode(encode(answer))

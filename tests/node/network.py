@@ -1,17 +1,15 @@
 """Connections between nodes in one test: in order, as plain CBOR, and cut at will."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from torua.codec.plain import decode, encode
 from torua.core.ids import NodeId
 from torua.errors import ToruaError, UnavailableError
-from torua.net.handlers import Inbound
+from torua.net.handlers import Handler, Inbound
 from torua.net.peers import Lane
-
-Handler = Callable[[Inbound], Awaitable[object]]
 
 
 class Network:
@@ -145,7 +143,7 @@ class Wires:
             body: CBOR.
         """
         inbound = Inbound(sender, 1, kind, decode(body), float("inf"))
-        return Deferred.fromCoroutine(_wait(self._handlers[kind](inbound)))
+        return maybeDeferred(self._handlers[kind], inbound)
 
     async def request(
         self, node_id: NodeId, kind: str, body: object, *, lane: Lane, timeout_s: float
@@ -167,8 +165,3 @@ class Wires:
             return await network.ends[node_id].take(self.node, kind, encode(body))
         except ToruaError as error:
             raise type(error)(error.detail) from error
-
-
-async def _wait(work: Awaitable[object]) -> object:
-    """Make a coroutine of anything that can be waited for."""
-    return await work

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,13 +17,14 @@ from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call, Condition, Delete, IdempotencyKey, Outcome, Put, Served
 from torua.core.reading import Position
 from torua.core.routing import shard_of
+from torua.core.state import SLOTS, Phase, Split
 from torua.errors import (
     OutcomeUnknownError,
     OverloadedError,
     ToruaError,
     UnavailableError,
 )
-from torua.net.peers import Lane
+from torua.net.peers import Inbound, Lane
 from torua.node import rounds, writing
 from torua.node.dispatch import GRACE_S
 from torua.node.errands import Done
@@ -329,6 +330,39 @@ class WritesTests(SynchronousTestCase):
         self.failureResultOf(fill, OutcomeUnknownError)
         self.assertNoResult(stays)
 
+    def test_what_belongs_to_nobody_now_is_not_begun(self) -> None:
+        """Here, or where the other node knows that its slots move (R17)."""
+        nodes = self.nodes
+        for shard, node in ((0, ONE), (1, TWO)):
+            split = Split(
+                parent=ShardId(shard),
+                child=ShardId(9),
+                spans=((0, SLOTS - 1),),
+                parent_history="h",
+                child_history="i",
+                phase=Phase.CLOSING,
+            )
+            moving = structs.replace(nodes.state, splits={ShardId(9): split})
+            nodes.states[node].state = moving
+            write = nodes.put(nodes.keys_of(shard)[0])
+            nodes.clock.advance(0)
+            self.assertIsNone(self.successResultOf(write))
+            self.assertEqual(nodes.primaries[node].begun, [])
+            nodes.states[node].state = nodes.state
+
+    def test_an_answer_that_is_none_is_unknown(self) -> None:
+        """Garbage, and an answer to more or fewer writes."""
+        nodes, key = self.nodes, self.nodes.keys_of(1)[0]
+        for answer in (
+            7,
+            plain(Given({}, [1, 2], {}, {})),
+            plain(Given({}, [], {}, {})),
+        ):
+            nodes.wire.end(TWO).handle(KIND, partial(_say, answer))
+            write = nodes.put(key)
+            nodes.clock.advance(0)
+            self.failureResultOf(write, OutcomeUnknownError)
+
     def test_what_was_gathered_by_another_slot_table_is_not_sent(self) -> None:
         """It is routed anew (R17)."""
         nodes, key = self.nodes, self.nodes.keys_of(1)[0]
@@ -468,3 +502,13 @@ def _note(told: list[int], number: int, result: Result) -> None:
     """
     assert result is not None
     told.append(number)
+
+
+def _say(answer: object, _: Inbound) -> "Deferred[object]":
+    """Answer something, whatever is asked.
+
+    Args:
+        answer: what.
+        _: what is asked.
+    """
+    return succeed(answer)

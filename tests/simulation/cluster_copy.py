@@ -23,6 +23,7 @@ from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Get, Group, IdempotencyKey, Operation, Outcome, Put
 from torua.core.records import NOTE_KEY, Moved
 from torua.core.replication import messages as m
+from torua.core.replication.barrier import Want
 from torua.core.replication.wire import Acked
 from torua.core.replication.wire import Append as AppendRecords
 from torua.core.splitting.notes import Trimmed, read_note
@@ -166,7 +167,7 @@ class OpenCopy:
         elif isinstance(operation, Get) and len(errand.operations) == 1:
             found = self._read(operation)
             self._errands[number] = (errand, found)
-            self.tell(m.Confirm(number))
+            self._confirm(number)
         else:
             self._errands[number] = (errand, None)
             self._write(number, errand)
@@ -184,6 +185,34 @@ class OpenCopy:
         writes, self._writes = tuple(self._writes), []
         if writes:
             self.tell(m.Writes(writes))
+
+    def _confirm(self, number: int) -> None:
+        """Have a read proven, every other one with all others of its turn.
+
+        Args:
+            number: of the read.
+        """
+        term = self.machine.term
+        if self.machine.serves and number % 2:
+            self.node.barrier(Want(self.shard.shard, number, term))
+        else:
+            self.tell(m.Confirm(number))
+
+    def proven(self, want: Want, passed: bool) -> None:
+        """Take what became of a barrier; what was not proven so is tried again.
+
+        Args:
+            want: for what it was.
+            passed: whether all peers said yes.
+        """
+        if want.term is None:
+            self.tell(m.BarrierDone(want.request, passed))
+        elif want.request not in self._errands or self.closed:
+            return
+        elif passed:
+            self._answer(m.Reply(want.request, ()))
+        else:
+            self.tell(m.Confirm(want.request))
 
     def move(
         self, moved: Moved, term: int, then: Callable[[int | None], object]
@@ -383,7 +412,7 @@ class OpenCopy:
     def _question(self, output: m.Barrier | m.Sweep) -> None:
         """Find out whether this is the primary still, or what time it is."""
         if isinstance(output, m.Barrier):
-            self.node.barrier(self, output)
+            self.node.barrier(Want(self.shard.shard, output.request))
         else:
             self._inbox.append(m.Expire(self.node.wall_ns))
 

@@ -73,7 +73,7 @@ class DataNode(Node):
         self.works = Works(self)
         self._commands = 0
         self._lost_copies: dict[AllocId, CopyLost] = {}
-        self._barriers = b.Barriers(self._peers, self.world.random)
+        self._barriers = b.Barriers(self._leads, self.world.random)
         self._barrier_timer: Timer | None = None
 
     @property
@@ -89,7 +89,7 @@ class DataNode(Node):
     def start(self) -> None:
         """Begin a life with what the disk kept."""
         self._down, self._lost_copies, self.leaving = set(), {}, False
-        self._barriers = b.Barriers(self._peers, self.world.random)
+        self._barriers = b.Barriers(self._leads, self.world.random)
         super().start()
         self._configure()
         self._nag()
@@ -223,15 +223,10 @@ class DataNode(Node):
         back = replace(said, path=said.path[:-1])
         self.cluster.network.send(self.id, hop, back, "tcp")
 
-    def barrier(self, copy: OpenCopy, output: m.Barrier) -> None:
-        """Ask the peers of a copy whether it leads, with those of other copies.
-
-        Args:
-            copy: that asks.
-            output: for which of its requests.
-        """
+    def barrier(self, want: b.Want) -> None:
+        """Ask the peers of a copy whether it leads, with those of other copies."""
         first = not self._barriers.wanted
-        self._prove(b.Want(copy.shard.shard, output.request))
+        self._prove(want)
         if first:
             self.world.at(0.0, self.entry(self._prove, b.Flush()))
 
@@ -284,10 +279,10 @@ class DataNode(Node):
             )
         )
 
-    def _peers(self, shard: ShardId) -> Sequence[tuple[NodeId, Ask]] | None:
-        """Tell whom a barrier of a shard asks."""
+    def _leads(self, shard: ShardId) -> b.Led | None:
+        """Tell how a shard is led here, and whom a barrier of it asks."""
         for copy in self._of_shard(shard):
-            return copy.machine.peers()
+            return copy.machine.led()
         return None
 
     def _confirms(self, ask: Ask) -> bool:
@@ -305,10 +300,9 @@ class DataNode(Node):
             match output:
                 case b.SendAsk(target, message):
                     self.post(target, message)
-                case b.Done(shard, request, passed):
-                    for copy in self._of_shard(shard):
-                        done = m.BarrierDone(request, passed)
-                        self.world.at(0.0, self.entry(copy.tell, done))
+                case b.Done(want, passed):
+                    for copy in self._of_shard(want.shard):
+                        self.world.at(0.0, self.entry(copy.proven, want, passed))
         if self._barrier_timer is not None:
             self._barrier_timer.cancel()
         deadline = self._barriers.next_deadline()

@@ -43,6 +43,7 @@ TIMEOUT_MS_MAX = (1 << 32) - 1
 LAST, ABORT = 1, 2
 
 _HEADER = Struct(">IBBII")
+_HEADER_BYTES = _HEADER.size
 
 
 class Lane(IntEnum):
@@ -106,7 +107,8 @@ class Checksum:
             header: as `Seal` says.
             payload: as `Seal` says.
         """
-        return payload, self._sum(header, payload)
+        value = google_crc32c.extend(google_crc32c.value(header), payload)
+        return payload, value.to_bytes(4)
 
     def open(self, header: bytes, sealed: bytes) -> bytes:
         """Compare the checksum.
@@ -116,14 +118,10 @@ class Checksum:
             sealed: as `Seal` says.
         """
         payload = sealed[:-4]
-        if self._sum(header, payload) != sealed[-4:]:
+        value = google_crc32c.extend(google_crc32c.value(header), payload)
+        if value != int.from_bytes(sealed[-4:]):
             raise ProtocolError("a frame's checksum is wrong")
         return payload
-
-    def _sum(self, header: bytes, payload: bytes) -> bytes:
-        """Compute the four bytes."""
-        value: int = google_crc32c.extend(google_crc32c.value(header), payload)
-        return value.to_bytes(4, "big")
 
 
 class FrameWriter:
@@ -193,15 +191,20 @@ class FrameReader:
     their lane.  After a ProtocolError the stream is of no use any more.
     """
 
-    def __init__(self, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        frames: list[int] | None = None,
+    ) -> None:
         """Begin to read a stream whose frames carry checksums.
 
         Args:
             message_bytes_max: no message is longer.
+            frames: counts what comes, by lane; None for a count of its own.
         """
         self.seal: Seal = Checksum()
         self.message_bytes_max = message_bytes_max
-        self.frames = [0] * len(Lane)
+        self.frames = [0] * len(Lane) if frames is None else frames
         self._buffer = b""
         self._start = 0
         self._partials: dict[int, _Partial] = {}
@@ -222,16 +225,17 @@ class FrameReader:
         Raises:
             ProtocolError: no correct peer sends this; see `torua.errors`.
         """
-        buffer = self._buffer
-        while len(buffer) - self._start >= _HEADER.size:
-            begin = self._start + _HEADER.size
+        buffer, seal = self._buffer, self.seal
+        size = len(buffer)
+        while size - self._start >= _HEADER_BYTES:
+            begin = self._start + _HEADER_BYTES
             header = buffer[self._start : begin]
             length, lane, flags, number, timeout_ms = _HEADER.unpack(header)
             self._check(length, lane, flags)
-            end = begin + length + self.seal.overhead
-            if len(buffer) < end:
+            end = begin + length + seal.overhead
+            if size < end:
                 return None
-            payload = self.seal.open(header, buffer[begin:end])
+            payload = seal.open(header, buffer[begin:end])
             self._start = end
             self.frames[lane] += 1
             body = self._add(_LANES[lane], flags, number, payload)
@@ -241,9 +245,11 @@ class FrameReader:
 
     def _check(self, length: int, lane: int, flags: int) -> None:
         """Refuse a header before its payload is awaited."""
+        if flags == LAST and length <= FRAME_BYTES_MAX and lane < len(_LANES):
+            return
         if length > FRAME_BYTES_MAX:
             raise ProtocolError(f"a frame says it has {length} bytes")
-        if lane >= len(Lane):
+        if lane >= len(_LANES):
             raise ProtocolError(f"there is no lane {lane}")
         if flags > ABORT:
             raise ProtocolError(f"there are no flags {flags}")

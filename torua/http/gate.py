@@ -18,6 +18,8 @@ from torua.core.resilience.stays import Stays
 _QUERY = ("/graph", "/cypher")
 """What takes many rows or shards at once, by how its path begins."""
 
+_BULK = Rank.BULK  # looked up once, see `torua.core.resilience.admission`
+
 
 class Gate:
     """The door of the site.
@@ -88,7 +90,7 @@ class Gate:
         """
         room = not self._is_on or (
             self._admission.has_room(rank)
-            and (rank is not Rank.BULK or self._stays.has_room(size))
+            and (rank is not _BULK or self._stays.has_room(size))
         )
         if not room:
             self._refused.labels(rank.name.lower()).inc()
@@ -101,12 +103,13 @@ class Gate:
             rank: its lane, see `rank_of`.
             size: of its body, in bytes.
         """
-        if self._is_on and self._turn_began is None:
-            self._measure()
-        if not self.has_room(rank, size):
-            return False
+        if self._is_on:
+            if self._turn_began is None:
+                self._measure()
+            if not self.has_room(rank, size):
+                return False
         self._admission.take(rank)
-        if rank is Rank.BULK:
+        if rank is _BULK:
             self._stays.take(size)
         return True
 
@@ -119,7 +122,7 @@ class Gate:
             stayed_s: how long it was at work.
         """
         self._admission.give_back(rank, at_once=not self._is_on)
-        if rank is Rank.BULK:
+        if rank is _BULK:
             self._stays.give_back(size, stayed_s, self._clock.seconds())
         if self._is_on and self._turn_began is None:
             self._measure()

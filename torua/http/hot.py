@@ -168,47 +168,24 @@ def read_block(block: bytes) -> Head | None:
     return Head(headers, int(length), request_id, traceparent)
 
 
-class HotRequest:
+class HotRequest(Struct, eq=False):
     """One plain request; see `torua.http.host.Asked`.
 
     Invariants: its body is accounted for at the site from the beginning until it is
     let go, once; it is delivered once.
     """
 
-    __slots__ = (
-        "_channel",
-        "_held",
-        "_plain",
-        "gone",
-        "match",
-        "method",
-        "raw_path",
-        "raw_query",
-        "refusal",
-        "request_id",
-        "started_s",
-        "traceparent",
-    )
-
-    def __init__(self, channel: "HotChannel", plain: Plain) -> None:
-        """Take a request that came in whole, its body accounted for.
-
-        Args:
-            channel: by which it came.
-            plain: what came.
-        """
-        site, head = channel.site, plain.head
-        self._channel = channel
-        self._plain = plain
-        self._held = len(plain.body)
-        self.gone = False
-        self.match: Match | None = plain.match
-        self.method = plain.method
-        self.raw_path, _, self.raw_query = plain.target.partition("?")
-        self.refusal: ToruaError | None = None
-        self.request_id = head.request_id or site.fresh_id()
-        self.started_s = site.reactor.seconds()
-        self.traceparent = head.traceparent
+    channel: "HotChannel"
+    plain: Plain
+    size: int
+    method: bytes
+    match: Match | None
+    raw_path: str
+    raw_query: str
+    request_id: str
+    started_s: float
+    refusal: ToruaError | None = None
+    gone: bool = False
 
     def ask(self) -> Ask:
         """Make the value that handlers see.
@@ -216,7 +193,7 @@ class HotRequest:
         Raises:
             MalformedError: path or query are not well encoded.
         """
-        plain = self._plain
+        plain = self.plain
         return Ask(
             plain.method.decode(),
             self.raw_path,
@@ -225,30 +202,25 @@ class HotRequest:
             plain.head.headers,
             plain.body,
             self.request_id,
-            self.traceparent,
+            plain.head.traceparent,
         )
-
-    @property
-    def size(self) -> int:
-        """Tell how many bytes of its body are held."""
-        return self._held
 
     def drop(self) -> None:
         """Keep nothing of the body."""
-        self._plain = replace(self._plain, body=b"")
+        self.plain = replace(self.plain, body=b"")
         self.served()
 
     def served(self) -> None:
         """Account for the body no longer."""
-        held, self._held = self._held, 0
+        held, self.size = self.size, 0
         if held:
-            self._channel.site.let_go(held)
+            self.channel.site.let_go(held)
 
     def deliver(self, answer: Answer) -> None:
         """Write the answer, unless there is nobody any more to read it."""
         if self.gone:
             return
-        channel = self._channel
+        channel = self.channel
         closing = channel.site.draining
         data = spelled(answer, self.request_id, self.method, closing)
         if data is None:
@@ -339,8 +311,21 @@ class HotChannel(Channel):
     def _serve(self, plain: Plain) -> None:
         """Have a request served that came in whole."""
         self._handlingRequest = True
-        self._hot = HotRequest(self, plain)
-        self.site.serve(self._hot)
+        site = self.site
+        path, _, query = plain.target.partition("?")
+        request_id = plain.head.request_id or site.fresh_id()
+        self._hot = HotRequest(
+            self,
+            plain,
+            len(plain.body),
+            plain.method,
+            plain.match,
+            path,
+            query,
+            request_id,
+            site.reactor.seconds(),
+        )
+        site.serve(self._hot)
 
     def finish(self, data: bytes, closing: bool) -> None:
         """Write an answer, and go on to what came meanwhile, or close.
@@ -350,7 +335,7 @@ class HotChannel(Channel):
             closing: whether nothing more is served on this connection.
         """
         self._hot = None
-        write_now(self.transport, (data,))
+        write_now(self.transport, data)
         if closing:
             self.persistent = False
             self.loseConnection()

@@ -80,6 +80,8 @@ def boolean(query: Mapping[str, str], name: str) -> bool:
 
 def timeout_s(query: Mapping[str, str]) -> float:
     """Return how long the caller waits, in seconds (``timeout_ms``)."""
+    if "timeout_ms" not in query:
+        return _TIMEOUT_MS / 1000
     return whole(query, "timeout_ms", _TIMEOUT_MS, _TIMEOUTS_MS) / 1000
 
 

@@ -5,13 +5,14 @@ only what was matched is decoded.
 """
 
 import re
-from urllib.parse import unquote_to_bytes
+from itertools import product
 
 from torua.errors import MalformedError
 
 _NOT_ASCII = re.compile(rb"[^\x20-\x7e]")
 _ABSOLUTE = re.compile(r"https?://[^/?]*", re.IGNORECASE)
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DIGITS = "0123456789ABCDEFabcdef"
+_ESCAPED = {a + b: bytes.fromhex(a + b) for a, b in product(_DIGITS, _DIGITS)}
 
 
 def ascii_line(line: bytes) -> bytes:
@@ -41,10 +42,13 @@ def decoded(text: str, what: str) -> str:
     """
     if "%" not in text and text.isascii():
         return text
-    if _BAD_PERCENT.search(text):
-        raise MalformedError(f"{what}: a percent sign without two hexadecimal digits")
+    first, *rest = text.split("%")
     try:
-        return unquote_to_bytes(text).decode()
+        parts = [_ESCAPED[part[:2]] + part[2:].encode() for part in rest]
+        return (first.encode() + b"".join(parts)).decode()
+    except KeyError as error:
+        why = f"{what}: a percent sign without two hexadecimal digits"
+        raise MalformedError(why) from error
     except UnicodeDecodeError as error:
         raise MalformedError(f"{what}: not UTF-8 once percent-decoded") from error
 

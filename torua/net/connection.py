@@ -69,6 +69,10 @@ HOLD_S = 1.0
 """How long we do not read from a peer that does not read its replies.  Two that held
 each other for good would never read again, so after this we read, and refuse."""
 
+TURN_WRITES = 16
+"""A kernel may take a large message whole, which is ten milliseconds' work: it gets
+some 1 MiB of it, and other connections their turn."""
+
 REPLY_BYTES_MAX = 32 << 20
 """Replies that wait for a peer before we stop reading its requests: two large ones."""
 
@@ -167,7 +171,7 @@ class Connection(TwistedProtocol):
         self.serving = 0
         self.greeted = self.established = 0
         self.cluster_uuid = ""
-        self._reader = FrameReader(HELLO_BYTES_MAX)
+        self._reader = FrameReader(HELLO_BYTES_MAX, meters.frames_in)
         self._writer = FrameWriter()
         self._heard = self._wrote = clock.seconds()
         self._stuck: float | None = None
@@ -199,7 +203,7 @@ class Connection(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes as they come."""
-        self._meters.received.inc(len(data))
+        self._meters.received += len(data)
         self._heard = self.clock.seconds()
         if self.state is not State.CLOSED:
             self._reader.feed(data)
@@ -267,7 +271,6 @@ class Connection(TwistedProtocol):
             self.close("garbage", str(error))
         except RefusedError as error:
             self._refuse(error)
-        self._count_frames()
 
     def _next(self) -> Message | None:
         """Give the next message that is complete, and may be taken now."""
@@ -288,25 +291,15 @@ class Connection(TwistedProtocol):
         self._ripe = True
         self._read()
 
-    def _count_frames(self) -> None:
-        """Move the counters of what came in."""
-        frames = self._reader.frames
-        for lane, count in enumerate(frames):
-            if count:
-                self._meters.frames_in[lane].inc(count)
-                frames[lane] = 0
-
     def _take(self, message: Message) -> None:
         """Act upon one message, as the state says."""
-        match self.state:
-            case State.GREETING:
-                self._take_hello(message.body[:])
-            case State.PROVING:
-                self._take_proof(message.body[:])
-            case State.UP if message.body:
+        if self.state is State.UP:
+            if message.body:
                 self._owner.received(self, message)
-            case _:
-                pass
+        elif self.state is State.PROVING:
+            self._take_proof(message.body[:])
+        else:
+            self._take_hello(message.body[:])
 
     def _take_hello(self, body: bytes) -> None:
         """Learn who is there; answer with a Hello, or go on with our Proof."""
@@ -379,17 +372,22 @@ class Connection(TwistedProtocol):
     def _write(self, buffers: list[bytes]) -> None:
         """Hand bytes to the transport."""
         self._wrote = self.clock.seconds()
-        self._meters.sent.inc(sum(map(len, buffers)))
-        write_now(socket_of(self), buffers)
+        data = b"".join(buffers)
+        self._meters.sent += len(data)
+        write_now(socket_of(self), data)
 
     def _pump(self) -> None:
-        """Write what the outbox holds until the transport has enough."""
+        """Write what the outbox holds until the transport, or a turn, has enough."""
         if self._pumping is not None and self._pumping.active():
             self._pumping.cancel()
         self._pumping = None
-        more = True
+        more, writes = True, 0
         while more and self._stuck is None and self.state is State.UP:
+            if writes == TURN_WRITES:
+                self.schedule()
+                break
             buffers, more = self._batch()
+            writes += 1
             if buffers:
                 self._write(buffers)
         if self.outbox.reply_size <= REPLY_BYTES_MAX // 2:
@@ -415,7 +413,7 @@ class Connection(TwistedProtocol):
             buffers += self._writer.frame(
                 message.lane, message.number, payload, flags, timeout_ms
             )
-            self._meters.frames_out[message.lane].inc()
+            self._meters.frames_out[message.lane] += 1
             size += len(payload) + 32
         return buffers, True
 

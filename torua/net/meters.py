@@ -1,6 +1,7 @@
 """What the connections between nodes tell the operator: metrics, and log lines."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
+from prometheus_client.registry import Collector
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -13,14 +14,27 @@ COMPLAINTS_MAX = 1024
 """Hosts and reasons remembered; beyond it we may repeat ourselves early."""
 
 
-class Meters:
+class Meters(Collector):
     """The metrics of this room, made once, and cheap to move.
 
+    What moves with every message is a plain number, which the metrics learn of when
+    they are looked at.
+
     Invariants: every label value is one of ours, none comes from the wire.
+
+    Attributes:
+        received: bytes, since the metrics were last looked at; the others likewise.
+        sent: bytes.
+        frames_in: by lane.
+        frames_out: by lane.
+        answered: requests.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Declare them."""
+        registry.register(self)
+        self.received = self.sent = self.answered = 0
+        self.frames_in, self.frames_out = [0] * len(Lane), [0] * len(Lane)
         self.connections = Gauge(
             "torua_net_connections", "Established peer connections", registry=registry
         )
@@ -28,18 +42,17 @@ class Meters:
             "torua_net_queue_bytes", "Bytes waiting to be sent", registry=registry
         )
         received = "Bytes received from peers"
-        self.received = Counter("torua_net_received_bytes", received, registry=registry)
+        self._received = Counter(
+            "torua_net_received_bytes", received, registry=registry
+        )
         sent = "Bytes handed to the sockets of peers"
-        self.sent = Counter("torua_net_sent_bytes", sent, registry=registry)
-        frames = Counter(
+        self._sent = Counter("torua_net_sent_bytes", sent, registry=registry)
+        self._frames = Counter(
             "torua_net_frames",
             "Frames by direction and lane",
             ["direction", "lane"],
             registry=registry,
         )
-        lanes = [lane.name.lower() for lane in Lane]
-        self.frames_in = [frames.labels("in", lane) for lane in lanes]
-        self.frames_out = [frames.labels("out", lane) for lane in lanes]
         self.drops = Counter(
             "torua_net_drops",
             "Connections and messages dropped, by reason",
@@ -52,7 +65,23 @@ class Meters:
             ["outcome"],
             registry=registry,
         )
-        self.answered = self.requests.labels("ok")
+        self.collect()
+
+    def collect(self) -> list[Metric]:
+        """Move the plain numbers to the metrics, which are collected after this."""
+        self._received.inc(self.received)
+        self._sent.inc(self.sent)
+        self.requests.labels("ok").inc(self.answered)
+        self.received = self.sent = self.answered = 0
+        for way, counts in (("in", self.frames_in), ("out", self.frames_out)):
+            for lane in Lane:
+                self._frames.labels(way, lane.name.lower()).inc(counts[lane])
+                counts[lane] = 0
+        return []
+
+    def describe(self) -> list[Metric]:
+        """Declare no metric of its own."""
+        return []
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count what was dropped.

@@ -99,8 +99,18 @@ class _Queue:
 
     Invariants: at most `PARTIAL_MESSAGES_MAX` messages and `PARTIAL_BYTES_MAX` bytes
     are started, which is what the other side's `FrameReader` allows; where the lane
-    keeps order, at most one.
+    keeps order, at most one, and ``small`` is older than all others.
     """
+
+    __slots__ = (
+        "_credit",
+        "_ordered",
+        "_started_bytes",
+        "large",
+        "passed_over",
+        "small",
+        "started",
+    )
 
     def __init__(self, ordered: bool) -> None:
         """Begin empty; ``ordered`` has messages leave as they came."""
@@ -114,13 +124,16 @@ class _Queue:
 
     def put(self, message: Outgoing) -> None:
         """Add a message to its end."""
-        single = len(message.body) <= FRAME_BYTES_MAX and not self._ordered
-        (self.small if single else self.large).append(message)
+        single = len(message.body) <= FRAME_BYTES_MAX
+        behind = self._ordered and (self.large or self.started)
+        (self.small if single and not behind else self.large).append(message)
 
     def take(self) -> Piece:
         """Give the next piece; there is one."""
-        self._start()
-        if self.small and (self._credit > 0 or not self.started):
+        if self.large or self.started:
+            self._start()
+        first = self._ordered or self._credit > 0
+        if self.small and (first or not self.started):
             message = self.small.popleft()
             message.stage = Stage.SENT
             self._credit -= message.cost
@@ -288,7 +301,7 @@ class Outbox:
         """Choose the lane that has the next frame."""
         first: _Queue | None = None
         for queue in self._queues:
-            if queue.is_empty():
+            if not (queue.small or queue.large or queue.started) or queue.is_empty():
                 continue
             if first is None:
                 first = queue

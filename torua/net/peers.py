@@ -177,8 +177,9 @@ class Peers:
 
         Args:
             kind: at most 64 characters; it has no handler yet.
-            handler: is given each; what comes of it is the reply of a request: plain
-                values that CBOR can spell.
+            handler: is given each; what it gives, or what comes of a Deferred or
+                coroutine that it gives, is the reply of a request: plain values that
+                CBOR can spell.
         """
         self._handlers.handle(kind, handler)
 
@@ -260,7 +261,7 @@ class Peers:
         except CancelledError:
             self.meters.requests.labels("cancelled").inc()
             raise
-        self.meters.answered.inc()
+        self.meters.answered += 1
         return result
 
     async def exchange(self, address: Address, body: bytes, timeout_s: float) -> bytes:
@@ -397,7 +398,7 @@ class Peers:
                 connection.cluster_uuid = str(envelope.body)
                 self._compare(connection)
             case Notice():
-                self._handlers.notice(connection, envelope)
+                self._handlers.notice(connection, envelope.kind, envelope.body)
             case Reply():
                 self._answered(connection, envelope.number, envelope.body)
             case Failure():

@@ -2,7 +2,6 @@
 
 import socket
 import sys
-from collections.abc import Iterable
 from typing import Generic, TypeVar, cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -71,7 +70,7 @@ def socket_of(protocol: Protocol) -> Socket:
     return cast(Socket, protocol.transport)
 
 
-def write_now(transport: Socket, buffers: Iterable[bytes]) -> None:
+def write_now(transport: Socket, data: bytes) -> None:
     """Write at once what the socket takes; the transport writes the rest when it can.
 
     The reactor's own way waits for the next turn, and tells the kernel twice whether
@@ -79,9 +78,8 @@ def write_now(transport: Socket, buffers: Iterable[bytes]) -> None:
 
     Args:
         transport: a connection's, by TCP alone, or a test's.
-        buffers: to be written one after the other.
+        data: to be written.
     """
-    data = b"".join(buffers)
     idle = isinstance(transport, Socket) and not (
         transport.dataBuffer or transport._tempDataBuffer
     )

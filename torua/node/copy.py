@@ -36,7 +36,6 @@ from torua.node.driver import Driver
 from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
-from torua.node.proofs import Proofs
 from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests, Writes
 from torua.node.tally import Tally
 
@@ -104,11 +103,6 @@ class OpenCopy:
         self._means = means
         self._on_change = on_change
         self._requests = Requests(self._clock, me.shard)
-        self._proofs = Proofs(
-            self._requests,
-            means.world.barrier_turn,
-            lambda request: self._tell(messages.Confirm(request)),
-        )
         self._writes = Writes(means.disk.commit.turn, means.wall_ns, self._tell)
         self._cache = ReadCache(means.caching)
         at = (me.shard, me.alloc_id)
@@ -256,9 +250,12 @@ class OpenCopy:
         return entry
 
     def prove(self, tell: Callable[[bool], None]) -> None:
-        """Tell, once, whether this was the primary after the call; see `Proofs.ask`."""
-        if self.state is State.OPEN:
-            self._proofs.ask(tell)
+        """Tell, once, whether this was the primary after the call.
+
+        Who is told no may ask `get`, which tries again and again; nobody knows yet.
+        """
+        if self.serving:
+            self._means.world.prove(self.shard, self.machine.term, tell)
         else:
             tell(False)
 

@@ -1,6 +1,5 @@
 """What one node asks of another: errands for one shard, and their answers."""
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from msgspec import Struct
@@ -17,7 +16,8 @@ from torua.core.kv import (
     keys_of,
 )
 from torua.core.reading import LINEARIZABLE, Level, Position, Reading
-from torua.net.peers import Inbound, Lane
+from torua.net.handlers import Handler
+from torua.net.peers import Lane
 
 KIND = "kv"
 """The kind of message by which routers forward to each other.
@@ -283,9 +283,7 @@ def needs_primary(errand: Errand) -> bool:
 class Peers(Protocol):
     """The connections to the other nodes."""
 
-    def handle(
-        self, kind: str, handler: Callable[[Inbound], Awaitable[object]]
-    ) -> None:
+    def handle(self, kind: str, handler: Handler) -> None:
         """Have requests of one kind answered.
 
         Args:

@@ -2,8 +2,9 @@
 
 Where the primary is here, a read looks and shares a proof with others; where it is
 elsewhere, all that is asked of one node in a turn goes in one message, and while one is
-under way more is gathered, if not for long.  At the other end all keys of a message are
-looked at first, and then each shard is proven once.
+under way more is gathered, if not for long.  Where somebody waited so of late, it rests
+after the answer as long as that took, for whoever was answered comes back by then.  At
+the other end all keys of a message are looked at first, and each shard is proven once.
 
 This is a short way and nothing else: it gives answers, never errors.  Whatever is in
 doubt, a node that is left alone, a route that changed, a copy that does not serve, a
@@ -12,7 +13,8 @@ goes the long way (`torua.node.dispatch`), where it is tried again, or refused w
 reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Protocol
 
 from msgspec import Meta, Struct
@@ -45,7 +47,11 @@ ANSWER_BYTES_MAX = 1 << 20
 """What does not fit into one answer is fetched by itself as well."""
 
 HOLD_S = 0.01
-"""So long at most keys wait for the answer to others, to share a message."""
+"""So long at most keys wait for the answer to others, and again for company, to share a
+message."""
+
+CROWD_ANSWERS = 8
+"""So many answers later a crowd may be gone, if nobody waited for them."""
 
 WAIT_S = 3.0
 """What takes longer goes the long way.  A node that is lost is found out sooner, by its
@@ -140,20 +146,82 @@ class _Bundle:
             each.callback(_found(key, given.at.get(shard), line))
 
 
+class _Answering:
+    """An answer to another node, until all of it is proven.
+
+    Invariants: ``waits`` is how many shards are not proven yet; each is told once.
+    """
+
+    __slots__ = ("given", "primaries", "said", "waits")
+
+    def __init__(self, primaries: Primaries, given: Given) -> None:
+        """Begin with what was seen.
+
+        Args:
+            primaries: tell where shards stand.
+            given: the answer; what is proven is added to it.
+        """
+        self.primaries = primaries
+        self.given = given
+        self.said: Deferred[object] = Deferred()
+        self.waits = 0
+
+    def prove(self, copies: Mapping[ShardId, Leading | None]) -> "Deferred[object]":
+        """Have all shards proven that are here; the Deferred has the answer.
+
+        Args:
+            copies: the primaries, by shard.
+        """
+        here = [(shard, copy) for shard, copy in copies.items() if copy is not None]
+        self.waits = len(here) + 1
+        for shard, copy in here:
+            copy.prove(partial(self._told, shard))
+        self._end_one()
+        return self.said
+
+    def _told(self, shard: ShardId, proven: bool) -> None:
+        """Take what became of a shard's proof."""
+        place = self.primaries.position(shard) if proven else None
+        if place is not None:
+            self.given.at[shard] = place
+        self._end_one()
+
+    def _end_one(self) -> None:
+        """Give the answer if nothing more is to come."""
+        self.waits -= 1
+        if not self.waits:
+            self.said.callback(set_apart(plain(self.given)))
+
+
 class _Way:
     """What is asked of one other node.
 
     Invariants: ``timer`` is set while anything in ``gathering`` is to be sent.
     """
 
-    __slots__ = ("careful_until", "gathering", "timer", "under_way")
+    __slots__ = (
+        "careful_until",
+        "crowd",
+        "gathering",
+        "rests_until",
+        "sent_at",
+        "timer",
+        "under_way",
+    )
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self.gathering = _Bundle()
         self.under_way: dict[_Bundle, None] = {}
         self.timer: IDelayedCall | None = None
-        self.careful_until = 0.0
+        self.careful_until = self.rests_until = self.sent_at = 0.0
+        self.crowd = 0
+
+    def hold_s(self, now: float) -> float:
+        """Tell how long the next key waits for company."""
+        if self.under_way:
+            return HOLD_S
+        return min(max(0.0, self.rests_until - now), HOLD_S)
 
 
 class Fetches:
@@ -245,7 +313,7 @@ class Fetches:
         bundle.keys.append(key)
         bundle.waiting.append(waiting)
         if way.timer is None:
-            hold_s = HOLD_S if way.under_way else 0.0
+            hold_s = way.hold_s(self._clock.seconds())
             way.timer = self._clock.callLater(hold_s, self._send, node, way)
         if len(bundle.keys) >= TOGETHER_MAX:
             way.timer.cancel()
@@ -264,6 +332,7 @@ class Fetches:
         if not bundle.keys:
             return
         way.under_way[bundle] = None
+        way.sent_at = self._clock.seconds()
         Deferred.fromCoroutine(self._ask(node, way, bundle))
 
     async def _ask(self, node: NodeId, way: _Way, bundle: _Bundle) -> None:
@@ -280,9 +349,18 @@ class Fetches:
             way.careful_until = self._clock.seconds() + CAREFUL_S
         finally:
             del way.under_way[bundle]
-            if way.timer is not None and not way.under_way:
-                way.timer.reset(0)
+            if not way.under_way:
+                self._rest(way)
             bundle.settle(given)
+
+    def _rest(self, way: _Way) -> None:
+        """Give a crowd that is answered the time to come back, and then send."""
+        now = self._clock.seconds()
+        way.crowd = CROWD_ANSWERS if way.timer is not None else max(0, way.crowd - 1)
+        if way.crowd:
+            way.rests_until = now + (now - way.sent_at)
+        if way.timer is not None:
+            way.timer.reset(way.hold_s(now))
 
     def _is_moving(self, shard: ShardId, key: bytes) -> bool:
         """Tell whether a key belongs to nobody now (R17)."""
@@ -322,7 +400,7 @@ class Fetches:
         for bundle in vain:
             bundle.settle(None)
 
-    async def _answer(self, inbound: Inbound) -> object:
+    def _answer(self, inbound: Inbound) -> object:
         """Look at all keys that another node wants, then prove each shard once."""
         wanted = shape(inbound.body, Wanted)
         if wanted.version != self._version or len(wanted.shards) != len(wanted.keys):
@@ -334,17 +412,8 @@ class Fetches:
             line = _look(copy, key, len(wanted.keys) == 1, room)
             room -= len(line.value) if isinstance(line, Line) else 0
             lines.append(line)
-        proofs: dict[ShardId, Deferred[bool]] = {}
-        for shard, copy in copies.items():
-            if copy is not None:
-                proofs[shard] = Deferred()
-                copy.prove(proofs[shard].callback)
-        at: dict[ShardId, Position] = {}
-        for shard, proof in proofs.items():
-            place = self._primaries.position(shard) if await proof else None
-            if place is not None:
-                at[shard] = place
-        return set_apart(plain(Given(at, lines)))
+        answering = _Answering(self._primaries, Given({}, lines))
+        return answering.prove(copies)
 
     def _copy(self, shard: ShardId) -> Leading | None:
         """Return the copy that serves a shard by the applied state, if it is here."""

@@ -43,8 +43,14 @@ class World(Protocol):
             request: of the copy's.
         """
 
-    def barrier_turn(self) -> int:
-        """Count the times that barriers were sent: see `Barriers.turn`."""
+    def prove(self, shard: ShardId, term: int, tell: Callable[[bool], None]) -> None:
+        """Have a read proven whose value was taken before this was called.
+
+        Args:
+            shard: which this copy leads.
+            term: in which the value was taken.
+            tell: is told, once, whether it was the newest; no where nobody knows.
+        """
 
     def snapshot(
         self, need: NeedSnapshot, shard: ShardId, alloc: AllocId, view: Map

@@ -5,7 +5,7 @@ in one message.  A notice may be lost, with the connection: the machines ask aga
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry
@@ -17,7 +17,7 @@ from torua.codec.frames import Lane
 from torua.core.ids import NodeId
 from torua.core.replication.tip import RECORD_COST, cost_of
 from torua.core.replication.wire import Append, Message
-from torua.net.handlers import Inbound
+from torua.net.handlers import Handler, Inbound
 from torua.node.turn import Stage, Turn
 
 KIND = "repl"
@@ -31,14 +31,12 @@ Deliver = Callable[[NodeId, Message], None]
 class Notices(Protocol):
     """The connections to the other nodes, for what is told and not asked."""
 
-    def handle(
-        self, kind: str, handler: Callable[[Inbound], Awaitable[object]]
-    ) -> None:
+    def handle(self, kind: str, handler: Handler) -> None:
         """Have all messages of one kind handled from now on.
 
         Args:
             kind: of messages.
-            handler: a coroutine function.
+            handler: takes each.
         """
 
     def send(
@@ -149,7 +147,7 @@ class Post:
         self._meter.bytes += size
         self._peers.send(node, KIND, body, lane=Lane.REPLICATION)
 
-    async def _on_notice(self, inbound: Inbound) -> None:
+    def _on_notice(self, inbound: Inbound) -> None:
         """Take what another node sent; ProtocolError where it is no such thing."""
         messages = read_messages(inbound.body)
         self._meter.received += len(messages)

@@ -21,7 +21,7 @@ from torua.core.configuration import Configuration
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Call, Entry, Operation, Outcome, Page
 from torua.core.reading import Position
-from torua.core.replication.barrier import Done
+from torua.core.replication.barrier import Led
 from torua.core.replication.messages import NeedSnapshot, SnapshotReady
 from torua.core.replication.wire import (
     Append,
@@ -132,11 +132,12 @@ class Shards:
         self._barriers = BarrierService(
             clock,
             peers,
-            peers=self._peers_of,
+            leads=self._leads,
             confirms=self._confirms,
             done=self._proven,
             random=random,
         )
+        self.barrier, self.prove = self._barriers.want, self._barriers.prove
         self._scrubber = Scrubber(clock, self, peers, worker, registry)
         self._reach = Reach(peers, self._peer_up, self._peer_lost)
         disk = Disk(clock, shelf, commit, worker, steps, writer, graphs)
@@ -377,19 +378,6 @@ class Shards:
         """See `torua.node.means.World.wish`."""
         self._reports.wish(wish)
 
-    def barrier(self, shard: ShardId, request: int) -> None:
-        """See `torua.node.means.World.barrier`.
-
-        Args:
-            shard: which is led here.
-            request: of its copy's.
-        """
-        self._barriers.want(shard, request)
-
-    def barrier_turn(self) -> int:
-        """See `torua.node.means.World.barrier_turn`."""
-        return self._barriers.turn
-
     def snapshot(
         self, need: NeedSnapshot, shard: ShardId, alloc: AllocId, view: Map
     ) -> Coroutine[Any, Any, None]:
@@ -436,16 +424,16 @@ class Shards:
         copy = self._copies.open_copy(ask.alloc_id)
         return copy is not None and copy.confirms(ask)
 
-    def _peers_of(self, shard: ShardId) -> Sequence[tuple[NodeId, Ask]] | None:
-        """Tell whom to ask about a shard that is led here."""
+    def _leads(self, shard: ShardId) -> Led | None:
+        """Tell how a shard is led here, and whom to ask about it."""
         copy = self._copies.leader(shard)
-        return copy.machine.peers() if copy is not None else None
+        return copy.machine.led() if copy is not None else None
 
-    def _proven(self, done: Done) -> None:
+    def _proven(self, shard: ShardId, request: int, passed: bool) -> None:
         """Tell a copy what became of its barrier."""
-        copy = self._copies.leader(done.shard)
+        copy = self._copies.leader(shard)
         if copy is not None:
-            copy.proven(done.request, done.passed)
+            copy.proven(request, passed)
 
     def _peer_up(self, node: NodeId) -> None:
         """Tell all copies of a node that can be reached."""

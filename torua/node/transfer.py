@@ -9,7 +9,7 @@ keeps the pieces beside the copy, checks the whole row by row, and tells the cop
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -37,7 +37,7 @@ from torua.errors import (
     ToruaError,
     UnavailableError,
 )
-from torua.net.handlers import Inbound
+from torua.net.handlers import Handler, Inbound
 from torua.node.threads import Worker
 from torua.storage.map import Map
 from torua.storage.rows import digest_of
@@ -105,14 +105,12 @@ Piece = Begin | Chunk | End
 class Peers(Protocol):
     """The connections to the other nodes."""
 
-    def handle(
-        self, kind: str, handler: Callable[[Inbound], Awaitable[object]]
-    ) -> None:
+    def handle(self, kind: str, handler: Handler) -> None:
         """Have all messages of one kind handled from now on.
 
         Args:
             kind: of messages.
-            handler: a coroutine function.
+            handler: takes each.
         """
 
     def request(

@@ -366,9 +366,9 @@ class Node(Service):
         )
 
     def _is_live(self, node_id: NodeId) -> bool:
-        """Tell whether membership believes a node alive."""
+        """Tell whether membership believes a node alive, or never heard of it yet."""
         member = self._membership.members.get(node_id)
-        return member is not None and member.is_live
+        return member is None or member.is_live
 
     def _member(self) -> Member:
         """Describe this node in this life, to the others."""

@@ -157,7 +157,7 @@ class Station:
     def begin_barriers(self, kind: type[barrier.Barriers]) -> None:
         """Begin the barriers of this life."""
         self.barriers_kind = kind
-        self.barriers = kind(lambda shard: self.copy.peers(), self.dice)
+        self.barriers = kind(lambda shard: self.copy.led(), self.dice)
 
     def crash(self) -> None:
         """Lose the process, and all but some of the first jobs."""

@@ -247,7 +247,7 @@ class Table:
                 target = next(e for e in self.stations if e.node == output.node)
                 self.wire.append((station, target, output.message))
             else:
-                done = BarrierDone(output.request, output.passed)
+                done = BarrierDone(output.want.request, output.passed)
                 station.tell(done, self.now)
         self.flush(station)
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.replication.barrier import (
     BARRIER_S,
+    CROWD_QUESTIONS,
     HOLD_S,
     Barriers,
     Done,
     Flush,
+    Led,
     Output,
     Said,
     SendAsk,
@@ -48,7 +50,12 @@ def barriers(peers: dict[ShardId, Peers], kind: type[Barriers] = Barriers) -> Ba
         peers: whom each asks.
         kind: the machine to try.
     """
-    return kind(peers.get, random.Random(1))
+
+    def leads(shard: ShardId) -> Led | None:
+        """Tell that all are led in term 1."""
+        return Led(1, peers[shard]) if shard in peers else None
+
+    return kind(leads, random.Random(1))
 
 
 def want(machine: Barriers, *pairs: tuple[int, int], now: float = 0.0) -> list[SendAsk]:
@@ -84,7 +91,7 @@ def done(shard: int, request: int, passed: bool) -> Done:
         request: which.
         passed: whether all said yes.
     """
-    return Done(ShardId(shard), request, passed)
+    return Done(Want(ShardId(shard), request), passed)
 
 
 def test_one_question_a_node_serves_all_shards_and_reads_of_a_turn() -> None:
@@ -121,6 +128,18 @@ def test_alone_needs_no_message_and_a_copy_that_serves_not_fails() -> None:
     assert machine.wanted
     assert machine.receive(Flush(), 0) == [done(1, 10, True), done(2, 11, False)]
     assert not machine.wanted
+
+
+def test_a_proof_is_of_the_term_in_which_it_was_looked_at() -> None:
+    """Whoever lost the lead and has it again may have missed what others answered."""
+    machine = barriers({ShardId(1): [ask(1)], ShardId(2): []})
+    looks = [Want(ShardId(1), 10, 0), Want(ShardId(1), 11, 1), Want(ShardId(2), 12, 0)]
+    for look in looks:
+        assert machine.receive(look, 0) == []
+    first, alone, sent = machine.receive(Flush(), 0)
+    assert [first, alone] == [Done(looks[0], False), Done(looks[2], False)]
+    assert isinstance(sent, SendAsk)
+    assert said(machine, sent, True) == [Done(looks[1], True)]
 
 
 def test_silence_is_no_after_a_while() -> None:
@@ -194,6 +213,26 @@ def test_while_one_is_under_way_the_next_waits_for_company() -> None:
     assert [len(each.message.asks) for each in (again, other)] == [2, 1]
     assert machine.turn == turn + 1
     assert machine.next_deadline() == BARRIER_S
+
+
+def test_where_somebody_waited_the_next_waits_as_long_again_for_company() -> None:
+    """Whoever was answered comes back by then; one who reads alone waits for nobody."""
+    machine = barriers({ShardId(1): [ask(1)]})
+    (sent,) = want(machine, (1, 1))
+    assert want(machine, (1, 2), now=0.0005) == []
+    for number in range(CROWD_QUESTIONS):
+        answer = BarrierSaid(sent.message.nonce, (True,))
+        assert machine.receive(Said(B, answer), number + 0.001) != []
+        want(machine, (1, 3), now=number + 0.0015)
+        due = machine.next_deadline()
+        assert due is not None
+        assert round(due - number, 6) == 0.002
+        (again,) = machine.wake(number + 1.0)
+        assert isinstance(again, SendAsk)
+        sent = again
+    answer = BarrierSaid(sent.message.nonce, (True,))
+    machine.receive(Said(B, answer), CROWD_QUESTIONS + 0.001)
+    assert len(want(machine, (1, 4), now=CROWD_QUESTIONS + 0.001)) == 1
 
 
 def test_nothing_is_held_back_for_long() -> None:

@@ -4,14 +4,20 @@ A read is answered only where every tracked peer says, to a nonce sent after the
 was taken, that it knows of no later term: then nobody else can have acknowledged a
 write before the read began.  No clock is trusted for that (R22).
 
+Values are taken in one term and proven in the same: a copy that led, followed and leads
+again may have missed, when it was looked at, what others had acknowledged.
+
 What a reactor turn wants is gathered by `Want`, and goes out with `Flush` at the end of
 the turn: one fresh nonce a peer node, however many shards and reads there are.  While
 answers are awaited, what further turns want waits for them, if not for long, and goes
-out together: so the busier a node is, the more reads share one question.
+out together: so the busier a node is, the more reads share one question.  Where
+somebody waited for answers of late it also rests after them, as long as they took, for
+whoever was answered comes back with the next read within that time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -29,15 +35,26 @@ BARRIER_S = 0.5
 
 
 HOLD_S = 0.01
-"""So long at most a turn waits for the answers to the one before, to share the next
-question; without load nothing is awaited, and nothing waits."""
+"""So long at most a turn waits for the answers to the one before, and for company, to
+share the next question; without load nothing is awaited, and nothing waits."""
+
+CROWD_QUESTIONS = 8
+"""So many questions later a crowd may be gone, if nobody waited for their answers."""
 
 
 class Want(Struct, frozen=True, tag=True):
-    """A primary's `Barrier` for one of its requests."""
+    """Somebody looked at a shard that is led here, and wants that to be proven.
+
+    Attributes:
+        shard: which.
+        request: names it, to whoever wants it.
+        term: in which its primary was looked at; None for a primary's own `Barrier`,
+            which forgets its requests with its term.
+    """
 
     shard: ShardId
     request: int
+    term: int | None = None
 
 
 class Flush(Struct, frozen=True, tag=True):
@@ -62,28 +79,39 @@ class SendAsk(Struct, frozen=True, tag=True):
 
 
 class Done(Struct, frozen=True, tag=True):
-    """Tell the shard's copy, by `BarrierDone`, what became of its request."""
+    """Tell what became of a request: the shard's copy, by `BarrierDone`, of its own."""
 
-    shard: ShardId
-    request: int
+    want: Want
     passed: bool
 
 
 Output = SendAsk | Done
 
-Peers = Callable[[ShardId], Sequence[tuple[NodeId, Ask]] | None]
-"""The tracked peers of a shard that is led here, now; None where none is."""
+
+class Led(NamedTuple):
+    """How a shard is led here, now.
+
+    Attributes:
+        term: of its primary.
+        peers: the other copies that it tracks.
+    """
+
+    term: int
+    peers: Sequence[tuple[NodeId, Ask]]
+
+
+Leads = Callable[[ShardId], Led | None]
+"""Tells how a shard is led here; None where it is not."""
 
 
 class _Round(Struct, eq=False):
     """What one shard wants of one turn.
 
-    Invariants: ``pending`` are the nodes that have yet to say yes; once ``over`` its
-    requests were told.
+    Invariants: ``pending`` are the nodes that have yet to say yes; once ``over`` all
+    were told.
     """
 
-    shard: ShardId
-    requests: list[int]
+    wants: list[Want]
     pending: dict[NodeId, None]
     over: bool = False
 
@@ -104,7 +132,8 @@ class Barriers:
 
     Invariants: a nonce is used once; a request is told once what became of it; what is
     under way ends by its answers or by time; what is held back is sent once nothing is
-    under way, and `HOLD_S` after the last sending at the latest.
+    under way and the rest after it is over, and `HOLD_S` after the last sending at the
+    latest.
 
     Performance: one message a peer node a turn; O(shards asked about).
 
@@ -113,19 +142,20 @@ class Barriers:
             changed has not been asked for yet.
     """
 
-    def __init__(self, peers: Peers, random: Random) -> None:
+    def __init__(self, leads: Leads, random: Random) -> None:
         """Begin with nothing under way.
 
         Args:
-            peers: tells whom to ask, at the moment of sending.
+            leads: tells whom to ask, at the moment of sending.
             random: makes nonces.
         """
-        self._peers = peers
+        self._leads = leads
         self._random = random
-        self._wanted: dict[ShardId, list[int]] = {}
+        self._wanted: dict[ShardId, list[Want]] = {}
         self._questions: dict[int, _Question] = {}
         self._held = False
-        self._sent_at = float("-inf")
+        self._sent_at = self._rests_until = float("-inf")
+        self._crowd = 0
         self.turn = 0
 
     @property
@@ -142,12 +172,14 @@ class Barriers:
         """
         match message:
             case Want():
-                self._wanted.setdefault(message.shard, []).append(message.request)
+                self._wanted.setdefault(message.shard, []).append(message)
                 return []
             case Flush():
                 self._held = True
             case Said():
                 outputs = list(self._said(message))
+                if not self._questions:
+                    self._rest(now)
                 return [*outputs, *self._release(now)]
         return list(self._release(now))
 
@@ -159,13 +191,25 @@ class Barriers:
     def next_deadline(self) -> float | None:
         """Tell when a question was not answered in time, or nothing is held longer."""
         first = next(iter(self._questions.values()), None)
-        if first is None:
-            return None
-        return min(first.due, self._sent_at + HOLD_S) if self._held else first.due
+        due = None if first is None else first.due
+        if not self._held:
+            return due
+        return self._until() if due is None else min(due, self._until())
+
+    def _until(self) -> float:
+        """Tell how long at most what is held back waits."""
+        latest = self._sent_at + HOLD_S
+        return latest if self._questions else min(latest, self._rests_until)
+
+    def _rest(self, now: float) -> None:
+        """Give a crowd that was answered the time to come back."""
+        self._crowd = CROWD_QUESTIONS if self._held else max(0, self._crowd - 1)
+        if self._crowd:
+            self._rests_until = now + (now - self._sent_at)
 
     def _release(self, now: float) -> Iterator[Output]:
-        """Send what is held back, unless answers are still worth waiting for."""
-        if self._held and (not self._questions or now >= self._sent_at + HOLD_S):
+        """Send what is held back, unless answers or company are worth waiting for."""
+        if self._held and now >= self._until():
             self._held = False
             yield from self._flush(now)
 
@@ -175,13 +219,19 @@ class Barriers:
         self.turn += 1
         self._sent_at = now
         asks: dict[NodeId, list[tuple[Ask, _Round]]] = {}
-        for shard, requests in wanted.items():
-            peers = self._peers(shard)
-            nodes = dict.fromkeys(node for node, _ in peers or ())
-            made = _Round(shard, requests, nodes)
+        for shard, wants in wanted.items():
+            led = self._leads(shard)
+            term = led.term if led else None
+            peers = led.peers if led else ()
+            made = _Round([], dict.fromkeys(node for node, _ in peers))
+            for want in wants:
+                if want.term in (None, term):
+                    made.wants.append(want)
+                else:
+                    yield Done(want, False)
             if not peers:
-                yield from self._end(made, peers is not None)
-            for node, ask in peers or ():
+                yield from self._end(made, led is not None)
+            for node, ask in peers:
                 asks.setdefault(node, []).append((ask, made))
         for node, found in asks.items():
             for start in range(0, len(found), BARRIER_ASKS_MAX):
@@ -224,11 +274,10 @@ class Barriers:
                 yield from self._end(made, False)
 
     def _end(self, made: _Round, passed: bool) -> Iterator[Output]:
-        """Tell the requests of a round, once."""
+        """Tell who waits for a round, once."""
         if not made.over:
             made.over = True
-            for request in made.requests:
-                yield Done(made.shard, request, passed)
+            yield from (Done(want, passed) for want in made.wants)
 
 
 def say(ask: BarrierAsk, confirms: Callable[[Ask], bool]) -> BarrierSaid:

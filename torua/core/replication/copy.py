@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from enum import Enum
 from random import Random
 
-from torua.core.ids import AllocId, NodeId
+from torua.core.ids import AllocId
 from torua.core.records import Record
 from torua.core.replication import primary
+from torua.core.replication.barrier import Led
 from torua.core.replication.follower import TermAt
 from torua.core.replication.judge import Answers
 from torua.core.replication.messages import (
@@ -162,10 +163,12 @@ class ShardCopy:
         """
         return self.role is Role.REPLICA and self._replica.awaits(term, nonce)
 
-    def peers(self) -> tuple[tuple[NodeId, Ask], ...] | None:
+    def led(self) -> Led | None:
         """Return whom a barrier asks now, and what; None where nothing is served."""
         leading = self._primary
-        return leading.group.peers() if leading and leading.serves else None
+        if leading is None or not leading.serves:
+            return None
+        return Led(self.term, leading.group.peers())
 
     def receive(self, message: Input, now: float) -> list[Output]:
         """Take one input, and answer what is to be done about it, in order.
