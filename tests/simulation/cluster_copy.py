@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import Struct
 
 from tests.simulation.disk import CopyDisk, Snapshot, View
+from tests.simulation.gathered import Gathered
 from tests.simulation.world import Timer
 from torua.core.allocation import (
     CopyLost,
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 Place = tuple[ShardId, str, int]
 """A place in a shard's log: shard, history, seq."""
-
-TURN_S = 0.0005
-"""Writes that come within so long are handed to a primary together."""
 
 
 class Errand(Struct, frozen=True):
@@ -112,7 +110,7 @@ class OpenCopy:
         self._busy = False
         self._timer: Timer | None = None
         self._errands: dict[int, tuple[Errand, Outcome | None]] = {}
-        self._writes: list[m.Write] = []
+        self._writes = Gathered(node, self.tell)
         self._moves: dict[int, Callable[[int | None], object]] = {}
         disk.owner = self
         node.cluster.data.opens(shard, self.who, disk.view)
@@ -129,7 +127,7 @@ class OpenCopy:
 
     def configure(self, shard: Shard) -> None:
         """Tell the machine what the applied state says of the shard."""
-        self._end_turn()
+        self._writes.end()
         self.shard = shard
         lost = self.node.lost()
         self.tell(m.Configure(shard, self.node.wall_ns, lost))
@@ -170,21 +168,9 @@ class OpenCopy:
             self._confirm(number)
         else:
             self._errands[number] = (errand, None)
-            self._write(number, errand)
-
-    def _write(self, number: int, errand: Errand) -> None:
-        """Write at the end of the turn, with what comes meanwhile."""
-        if not self._writes:
-            self.node.world.at(TURN_S, self.node.entry(self._end_turn))
-        now_ns = self.node.wall_ns
-        asked = m.Write(number, errand.operations, now_ns, errand.idempotency)
-        self._writes.append(asked)
-
-    def _end_turn(self) -> None:
-        """Give the machine the writes that came."""
-        writes, self._writes = tuple(self._writes), []
-        if writes:
-            self.tell(m.Writes(writes))
+            now_ns = self.node.wall_ns
+            asked = m.Write(number, errand.operations, now_ns, errand.idempotency)
+            self._writes.add(asked)
 
     def _confirm(self, number: int) -> None:
         """Have a read proven, every other one with all others of its turn.
