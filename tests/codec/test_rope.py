@@ -28,6 +28,12 @@ def test_ropes_make_a_rope(ropes: list[list[bytes]]) -> None:
     assert all(mine is its for mine, its in zip(whole.pieces, flat, strict=True))
 
 
+def test_one_whole_piece_is_not_copied() -> None:
+    """It is what it was made with, which may be large."""
+    piece = b"large" * 9
+    assert Rope((b"head", piece, b"tail"))[4:49] is piece
+
+
 def test_a_string_is_its_own_piece() -> None:
     """But for an empty one, which has none."""
     assert (pieces_of(b"x"), pieces_of(b"")) == ([b"x"], [])

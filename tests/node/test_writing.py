@@ -387,25 +387,6 @@ class WritesTests(SynchronousTestCase):
         for write in writes:
             self.assertIsNotNone(self.successResultOf(write))
 
-    def test_columns_that_differ_are_no_message(self) -> None:
-        """Nothing of it is begun."""
-        versions = (1, self.nodes.state.slots_version)
-        good = [1, *versions, [1, 1], [b"a", b"b"], [b"", b""], ["t"], {}, {}]
-        wrong: dict[int, object] = {
-            3: [1],
-            4: [b"a"],
-            5: [b""],
-            6: ["t", "t", "t"],
-            7: {2: plain(Delete(b"x"))},
-        }
-        for place, column in wrong.items():
-            body = [*good[:place], column, *good[place + 1 :]]
-            sent = self.nodes.wire.end(ONE).request(
-                TWO, KIND, body, lane=Lane.WRITES, timeout_s=1.0
-            )
-            self.failureResultOf(Deferred.fromCoroutine(sent), ToruaError)
-        self.assertEqual(self.there.begun, [])
-
 
 class RoutedTests(SynchronousTestCase):
     """What a router makes of what the short way tells."""

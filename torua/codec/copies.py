@@ -8,10 +8,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from torua.codec.apart import LARGE_BYTES, Apart
+from torua.codec.apart import set_apart
 from torua.codec.plain import plain, shape
 from torua.codec.records import read_records, spell_record
-from torua.codec.rope import Bytes
+from torua.codec.rope import Bytes, Rope, pieces_of
 from torua.core.ids import AllocId, ShardId
 from torua.core.records import Record
 from torua.core.replication.wire import (
@@ -40,7 +40,7 @@ class _Append(Struct, frozen=True, array_like=True, tag="append"):
     prev_seq: int
     prev_term: int
     gcp: int
-    payloads: list[bytes]
+    payloads: list[bytes | list[bytes]]
 
 
 _Wired = (
@@ -71,10 +71,15 @@ def plain_message(message: Message) -> object:
     ]
 
 
-def _payload(record: Record) -> Bytes | Apart:
-    """Give a record as it stands in a message."""
+def _payload(record: Record) -> object:
+    """Give a record as it stands in a message: in pieces where it is in pieces."""
     spelled = spell_record(record)
-    return spelled if len(spelled) < LARGE_BYTES else Apart(spelled)
+    return set_apart(pieces_of(spelled) if isinstance(spelled, Rope) else spelled)
+
+
+def _joined(payload: bytes | list[bytes]) -> Bytes:
+    """Take a record as it stood in a message."""
+    return payload if isinstance(payload, bytes) else Rope(payload)
 
 
 def read_messages(body: object) -> list[Message]:
@@ -88,7 +93,9 @@ def read_messages(body: object) -> list[Message]:
     """
     wired = shape(body, _Messages)
     appends = [each for each in wired if isinstance(each, _Append)]
-    records = read_records([data for each in appends for data in each.payloads])
+    records = read_records(
+        [_joined(payload) for each in appends for payload in each.payloads]
+    )
     found: list[Message] = []
     begin = 0
     for each in wired:

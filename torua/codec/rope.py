@@ -30,12 +30,14 @@ class Rope:
         return self._size
 
     def __getitem__(self, part: slice) -> bytes:
-        """Copy a part, without a step."""
+        """Copy a part, without a step; what is one whole piece is that piece."""
         begin, end, _ = part.indices(self._size)
         found: list[memoryview] = []
         for piece in self.pieces:
             if end <= 0:
                 break
+            if begin == 0 and end == len(piece):
+                return piece
             if begin < len(piece):
                 found.append(memoryview(piece)[max(begin, 0) : end])
             begin -= len(piece)
