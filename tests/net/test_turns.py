@@ -88,6 +88,22 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(other.read, [b"a"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_one_that_cannot_even_be_closed_is_logged(self) -> None:
+        """And the others are served."""
+
+        def fail(reason: object) -> None:
+            """Fail to close."""
+            raise KeyError(reason)
+
+        failing, other = self.reading(ZeroDivisionError()), self.reading()
+        failing.connectionLost = fail  # type: ignore[method-assign]
+        for each in (failing, other):
+            each.other.send(b"a")
+        self.reactor.doIteration(0)
+        self.assertEqual(other.read, [b"a"])
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.flushLoggedErrors(ZeroDivisionError)
+
     def test_one_that_was_closed_in_the_same_turn_is_left_out(self) -> None:
         """Whoever is served first may close another that is ready too."""
         pair = [self.reading(), self.reading()]
