@@ -168,9 +168,7 @@ class OpenCopy:
             self._confirm(number)
         else:
             self._errands[number] = (errand, None)
-            now_ns = self.node.wall_ns
-            asked = m.Write(number, errand.operations, now_ns, errand.idempotency)
-            self._writes.add(asked)
+            self._writes.add(number, errand)
 
     def _confirm(self, number: int) -> None:
         """Have a read proven, every other one with all others of its turn.

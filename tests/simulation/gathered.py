@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from torua.core.replication import messages as m
 
 if TYPE_CHECKING:
+    from tests.simulation.cluster_copy import Errand
     from tests.simulation.cluster_node import DataNode
 
 TURN_S = 0.0005
@@ -29,11 +30,17 @@ class Gathered:
         self._tell = tell
         self._waiting: list[m.Write] = []
 
-    def add(self, write: m.Write) -> None:
-        """Hand another over at the end of the turn."""
+    def add(self, number: int, errand: "Errand") -> None:
+        """Hand another over at the end of the turn.
+
+        Args:
+            number: of the request.
+            errand: what to write.
+        """
         if not self._waiting:
             self._node.world.at(TURN_S, self._node.entry(self.end))
-        self._waiting.append(write)
+        asked = (errand.operations, self._node.wall_ns, errand.idempotency)
+        self._waiting.append(m.Write(number, *asked))
 
     def end(self) -> None:
         """Hand all over, if there are any."""
