@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from torua.codec.frames import FRAME_BYTES_MAX, FrameReader, FrameWriter, Lane
+from torua.codec.frames import FRAME_BYTES_MAX, LAST, FrameReader, FrameWriter, Lane
 from torua.net import outbox
 from torua.net.outbox import PATIENCE_FRAMES, Outbox, Outgoing, Purpose, Stage
 
@@ -30,6 +30,19 @@ def lanes(box: Outbox) -> list[Lane]:
     while (piece := box.take()) is not None:
         found.append(piece[0].lane)
     return found
+
+
+@given(st.lists(st.one_of(SIZES, st.none()), max_size=60))
+def test_the_control_lane_keeps_its_order(steps: list[int | None]) -> None:
+    """Whatever the sizes, and whenever pieces are taken meanwhile (None)."""
+    box, put, ended = Outbox(), list[int](), list[int]()
+    for step in [*steps, *[None] * 400]:
+        if step is not None:
+            box.put(message(Lane.CONTROL, step))
+            put.append(step)
+        elif (piece := box.take()) is not None and piece[2] == LAST:
+            ended.append(len(piece[0].body))
+    assert ended == put
 
 
 @example([(Lane.WRITES, n, Purpose.REQUEST) for n in (0, 65537, 65537)], [(2, 1)])

@@ -3,12 +3,14 @@
 Large strings of bytes in a body may stand apart: see `torua.codec.apart`.
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from torua.codec.apart import read_apart, spell_apart
-from torua.codec.plain import shape
+from torua.codec.plain import shaper
 from torua.codec.rope import Bytes
 
 KIND_CHARACTERS_MAX = 64
@@ -57,14 +59,14 @@ class Notice(Struct, frozen=True, array_like=True, tag=3):
 
 Envelope = Request | Reply | Failure | Notice
 
+_shaped: Callable[[object], Envelope] = shaper(Envelope)
+
 
 def spell_envelope(envelope: Envelope) -> Bytes:
     """Spell an envelope; its body is plain already, and is not looked at twice."""
-    tag = envelope.__struct_config__.tag
-    fields = (getattr(envelope, name) for name in envelope.__struct_fields__)
-    return spell_apart([tag, *fields])
+    return spell_apart([envelope.__struct_config__.tag, *astuple(envelope)])
 
 
 def read_envelope(data: Bytes) -> Envelope:
     """Read an envelope from anybody; ProtocolError where it is none."""
-    return shape(read_apart(data), Envelope)
+    return _shaped(read_apart(data))

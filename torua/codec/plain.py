@@ -38,10 +38,31 @@ def shape(value: object, kind: type[T] | UnionType) -> T:
             return msgspec.convert(value, type=kind)
         made: T = msgspec.convert((value,), type=_boxed(cast(Hashable, kind))).value
         return made
-    except msgspec.ValidationError as error:
-        raise ProtocolError(str(error).replace("`$[0]", "`$")) from error
-    except OverflowError as error:
-        raise ProtocolError(str(error)) from error
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise _wrong(error) from error
+
+
+def shaper(kind: object) -> Callable[[object], Any]:
+    """Make of `shape` a function of one kind, which need not be looked up each time.
+
+    Args:
+        kind: as `shape` takes it.
+    """
+    boxed = _boxed(kind)
+
+    def shaped(value: object) -> Any:
+        """Check a plain value, and make of it what it spells."""
+        try:
+            return msgspec.convert((value,), type=boxed).value
+        except (msgspec.ValidationError, OverflowError) as error:
+            raise _wrong(error) from error
+
+    return shaped
+
+
+def _wrong(error: Exception) -> ProtocolError:
+    """Say what is wrong, as if there were no box around it."""
+    return ProtocolError(str(error).replace("`$[0]", "`$"))
 
 
 def encode(value: object, default: Callable[[Any, Any], None] | None = None) -> bytes:

@@ -30,6 +30,7 @@ from torua.codec.frames import (
     Message,
 )
 from torua.codec.plain import spell
+from torua.codec.rope import Bytes
 from torua.errors import ProtocolError
 from torua.net.handshake import (
     HELLO_BYTES_MAX,
@@ -230,6 +231,23 @@ class Connection(TwistedProtocol):
         ready = self.state is State.UP and self._stuck is None
         if ready and self._pumping is None:
             self._pumping = self.clock.callLater(0, self._pump)
+
+    def write_small(self, lane: Lane, body: Bytes) -> bool:
+        """Write a message of one frame now, if nothing waits that may go before it.
+
+        Args:
+            lane: of the message.
+            body: the message.
+
+        Returns:
+            Whether it was written; if not, it belongs in the outbox.
+        """
+        ready = self.state is State.UP and self._stuck is None
+        if not ready or self.outbox.size or len(body) > FRAME_BYTES_MAX:
+            return False
+        self._write(self._writer.frame(lane, self.outbox.number(), body[:], LAST))
+        self._meters.frames_out[lane] += 1
+        return True
 
     def flush(self) -> None:
         """Have the outbox written now."""

@@ -210,10 +210,14 @@ class Outbox:
         self.size = 0
         self.reply_size = 0
 
+    def number(self) -> int:
+        """Give a number that no other message has for long."""
+        self._number = self._number % NUMBER_MAX + 1
+        return self._number
+
     def put(self, message: Outgoing) -> None:
         """Add a message; the caller has seen to it that there is room."""
-        self._number = self._number % NUMBER_MAX + 1
-        message.number = self._number
+        message.number = self.number()
         self._account(message, message.cost)
         self._queues[message.lane].put(message)
 

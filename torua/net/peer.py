@@ -226,6 +226,8 @@ class Peer:
             lane: how urgent it is.
             body: what is sent.
         """
+        if self.link is not None and self.link.write_small(lane, body):
+            return
         message = Outgoing(lane, body, Purpose.NOTICE)
         meters = self._hub.meters
         if len(body) > MESSAGE_BYTES_MAX:
@@ -235,9 +237,11 @@ class Peer:
         elif not self._has_room(message):
             meters.drop("overloaded")
         else:
-            self._put(message)
+            self.outbox.put(message)
             if self.link is not None:
                 self.link.flush()
+            else:
+                self._dial()
 
     def ask(
         self, lane: Lane, spell: Callable[[int], Bytes], timeout_s: float

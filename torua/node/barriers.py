@@ -12,7 +12,7 @@ from random import Random
 
 from twisted.internet.interfaces import IReactorTime
 
-from torua.codec.plain import plain, shape
+from torua.codec.plain import plain, shaper
 from torua.core.ids import ShardId
 from torua.core.replication.barrier import (
     Barriers,
@@ -34,6 +34,8 @@ from torua.node.post import Notices
 KIND = "barrier"
 
 Tell = Callable[[bool], None]
+
+_shaped: Callable[[object], BarrierMessage] = shaper(BarrierMessage)
 
 
 class BarrierService:
@@ -133,7 +135,7 @@ class BarrierService:
 
     def _on_notice(self, inbound: Inbound) -> None:
         """Take a question or an answer; ProtocolError where it is neither."""
-        message: BarrierMessage = shape(inbound.body, BarrierMessage)
+        message = _shaped(inbound.body)
         if isinstance(message, BarrierAsk):
             answer = say(message, self._confirms)
             self._wire.send(inbound.node_id, KIND, plain(answer))

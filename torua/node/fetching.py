@@ -190,7 +190,10 @@ class _Answering:
         """Give the answer if nothing more is to come."""
         self.waits -= 1
         if not self.waits:
-            self.said.callback(set_apart(plain(self.given)))
+            given = plain(self.given)
+            # In company no value is large enough to stand apart.
+            alone = len(self.given.lines) == 1
+            self.said.callback(set_apart(given) if alone else given)
 
 
 class _Way:
@@ -307,7 +310,6 @@ class Fetches:
         bundle = way.gathering
         if not bundle.keys and not self._is_well(node, way):
             return None
-        self._targets.first(node, False)
         waiting: Deferred[Found | None] = Deferred()
         bundle.shards.append(shard)
         bundle.keys.append(key)
@@ -333,6 +335,7 @@ class Fetches:
             return
         way.under_way[bundle] = None
         way.sent_at = self._clock.seconds()
+        self._targets.first(node, False, len(bundle.keys))
         Deferred.fromCoroutine(self._ask(node, way, bundle))
 
     async def _ask(self, node: NodeId, way: _Way, bundle: _Bundle) -> None:

@@ -172,18 +172,19 @@ class Targets:
         """Take note of an answer to what was asked without `asking`."""
         self._answered(node)
 
-    def first(self, node: NodeId, at_any: bool) -> None:
-        """Take note of an errand that is sent for the first time.
+    def first(self, node: NodeId, at_any: bool, many: int = 1) -> None:
+        """Take note of errands that are sent for the first time.
 
         Args:
             node: to whom.
-            at_any: whether any copy could have done it.
+            at_any: whether any copy could have done them.
+            many: how many.
         """
         if at_any:
             where = "here" if node == self._me else "elsewhere"
-            self._meter.reads.labels(where).inc()
+            self._meter.reads.labels(where).inc(many)
         if node != self._me:
-            self._budget(node).asked(self._clock.seconds())
+            self._budget(node).asked(self._clock.seconds(), many)
 
     def retry_s(self, node: NodeId, within_s: float) -> float | None:
         """Ask whether an errand may be sent again by the same route.

@@ -35,10 +35,15 @@ class RetryBudget:
         self._tokens = TOKENS_MAX
         self._at = now
 
-    def asked(self, now: float) -> None:
-        """Take note of a request that is no retry."""
+    def asked(self, now: float, many: int = 1) -> None:
+        """Take note of requests that are no retries.
+
+        Args:
+            now: the time.
+            many: how many of them.
+        """
         self._refill(now)
-        self._tokens = min(TOKENS_MAX, self._tokens + SHARE)
+        self._tokens = min(TOKENS_MAX, self._tokens + SHARE * many)
 
     def spend(self, now: float, within_s: float) -> float | None:
         """Take a token for a retry, or owe it.
