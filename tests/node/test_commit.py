@@ -85,6 +85,12 @@ class Bench:
             size: of each one's value.
         """
         self.commit.append(alloc, [record(seq, size) for seq in seqs])
+        self.clock.advance(0)
+
+    def work(self) -> bool:
+        """Do what the log's thread has to do, at the end of a turn."""
+        self.clock.advance(0)
+        return self.worker.step()
 
     def fail_next(self, number: int, calls: int = 1) -> None:
         """Have a coming call to the file system fail.
@@ -123,6 +129,17 @@ def test_what_arrives_during_a_commit_shares_the_next() -> None:
     found = bench.registry.get_sample_value("torua_log_batch_records_sum")
     assert found == 4
     assert bench.registry.get_sample_value("torua_log_fsync_seconds_count") == 2
+
+
+def test_what_comes_in_one_turn_shares_a_commit() -> None:
+    """The disk is not asked before all of it is there."""
+    bench = Bench()
+    for alloc, seq in ((A, 1), (B, 1), (A, 2)):
+        bench.commit.append(alloc, [record(seq, 1)])
+    assert not bench.worker.jobs
+    assert bench.work()
+    assert (bench.a.told, bench.b.told) == ([2], [1])
+    assert len(bench.syncs) == 1
 
 
 def test_a_batch_is_bounded_and_so_is_the_queue() -> None:
@@ -215,7 +232,7 @@ def test_what_voids_records_stays_in_order_with_them() -> None:
     assert bench.a.told == [3, 2]
     assert bench.log.last(A) == 2
     bench.commit.truncate(A, Truncate(0, 0))
-    bench.worker.step()
+    bench.work()
     assert (bench.a.told, bench.log.last(A)) == ([3, 2], 0)
 
 

@@ -84,6 +84,7 @@ def test_one_checkpoint_runs_at_a_time(tmp_path: Path) -> None:
     node = LoneNode(tmp_path, state_of()).settle()
     for n in range(3 * CHECKPOINT_BYTES // len(BIG)):
         node.begin(Put(b"%d" % n, BIG))
+        node.clock.advance(0)
         while node.log_worker.step() or node.writer.step():
             node.clock.advance(0)
     assert len(node.worker.jobs) == 1
@@ -149,6 +150,7 @@ def test_what_the_machine_refuses_is_raised(tmp_path: Path) -> None:
     node.write(Put(b"k", b"v"), key="i")
     with pytest.raises(UnprocessableError) as caught:
         done = node.begin(Put(b"k", b"w"), key="i", body=b"2")
+        node.settle()
         result(done)
     assert caught.value.members == {"shard": 0}
     node.close()
@@ -264,6 +266,7 @@ def test_a_node_that_dies_while_a_large_value_is_written_has_it(tmp_path: Path) 
         node = LoneNode(place, state_of()).settle()
         node.pass_time(2 * FLUSH_S)
         done = node.begin(Put(b"k", large))
+        node.clock.advance(0)
         while node.log_worker.step():
             node.clock.advance(0)
         (outcome,) = result(done)

@@ -49,11 +49,14 @@ def test_a_new_copy_is_made_led_and_reported(tmp_path: Path) -> None:
 def test_a_write_is_acknowledged_after_its_sync(tmp_path: Path) -> None:
     """And batches are shared: what comes while the disk is busy goes together."""
     node = LoneNode(tmp_path, state_of()).settle()
-    writes = [node.begin(Put(b"%d" % n, b"")) for n in range(5)]
+    writes = [node.begin(Put(b"%d" % n, b"")) for n in range(2)]
+    node.clock.advance(0)
+    writes += [node.begin(Put(b"%d" % n, b"")) for n in range(2, 5)]
+    node.clock.advance(0)
     assert not any(each.called for each in writes)
     before = len(node.syncs)
     node.log_worker.step()
-    assert [each.called for each in writes] == [True, False, False, False, False]
+    assert [each.called for each in writes] == [True, True, False, False, False]
     node.log_worker.step()
     assert all(each.called for each in writes)
     assert len(node.syncs) == before + 2

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import Struct
 
 from tests.simulation.disk import CopyDisk, Snapshot, View
+from tests.simulation.gathered import Gathered
 from tests.simulation.world import Timer
 from torua.core.allocation import (
     CopyLost,
@@ -109,6 +110,7 @@ class OpenCopy:
         self._busy = False
         self._timer: Timer | None = None
         self._errands: dict[int, tuple[Errand, Outcome | None]] = {}
+        self._writes = Gathered(node, self.tell)
         self._moves: dict[int, Callable[[int | None], object]] = {}
         disk.owner = self
         node.cluster.data.opens(shard, self.who, disk.view)
@@ -125,6 +127,7 @@ class OpenCopy:
 
     def configure(self, shard: Shard) -> None:
         """Tell the machine what the applied state says of the shard."""
+        self._writes.end()
         self.shard = shard
         lost = self.node.lost()
         self.tell(m.Configure(shard, self.node.wall_ns, lost))
@@ -165,8 +168,7 @@ class OpenCopy:
             self._confirm(number)
         else:
             self._errands[number] = (errand, None)
-            now_ns = self.node.wall_ns
-            self.tell(m.Write(number, errand.operations, now_ns, errand.idempotency))
+            self._writes.add(number, errand)
 
     def _confirm(self, number: int) -> None:
         """Have a read proven, every other one with all others of its turn.

@@ -32,7 +32,7 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
         "isolated-primary",
         20,
     ),
-    ("no CAS on shard_version", allocation.no_cas, "control", 60),
+    ("no CAS on shard_version", allocation.no_cas, "control", 100),
     ("too few copies", replication.too_few_copies, "chaos", 20),
     ("groups in parts", replication.groups_in_parts, "groups", 5),
     ("no boot epoch", replication.no_boot_epoch, "chaos", 10),

@@ -26,7 +26,7 @@ from torua.storage.log import Log, LogEntry, Truncation
 from torua.storage.map import Map
 from torua.storage.replay import replay
 from torua.storage.rows import FACTS, Facts
-from torua.storage.segment import Item, Kind, Packer
+from torua.storage.segment import Found, Item, Kind, Packer
 
 A = AllocId("a" * 32)
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -92,11 +92,11 @@ def forget_terms_of_what_is_gone(patch: pytest.MonkeyPatch) -> None:
     """Note where a copy is at a segment's beginning, but not in which term."""
     pack = Packer.pack
 
-    def without(self: Packer, item: Item) -> int:
+    def without(self: Packer, item: Item) -> Found:
         """Spell a position of term 1."""
-        if item.kind == Kind.POSITION and item.seq:
-            item = item._replace(term=1)
-        return pack(self, item)
+        wrong = item.kind == Kind.POSITION and item.seq
+        spelled = pack(self, item._replace(term=1) if wrong else item)
+        return spelled._replace(term=item.term)
 
     patch.setattr(Packer, "pack", without)
 

@@ -26,7 +26,7 @@ def a_segment(*payloads: bytes) -> tuple[bytes, list[int]]:
     """Spell a segment, and tell where its entries begin."""
     packer = Packer(seed_of(HEADER), HEADER_BYTES)
     places = [
-        packer.pack(Item(Kind.RECORD, A, seq, 1, payload))
+        packer.pack(Item(Kind.RECORD, A, seq, 1, payload)).offset
         for seq, payload in enumerate(payloads, 1)
     ]
     return HEADER + b"".join(packer.pieces()), places

@@ -1,8 +1,9 @@
 """Group commit: one write and one fdatasync for all that the node's shards append.
 
 A disk does few fdatasyncs a second, so they are shared: the next begins when the last
-ends, with everything that arrived meanwhile.  There is no timer: alone, a write goes
-out at once, and batches grow with the load (storage.md).
+ends, with everything that arrived meanwhile; where none is under way, at the end of the
+reactor's turn, with all that came in it.  There is no timer: alone, a write goes out at
+once, and batches grow with the load (storage.md).
 
     OPEN --disk full--> FULL --a second later--> OPEN
       '--anything else goes wrong--> FAILED (for ever: the service exits)
@@ -27,6 +28,7 @@ from torua.core.replication.messages import Truncate
 from torua.core.replication.tip import RECORD_COST
 from torua.errors import DiskError, DiskFullError
 from torua.node.threads import Worker
+from torua.node.turn import Stage, Turn
 from torua.storage.log import Log, LogEntry, Truncation
 
 T = TypeVar("T")
@@ -109,6 +111,7 @@ class GroupCommit:
 
     Attributes:
         queued_bytes: what waits, or is under way, estimated.
+        turn: the end of the reactor's turn, for all who append and send.
     """
 
     def __init__(  # noqa: PLR0913
@@ -133,6 +136,7 @@ class GroupCommit:
                 member.
         """
         self.queued_bytes = 0
+        self.turn = Turn(clock)
         self._clock = clock
         self._log = store
         self._worker = worker
@@ -140,9 +144,9 @@ class GroupCommit:
         self._on_sync = on_sync
         self._meters = _Meters(registry)
         self._state = State.OPEN
-        self._busy = False
+        self._busy = self._due = False
         self._retry: IDelayedCall | None = None
-        self._queue: deque[Item] = deque()
+        self._queue: deque[tuple[Item, int]] = deque()
         self._listeners: dict[AllocId, Listener] = {}
 
     @property
@@ -181,9 +185,9 @@ class GroupCommit:
 
     def _discard(self, alloc: AllocId) -> None:
         """Drop what a copy has waiting."""
-        kept = deque(item for item in self._queue if item.alloc != alloc)
-        dropped = [item for item in self._queue if item.alloc == alloc]
-        self.queued_bytes -= sum(_cost(item) for item in dropped)
+        kept = deque(each for each in self._queue if each[0].alloc != alloc)
+        dropped = [cost for item, cost in self._queue if item.alloc == alloc]
+        self.queued_bytes -= sum(dropped)
         self._queue = kept
 
     def append(self, alloc: AllocId, records: Sequence[Record]) -> None:
@@ -194,12 +198,10 @@ class GroupCommit:
             records: next in its order.
         """
         assert alloc in self._listeners, "nobody to report to"
-        self._enqueue(
-            [
-                LogEntry(alloc, record.seq, record.term, spell_record(record))
-                for record in records
-            ]
-        )
+        for record in records:
+            payload = spell_record(record)
+            item = LogEntry(alloc, record.seq, record.term, payload)
+            self._enqueue(item, RECORD_COST + len(payload))
 
     def truncate(self, alloc: AllocId, truncate: Truncate) -> None:
         """Void a copy's records behind one, as soon as the disk is free.
@@ -209,15 +211,18 @@ class GroupCommit:
             truncate: behind which.
         """
         assert alloc in self._listeners, "nobody to report to"
-        self._enqueue([Truncation(alloc, truncate.after, truncate.term)])
+        item = Truncation(alloc, truncate.after, truncate.term)
+        self._enqueue(item, RECORD_COST)
 
-    def _enqueue(self, items: Sequence[Item]) -> None:
-        """Put items of a copy at the end of the queue."""
+    def _enqueue(self, item: Item, cost: int) -> None:
+        """Put an item that costs so many bytes at the end of the queue."""
         if self._state is State.FAILED:
             return
-        self._queue.extend(items)
-        self.queued_bytes += sum(_cost(item) for item in items)
-        self._next()
+        self._queue.append((item, cost))
+        self.queued_bytes += cost
+        if not self._busy and not self._due:
+            self._due = True
+            self.turn.add(Stage.KEEP, self._next)
 
     def run(self, job: Callable[[Log], T]) -> "Deferred[T]":
         """Use the log for something else, behind the commit that is under way.
@@ -229,14 +234,16 @@ class GroupCommit:
 
     def _next(self) -> None:
         """Begin a commit with all that waits, unless one is under way."""
+        self._due = False
         if self._busy or not self._queue:
             return
         self._busy = True
         batch: list[Item] = []
         size = 0
         while self._queue and (not batch or size < BATCH_BYTES_MAX):
-            batch.append(self._queue.popleft())
-            size += _cost(batch[-1])
+            item, cost = self._queue.popleft()
+            batch.append(item)
+            size += cost
         done = self._worker.run(lambda: self._commit(batch))
         done.addCallback(self._stored, batch, size)
         done.addErrback(self._missed, size)
@@ -310,8 +317,3 @@ class GroupCommit:
         for listener in list(self._listeners.values()):
             listener.failed(detail)
         self._on_fatal(detail)
-
-
-def _cost(item: Item) -> int:
-    """Estimate what an item takes in memory, in bytes."""
-    return RECORD_COST + (len(item.payload) if isinstance(item, LogEntry) else 0)

@@ -36,7 +36,7 @@ from torua.node.driver import Driver
 from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
-from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests
+from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests, Writes
 from torua.node.tally import Tally
 
 T = TypeVar("T")
@@ -103,9 +103,10 @@ class OpenCopy:
         self._means = means
         self._on_change = on_change
         self._requests = Requests(self._clock, me.shard)
+        self._writes = Writes(means.disk.commit.turn, means.wall_ns, self._tell)
         self._cache = ReadCache(means.caching)
-        holding = Holding(means.disk, me.shard, me.alloc_id, found, self._trouble)
-        self.holding = holding
+        at = (me.shard, me.alloc_id)
+        self.holding = holding = Holding(means.disk, *at, found, self._trouble)
         self.machine = ShardCopy(
             me,
             found.facts,
@@ -144,7 +145,7 @@ class OpenCopy:
     @property
     def idle(self) -> bool:
         """Whether no write is in flight."""
-        return self.state is not State.OPEN or self.machine.idle
+        return not self._writes and (self.state is not State.OPEN or self.machine.idle)
 
     def configure(self, shard: Shard, lost: Iterable[NodeId]) -> None:
         """Take note of the committed state.
@@ -153,6 +154,7 @@ class OpenCopy:
             shard: what it says of the shard.
             lost: nodes that cannot be reached.
         """
+        self._writes.end()
         self._tell(messages.Configure(shard, self._means.wall_ns(), tuple(lost)))
         if shard.successor is not None and shard.successor != self.alloc_id:
             self._tell(messages.HandOver(shard.successor))
@@ -215,8 +217,7 @@ class OpenCopy:
             )
         self._check()
         request, done = self._requests.write(call.timeout_s)
-        now_ns = self._means.wall_ns()
-        self._tell(messages.Write(request, tuple(operations), now_ns, call.idempotency))
+        self._writes.add(request, operations, call.idempotency)
         return done
 
     async def move(self, moved: Moved, term: int, timeout_s: float) -> int:

@@ -136,6 +136,7 @@ class MembershipService:
         seal = Seal(settings.secret) if settings.secret else None
         self._codec = PacketCodec(settings.cluster_name, seal)
         timing, sizes = settings.timing, self._codec.sizes
+        self._stall_s = timing.timeout_s / 2
         self._machine = Membership(me, timing, sizes, settings.random)
         self._driver = Driver[m.Input, m.Output](self._machine, reactor, self._perform)
         self._lag = ReactorLag(reactor, timing.timeout_s, self.stalled, registry)
@@ -219,7 +220,8 @@ class MembershipService:
 
     def stalled(self, seconds: float) -> None:
         """Take note that the reactor, or an fsync, took so long."""
-        self._driver.receive(m.Stalled(seconds))
+        if seconds > self._stall_s:
+            self._driver.receive(m.Stalled(seconds))
 
     # From and to the network
 

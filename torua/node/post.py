@@ -5,11 +5,12 @@ in one message.  A notice may be lost, with the connection: the machines ask aga
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter
-from twisted.internet.interfaces import IReactorTime
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from torua.codec.copies import MESSAGES_MAX, plain_message, read_messages
 from torua.codec.frames import Lane
@@ -17,6 +18,7 @@ from torua.core.ids import NodeId
 from torua.core.replication.tip import RECORD_COST, cost_of
 from torua.core.replication.wire import Append, Message
 from torua.net.handlers import Handler, Inbound
+from torua.node.turn import Stage, Turn
 
 KIND = "repl"
 
@@ -50,6 +52,38 @@ class Notices(Protocol):
         """
 
 
+class _Meter(Collector):
+    """Counts messages in plain numbers, gathered when somebody looks.
+
+    Invariants: what is counted rises.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Declare the metrics."""
+        self.sent = self.received = self.bytes = 0
+        registry.register(self)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Spell what was counted.
+
+        Returns:
+            One family a metric.
+        """
+        messages = CounterMetricFamily(
+            "torua_replication_messages",
+            "Messages between copies of shards",
+            labels=["way"],
+        )
+        messages.add_metric(["out"], self.sent)
+        messages.add_metric(["in"], self.received)
+        yield messages
+        yield CounterMetricFamily(
+            "torua_replication_bytes",
+            "Bytes of records sent to other copies, estimated",
+            value=self.bytes,
+        )
+
+
 class Post:
     """Carries messages between the copies here and those elsewhere.
 
@@ -61,7 +95,7 @@ class Post:
 
     def __init__(
         self,
-        clock: IReactorTime,
+        turn: Turn,
         peers: Notices,
         deliver: Deliver,
         registry: CollectorRegistry,
@@ -69,27 +103,16 @@ class Post:
         """Carry messages from now on.
 
         Args:
-            clock: the reactor.
+            turn: the end of the reactor's turn.
             peers: connections to the others.
             deliver: takes a message that came, and from which node.
             registry: of the node's metrics.
         """
-        self._clock = clock
+        self._turn = turn
         self._peers = peers
         self._deliver = deliver
         self._waiting: dict[NodeId, deque[Message]] = {}
-        messages = Counter(
-            "torua_replication_messages",
-            "Messages between copies of shards",
-            ["way"],
-            registry=registry,
-        )
-        self._sent, self._received = messages.labels("out"), messages.labels("in")
-        self._bytes = Counter(
-            "torua_replication_bytes",
-            "Bytes of records sent to other copies, estimated",
-            registry=registry,
-        )
+        self._meter = _Meter(registry)
         peers.handle(KIND, self._on_notice)
 
     def send(self, node: NodeId, message: Message) -> None:
@@ -100,7 +123,7 @@ class Post:
             message: for a copy there.
         """
         if not self._waiting:
-            self._clock.callLater(0, self._flush)
+            self._turn.add(Stage.SEND, self._flush)
         self._waiting.setdefault(node, deque()).append(message)
 
     def _flush(self) -> None:
@@ -120,14 +143,14 @@ class Post:
                 break
             size += cost
             body.append(plain_message(messages.popleft()))
-        self._sent.inc(len(body))
-        self._bytes.inc(size)
+        self._meter.sent += len(body)
+        self._meter.bytes += size
         self._peers.send(node, KIND, body, lane=Lane.REPLICATION)
 
     def _on_notice(self, inbound: Inbound) -> None:
         """Take what another node sent; ProtocolError where it is no such thing."""
         messages = read_messages(inbound.body)
-        self._received.inc(len(messages))
+        self._meter.received += len(messages)
         for message in messages:
             self._deliver(inbound.node_id, message)
 

@@ -1,6 +1,6 @@
 """Who waits for a copy's machine to answer: by number, each answered once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from twisted.internet.defer import Deferred
@@ -8,9 +8,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from torua.codec.plain import read, spell
 from torua.core.ids import ShardId
-from torua.core.kv import Outcome
+from torua.core.kv import IdempotencyKey, Operation, Outcome
+from torua.core.replication import messages
 from torua.core.replication.batch import Answer
-from torua.core.replication.messages import Refuse, Reply
+from torua.core.replication.messages import Refuse, Reply, Write
 from torua.errors import (
     OutcomeUnknownError,
     OverloadedError,
@@ -19,11 +20,14 @@ from torua.errors import (
     from_wire,
 )
 from torua.node.deadlines import Deadlines
+from torua.node.turn import Stage, Turn
 
 RETRY_AFTER_S = 1
 """What a client is told to wait where the shard is not served, or is crowded."""
 
 Waiting = Deferred[tuple[Outcome, ...]]
+
+_Asked = tuple[int, Sequence[Operation], IdempotencyKey | None]
 
 
 class CborAnswers:
@@ -117,6 +121,66 @@ class Requests:
         if refuse.error in (OverloadedError.code, UnavailableError.code):
             facts["retry_after"] = RETRY_AFTER_S
         return from_wire(refuse.error, refuse.detail, facts)
+
+
+class Writes:
+    """The writes of one copy that came in this turn.
+
+    Invariants: the machine is handed each once, in order, at the end of the turn, and
+    before any state that this node applies after it was admitted.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        wall_ns: Callable[[], int],
+        tell: Callable[[messages.Writes], None],
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            turn: when it ends.
+            wall_ns: tells the wall clock (Unix, nanoseconds).
+            tell: hands something to the machine.
+        """
+        self._turn = turn
+        self._wall_ns = wall_ns
+        self._tell = tell
+        self._waiting: list[_Asked] = []
+
+    def __bool__(self) -> bool:
+        """Whether any waits for the end of the turn."""
+        return bool(self._waiting)
+
+    def add(
+        self,
+        request: int,
+        operations: Sequence[Operation],
+        idempotency: IdempotencyKey | None,
+    ) -> None:
+        """Have the machine handed another.
+
+        Args:
+            request: its number.
+            operations: what to do.
+            idempotency: the caller's promise, if it made one.
+        """
+        if not self._waiting:
+            self._turn.add(Stage.DECIDE, self.end)
+        self._waiting.append((request, operations, idempotency))
+
+    def end(self) -> None:
+        """Hand all to the machine; at once where a state comes.
+
+        What they were admitted by holds until then and no longer: a split is told where
+        the log ends for slots that move, and nothing of them may follow (R17).
+        """
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        now_ns = self._wall_ns()
+        writes = [Write(each[0], tuple(each[1]), now_ns, each[2]) for each in waiting]
+        self._tell(messages.Writes(tuple(writes)))
 
 
 def _out_of_time(timeout_s: float) -> ToruaError:

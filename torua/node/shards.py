@@ -123,7 +123,7 @@ class Shards:
         self._stopping = False
         self._swept = False
         self._reports = Reports(clock, coordination)
-        self._post = Post(clock, peers, self._deliver, registry)
+        self._post = Post(commit.turn, peers, self._deliver, registry)
         self._transfers = Transfers(
             clock, shelf, peers, worker=worker, registry=registry
         )

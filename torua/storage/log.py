@@ -377,10 +377,7 @@ class Log:
     ) -> None:
         """Write entries to a segment, sync them and its name, and note them."""
         packer = Packer(segment.seed, segment.size + len(header))
-        found = [
-            Found(*item[:4], offset=packer.pack(item), size=len(item.payload))
-            for item in items
-        ]
+        found = [packer.pack(item) for item in items]
         self._append(segment, packer.pieces(header))
         try:
             segment.file.sync()

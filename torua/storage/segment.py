@@ -39,6 +39,7 @@ SALT_BYTES = 8
 _MAGIC = b"TORUALG1"
 _HEADER = struct.Struct("<8sQQ8s")
 _CRC = struct.Struct("<I")
+_CRCS = struct.Struct("<II")
 _MARK = b"\xf5TE\xa7"
 _END = b"\xa5"
 _FIELDS = struct.Struct("<4sIB16sQQ")
@@ -152,20 +153,20 @@ class Packer:
         self._parts: list[bytes] = []
         self.end = offset
 
-    def pack(self, item: Item) -> int:
-        """Add one entry, and return its offset."""
+    def pack(self, item: Item) -> Found:
+        """Add one entry, and tell where it stands."""
         kind, alloc, seq, term, payload = item
-        assert len(payload) <= PAYLOAD_BYTES_MAX
-        offset = self.end
+        size, offset = len(payload), self.end
+        assert size <= PAYLOAD_BYTES_MAX
         copy = bytes.fromhex(alloc)
-        fields = _FIELDS.pack(_MARK, len(payload), kind, copy, seq, term)
+        fields = _FIELDS.pack(_MARK, size, kind, copy, seq, term)
         head = extend(self._seed, fields + _OFFSET.pack(offset))
         body, pieces = head, pieces_of(payload)
         for piece in pieces:
             body = extend(body, piece)
-        self._parts += (fields, _CRC.pack(head) + _CRC.pack(body), *pieces, _END)
-        self.end = offset + OVERHEAD_BYTES + len(payload)
-        return offset
+        self._parts += (fields, _CRCS.pack(head, body), *pieces, _END)
+        self.end = offset + OVERHEAD_BYTES + size
+        return Found(kind, alloc, seq, term, offset, size)
 
     def pieces(self, head: bytes = b"") -> Iterator[bytes]:
         """Give all that was packed, to be written in order; what is large as it is.

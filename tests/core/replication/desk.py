@@ -23,6 +23,7 @@ from torua.core.replication.messages import (
     Stored,
     Sweep,
     Write,
+    Writes,
 )
 from torua.core.replication.primary import Primary, State
 from torua.core.replication.tip import entry_of
@@ -195,7 +196,7 @@ class Desk:
         """
         self.requests += 1
         promise = None if key is None else IdempotencyKey(key, body)
-        self.tell(Write(self.requests, operations, self.now_ns, promise))
+        self.tell(Writes((Write(self.requests, operations, self.now_ns, promise),)))
         return self.requests
 
     def done(self, *operations: Operation, key: str | None = None) -> list[Outcome]:
@@ -209,7 +210,7 @@ class Desk:
         self.sync()
         return list(self.replies[request])
 
-    def tell(self, message: Write | Event) -> list[Output]:
+    def tell(self, message: Writes | Event) -> list[Output]:
         """Hand the primary an input, and do what it asks."""
         return self.perform(self.primary.receive(message, self.now))
 

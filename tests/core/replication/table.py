@@ -49,6 +49,7 @@ from torua.core.replication.messages import (
     SnapshotReady,
     Sweep,
     Write,
+    Writes,
 )
 from torua.core.replication.tip import Position
 
@@ -270,13 +271,15 @@ class Table:
             self.flush(station)
 
     def write(self) -> None:
-        """Have a client write at somebody who may be primary.
-
-        It may be one that was sent before.
-        """
+        """Have clients write at somebody who may be primary."""
         station = self.leader()
-        if station is None:
-            return
+        if station is not None:
+            writes = tuple(self.draw() for _ in range(self.dice.choice((1, 1, 1, 2))))
+            station.tell(Writes(writes), self.now)
+            self.flush(station)
+
+    def draw(self) -> Write:
+        """Make a write; it may be one that was sent before."""
         again = [each for each in self.ledger.claims.values() if each.key is not None]
         if again and self.dice.random() < 0.2:
             claim = self.dice.choice(again)
@@ -287,8 +290,7 @@ class Table:
         request = next(self.requests)
         self.ledger.claim(request, Claim(operations, key=key))
         promise = None if key is None else IdempotencyKey(key, b"")
-        station.tell(Write(request, operations, self.ns, promise), self.now)
-        self.flush(station)
+        return Write(request, operations, self.ns, promise)
 
     def read(self) -> None:
         """Have a client read: the value first, and then the proof."""

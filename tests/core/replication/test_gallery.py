@@ -10,7 +10,7 @@ from torua.core.kv import IdempotencyKey
 from torua.core.records import KvDelete
 from torua.core.replication.batch import Answer
 from torua.core.replication.judge import Judge
-from torua.core.replication.messages import Append, Input, Output, Reply
+from torua.core.replication.messages import Input, Output, Reply
 from torua.core.replication.primary import Primary
 from torua.core.replication.requests import Waiting
 
@@ -33,9 +33,6 @@ class ReplyBeforeStored(Primary):
 
     def _admit(self, waiting: Waiting, now: float) -> Iterator[Output]:
         """Answer too early."""
-        records = self._tip.since(waiting.first)
-        if records:
-            yield Append(records)
         yield Reply(waiting.requests[0], tuple(waiting.outcomes))
 
 

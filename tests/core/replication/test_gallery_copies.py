@@ -18,7 +18,7 @@ from torua.core.replication.requests import Waiting
 from torua.core.replication.wire import Acked, Message
 from torua.core.replication.wire import Append as Sent
 
-SEEDS = 400
+SEEDS = 600
 STEPS = 2000
 
 

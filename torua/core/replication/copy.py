@@ -41,6 +41,7 @@ from torua.core.replication.messages import (
     SteppedDown,
     StorageFailed,
     Truncate,
+    Writes,
 )
 from torua.core.replication.replica import DivergenceError, Replica, State
 from torua.core.replication.tip import Position, View
@@ -356,5 +357,7 @@ class ShardCopy:
 
 def _refusal(message: Input, detail: str) -> Iterator[Output]:
     """Refuse a request where nobody takes it."""
-    if isinstance(message, Request):
-        yield Refuse(message.request, UnavailableError.code, detail)
+    if not isinstance(message, Request):
+        return
+    for each in message.writes if isinstance(message, Writes) else (message,):
+        yield Refuse(each.request, UnavailableError.code, detail)

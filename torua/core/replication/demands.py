@@ -1,4 +1,4 @@
-"""What a primary is asked for; each is answered by `Reply` or `Refuse`."""
+"""What a primary is asked for; each request is answered by `Reply` or `Refuse`."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from torua.core.kv import IdempotencyKey, Operation
 from torua.core.records import Moved
 
 
-class Write(Struct, frozen=True, tag=True):
+class Write(Struct, frozen=True):
     """A client's batch.
 
     Attributes:
@@ -20,6 +20,16 @@ class Write(Struct, frozen=True, tag=True):
     operations: tuple[Operation, ...]
     now_ns: int
     idempotency: IdempotencyKey | None = None
+
+
+class Writes(Struct, frozen=True, tag=True):
+    """Batches of several clients that came at once, in order: kept and sent together.
+
+    Attributes:
+        writes: each is answered by itself.
+    """
+
+    writes: tuple[Write, ...]
 
 
 class Move(Struct, frozen=True, tag=True):
@@ -50,5 +60,5 @@ class Confirm(Struct, frozen=True, tag=True):
     request: int
 
 
-Request = Write | Confirm | Move
+Request = Writes | Confirm | Move
 """What is answered."""

@@ -5,11 +5,11 @@ from msgspec import Struct
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.kv import Outcome
 from torua.core.records import Record
-from torua.core.replication.demands import Confirm, Move, Request, Write
+from torua.core.replication.demands import Confirm, Move, Request, Write, Writes
 from torua.core.replication.wire import Message
 from torua.core.state import Shard
 
-__all__ = ["Confirm", "Move", "Request", "Write"]
+__all__ = ["Confirm", "Move", "Request", "Write", "Writes"]
 
 
 class Reign(Struct, frozen=True):

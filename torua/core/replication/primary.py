@@ -21,7 +21,7 @@ the tip falls back to the checkpoint, and seqs are given again that nobody ever 
 else the same records are appended once more when there is room.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from torua.core.ids import AllocId
@@ -57,6 +57,7 @@ from torua.core.replication.messages import (
     Stored,
     Sweep,
     Write,
+    Writes,
 )
 from torua.core.replication.requests import Proof, Requests, Waiting
 from torua.core.replication.sweeping import Sweeps
@@ -127,7 +128,6 @@ class Primary:
         self.state = State.RECOVERING
         self._reign = reign
         self._view = view
-        self._limits = limits
         self._tip = Tip(view, Position(reign.seq, reign.seq_term, reign.time_ns))
         for record in reign.tail:
             self._tip.append(record)
@@ -139,7 +139,7 @@ class Primary:
         stored = reign.seq if reign.stored is None else reign.stored
         self.group = Group(me, config, source, stored)
         self._judge = Judge(reign, self._tip, view, answers)
-        self._requests = Requests()
+        self._requests = Requests(limits)
         self._unwritten = self._begun = False
         self._sweeps = Sweeps(self._tip, view, limits)
         self._no_op: int | None = None
@@ -187,8 +187,8 @@ class Primary:
             What the caller must do, in this order.
         """
         match message:
-            case Write():
-                return list(self._write(message, now))
+            case Writes():
+                return list(self._writes(message.writes, now))
             case Confirm():
                 return list(self._confirm(message.request, now))
             case Move():
@@ -265,30 +265,34 @@ class Primary:
         yield from self.group.begin(self._reign.suspects, now)
         yield from self._advance(now)
 
-    def _write(self, write: Write, now: float) -> Iterator[Output]:
+    def _writes(self, writes: Sequence[Write], now: float) -> Iterator[Output]:
+        """Take batches in order, and have the records of all kept and sent together."""
+        first, closed = self._tip.seq + 1, self._closed()
+        for write in writes:
+            yield from self._write(write, closed, now)
+        yield from self._keep(first, now)
+
+    def _write(
+        self, write: Write, closed: ToruaError | None, now: float
+    ) -> Iterator[Output]:
         """Admit a batch, or refuse it; attach it to the same one in flight."""
         parts = split(write.operations, write.idempotency is not None)
-        cost = RECORD_COST + sum(weight_of(each) for each in write.operations)
         same = self._requests.same(write.idempotency)
-        refusal = None if same else self._inadmissible(len(parts), cost)
-        refusal = refusal or self._judge.misused(write, same)
+        cost = RECORD_COST + sum(map(weight_of, write.operations))
+        room = closed or self._requests.overfull(self._tip, len(parts), cost)
+        refusal = (None if same else room) or self._judge.misused(write, same)
         if refusal is not None:
             yield _refuse(write.request, refusal)
-            return
-        if same is not None:
+        elif same is not None:
             self._requests.attach(same, write.request)
-            return
-        parted = self.group.shard.is_parted
-        yield from self._admit(self._judge.judge(write, parts, parted), now)
-        if any(map(expires, write.operations)):
-            self._sweeps.arm(now)
+        else:
+            parted = self.group.shard.is_parted
+            yield from self._admit(self._judge.judge(write, parts, parted), now)
+            if any(map(expires, write.operations)):
+                self._sweeps.arm(now)
 
     def _admit(self, waiting: Waiting, now: float) -> Iterator[Output]:
-        """Have a request's records kept, and let it wait for the tip and for proof."""
-        records = self._tip.since(waiting.first)
-        if records:
-            yield Append(records)
-            yield from self.group.pump(now)
+        """Let a request wait for the tip and for proof."""
         waiting.since = now
         if waiting.effectless and not self.group.alone:
             waiting.proof = Proof.BARRIER
@@ -298,15 +302,25 @@ class Primary:
             return
         self._requests.add(waiting, self._tip.committed)
 
+    def _keep(self, first: int, now: float) -> Iterator[Output]:
+        """Have the records of the tip from ``first`` on kept, here and elsewhere."""
+        records = self._tip.since(first)
+        if records:
+            yield Append(records)
+            yield from self.group.pump(now)
+
     def _move(self, move: Move, now: float) -> Iterator[Output]:
         """Have a record of a split kept, in the term in which it was meant."""
-        refusal = self._inadmissible(1, moved_cost(move.moved))
+        cost = moved_cost(move.moved)
+        refusal = self._closed() or self._requests.overfull(self._tip, 1, cost)
         if move.term != self._reign.term:
             refusal = UnavailableError("it was meant for another term")
         if refusal is not None:
             yield _refuse(move.request, refusal)
             return
-        yield from self._admit(self._judge.move(move), now)
+        waiting = self._judge.move(move)
+        yield from self._admit(waiting, now)
+        yield from self._keep(waiting.first, now)
         self._sweeps.arm(now)
 
     def _confirm(self, request: int, now: float) -> Iterator[Output]:
@@ -316,7 +330,7 @@ class Primary:
         """
         if not self.serves:
             yield _refuse(request, UnavailableError("the shard is not served here"))
-        elif self._requests.crowded(self._limits):
+        elif self._requests.crowded:
             yield _refuse(request, OverloadedError("too many requests are in flight"))
         else:
             waiting = Waiting([request], self._tip.seq + 1, 0, RECORD_COST, None)
@@ -348,8 +362,8 @@ class Primary:
             yield self._append((), 0)
             yield from self.group.pump(now)
 
-    def _inadmissible(self, records: int, cost: int) -> ToruaError | None:
-        """Tell why so much more may not be begun now; None where it may."""
+    def _closed(self) -> ToruaError | None:
+        """Tell why nothing may be begun now; None where it may."""
         match self.state:
             case State.RECOVERING:
                 return UnavailableError("the shard is not yet served")
@@ -359,21 +373,10 @@ class Primary:
                 return UnavailableError("the shard is being handed over")
             case State.FULL:
                 return DiskFullError("the disk of the shard's primary is full")
+            case State.ACTIVE if not self.group.sufficient:
+                return UnavailableError("too few copies of the shard are in sync")
             case State.ACTIVE:
-                return self._overload(records, cost)
-
-    def _overload(self, records: int, cost: int) -> ToruaError | None:
-        """Tell what so much more lacks: copies to keep it, or room; None for none."""
-        limits, waiting = self._limits, self._requests
-        if not self.group.sufficient:
-            return UnavailableError("too few copies of the shard are in sync")
-        if (
-            waiting.crowded(limits)
-            or len(self._tip) + records > limits.records
-            or self._tip.cost + waiting.cost + cost > limits.bytes
-        ):
-            return OverloadedError("too many writes are in flight on this shard")
-        return None
+                return None
 
     def _append(self, effects: tuple[KvDelete, ...], now_ns: int) -> Append:
         """Put a record of the primary's own on the tip, and have it kept."""

@@ -13,6 +13,8 @@ from msgspec import Struct, field
 
 from torua.core.kv import IdempotencyKey, Outcome
 from torua.core.replication.messages import Limits
+from torua.core.replication.tip import Tip
+from torua.errors import OverloadedError, ToruaError
 
 PROOF_AGAIN_S = 0.05
 """Between a barrier that failed and the next for the same request."""
@@ -68,9 +70,10 @@ class Requests:
         cost: what they hold in memory, in bytes.
     """
 
-    def __init__(self) -> None:
-        """Have none."""
+    def __init__(self, limits: Limits) -> None:
+        """Have none; ``limits`` says how many may be."""
         self.count = self.cost = self._peers = 0
+        self._limits = limits
         self._queue: deque[Waiting] = deque()
         self._by_key: dict[str, Waiting] = {}
         self._unproven: dict[int, Waiting] = {}
@@ -81,9 +84,27 @@ class Requests:
         """Whether anybody waits for the checkpoint."""
         return bool(self._queue)
 
-    def crowded(self, limits: Limits) -> bool:
-        """Tell whether as many wait as may."""
-        return self.count >= limits.requests
+    @property
+    def crowded(self) -> bool:
+        """Whether as many wait as may."""
+        return self.count >= self._limits.requests
+
+    def overfull(self, tip: Tip, records: int, cost: int) -> ToruaError | None:
+        """Tell that there is no room for a write; None where there is.
+
+        Args:
+            tip: takes its records.
+            records: how many at most.
+            cost: what its operations hold in memory, in bytes.
+        """
+        limits = self._limits
+        if (
+            self.count < limits.requests
+            and len(tip) + records <= limits.records
+            and tip.cost + self.cost + cost <= limits.bytes
+        ):
+            return None
+        return OverloadedError("too many writes are in flight on this shard")
 
     def same(self, key: IdempotencyKey | None) -> Waiting | None:
         """Return the request in flight with an idempotency key."""
