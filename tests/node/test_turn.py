@@ -1,5 +1,7 @@
 """The end of a turn: what is done when, and what an error costs."""
 
+from functools import partial
+
 import pytest
 from twisted.internet.task import Clock
 
@@ -56,10 +58,11 @@ def test_what_is_decided_waits_for_a_busy_log_and_nothing_else_does() -> None:
 
 def test_a_log_that_stays_busy_is_not_waited_for() -> None:
     """Other copies' disks may be quicker."""
-    clock, done = Clock(), []
+    clock = Clock()
+    done: list[int] = []
     turn = Turn(clock, lambda: True)
     for number in range(3):
-        turn.add(Stage.DECIDE, lambda number=number: done.append(number))
+        turn.add(Stage.DECIDE, partial(done.append, number))
     clock.advance(HOLD_S / 2)
     assert done == []
     clock.advance(HOLD_S / 2)
