@@ -24,7 +24,13 @@ class CrowdedTests(SynchronousTestCase):
         link, said = link_of(town, 1, 2), list[Bytes]()
 
         def answer(_: Connection, lane: Lane, body: Bytes) -> bool:
-            """Have room for the last word only."""
+            """Have room for the last word only.
+
+            Args:
+                _: by which it would go.
+                lane: of the answer.
+                body: what is sent.
+            """
             said.append(body)
             return lane is Lane.CONTROL and len(said) % 2 == 0
 

@@ -364,26 +364,17 @@ class WritesTests(SynchronousTestCase):
             self.failureResultOf(write, OutcomeUnknownError)
 
     def test_what_was_gathered_by_another_slot_table_is_not_sent(self) -> None:
-        """It is routed anew (R17)."""
-        nodes, key = self.nodes, self.nodes.keys_of(1)[0]
-        write = nodes.put(key)
-        nodes.states[ONE].apply(structs.replace(nodes.state, slots_version=2))
-        self.assertIsNone(self.successResultOf(write))
-        nodes.clock.advance(writing.HOLD_S)
-        self.assertEqual(nodes.asked(), 0)
-
-    def test_a_slot_table_that_others_heard_of_first_counts_as_well(self) -> None:
-        """A full message is not sent by the new table with the old one's shards."""
+        """It is routed anew, though others heard of the new table first (R17)."""
         nodes, key = self.nodes, self.nodes.keys_of(1)[0]
         other = structs.replace(nodes.state, slots_version=2)
         writes = [nodes.put(key) for _ in range(rounds.TOGETHER_MAX - 1)]
-        for states in nodes.states.values():
-            states.state = other
-        writes.append(nodes.put(key))
+        nodes.states[ONE].state = nodes.states[TWO].state = other
+        writes += [nodes.put(key), nodes.put(key)]
+        nodes.states[ONE].apply(other)
         nodes.clock.advance(writing.HOLD_S)
         for write in writes:
             self.assertIsNone(self.successResultOf(write))
-        self.assertEqual(self.there.begun, [])
+        self.assertEqual(nodes.asked(), 0)
 
     def test_a_message_has_its_bounds(self) -> None:
         """In number and in bytes; the rest goes in the next."""
