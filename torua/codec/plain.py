@@ -126,7 +126,7 @@ def _boxed(kind: Hashable) -> Any:
     return msgspec.defstruct("Boxed", [("value", kind)], array_like=True)
 
 
-def _refuse(_: object) -> object:
+def _refuse(_: object, __: bool) -> object:
     """Refuse what is said once and meant in many places."""
     raise ProtocolError("values are not shared")
 
