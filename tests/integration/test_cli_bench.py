@@ -13,6 +13,9 @@ from torua.cli import load, loader
 pytestmark = pytest.mark.integration
 
 DONE = b"HTTP/1.1 204 No Content\r\n\r\n"
+PATIENCE_S = 300.0
+"""Longer than a busy machine stands still: silence is no part of what is tested."""
+
 PLAN = load.Plan("put", value_bytes=300_000, keys=5, batch=4)
 
 
@@ -77,7 +80,7 @@ def loaded(
         processes: how many send.
         more: of `loader.Drive`, in the place of what is usual here.
     """
-    given = {"connections": 3, "timeout_s": 5.0, "operations": 20} | more
+    given = {"connections": 3, "timeout_s": PATIENCE_S, "operations": 20} | more
     drive = loader.Drive((endpoint,), **given)
     return loader.run(load.requests_of(plan), drive, processes)
 
