@@ -1,13 +1,14 @@
 """Tests for `torua.net.turns`."""
 
 import socket
+import time
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from torua.net.turns import plain_turns
+from torua.net.turns import plain_turns, steady
 
 
 class Reading(FileDescriptor):
@@ -117,3 +118,22 @@ class TurnsTests(SynchronousTestCase):
         """A clock of a test among them."""
         clock = Clock()
         self.assertIs(plain_turns(clock), clock)
+
+
+class SteadyTest(SynchronousTestCase):
+    """A reactor whose clock nobody sets."""
+
+    def test_a_step_of_the_wall_clock_ends_no_wait(self) -> None:
+        """What was to be done in a while is done in a while."""
+        reactor = steady(EPollReactor())
+        self.addCleanup(reactor._poller.close)
+        self.patch(time, "time", lambda: 1e12)
+        before = time.monotonic()
+        self.assertLessEqual(before, reactor.seconds())
+        done: list[float] = []
+        timer = reactor.callLater(3600.0, done.append, 1.0)
+        reactor.callLater(0, done.append, 0.0)
+        reactor.runUntilCurrent()
+        self.assertEqual(done, [0.0])
+        self.assertLess(timer.getTime() - before, 3700.0)
+        timer.cancel()

@@ -34,7 +34,7 @@ from torua.errors import StartupError, ToruaError
 from torua.http.site import make_site
 from torua.net.listening import listen, listen_twice, number_of, resolve, stopped
 from torua.net.peers import Identity, Peers
-from torua.net.turns import plain_turns
+from torua.net.turns import plain_turns, steady
 from torua.node.changes import ChangeFeeds
 from torua.node.commit import GroupCommit
 from torua.node.coordinator import CoordinatorService
@@ -89,7 +89,7 @@ def makeService(options: Options) -> IService:
     try:
         config = read_config(given, environment())
         _log_to(options.parent, config)
-        return Node(config, plain_turns(reactor))
+        return Node(config, plain_turns(steady(reactor)))
     except ToruaError as error:
         refuse(error.detail)
 
