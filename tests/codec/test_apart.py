@@ -119,8 +119,9 @@ def reference(number: object) -> bytes:
         b"\x81" + reference("0"),
         b"\x81\xd8\x2a\x00",
         b"\x81" + reference(0) + b"\x00",
+        b"\x82" + reference(0) + reference(-1),
     ],
-    ids=["none", "twice", "another", "no number", "another tag", "and more"],
+    ids=["none", "twice", "other", "no number", "other tag", "and more", "below"],
 )
 def test_each_large_string_belongs_in_one_place(cbor: bytes) -> None:
     """None is left over, none is used twice, and no other tag is taken."""

@@ -3,7 +3,7 @@
 import pytest
 from msgspec import Struct
 
-from torua.codec.plain import plain, shape
+from torua.codec.plain import decode, plain, shape
 from torua.errors import ProtocolError
 
 
@@ -34,3 +34,18 @@ def test_what_is_wrong_is_named_by_its_place_in_the_value() -> None:
         shape(["right", [1]], _Either)
     with pytest.raises(ProtocolError, match=r"`\$\[1\]`"):
         shape([1, "two"], list[int])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "82d81c80d81d00",
+        "d81c81d81d00",
+        "d9010082656161616161d81900",
+    ],
+    ids=["shared", "in itself", "a text again"],
+)
+def test_nothing_is_meant_twice(data: str) -> None:
+    """Else a few bytes could spell more than any memory holds, for ever."""
+    with pytest.raises(ProtocolError):
+        decode(bytes.fromhex(data))

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from torua.cli import load, loader
+from torua.cli.wire import Wire, WireState
 
 pytestmark = pytest.mark.integration
 
 DONE = b"HTTP/1.1 204 No Content\r\n\r\n"
+PATIENCE_S = 300.0
+"""Longer than a busy machine stands still: silence is no part of what is tested."""
+
 PLAN = load.Plan("put", value_bytes=300_000, keys=5, batch=4)
 
 
@@ -77,7 +81,7 @@ def loaded(
         processes: how many send.
         more: of `loader.Drive`, in the place of what is usual here.
     """
-    given = {"connections": 3, "timeout_s": 5.0, "operations": 20} | more
+    given = {"connections": 3, "timeout_s": PATIENCE_S, "operations": 20} | more
     drive = loader.Drive((endpoint,), **given)
     return loader.run(load.requests_of(plan), drive, processes)
 
@@ -140,6 +144,19 @@ def test_refusals_are_counted_by_status() -> None:
     requests = tally.latencies["bulk"].count
     assert tally.operations == 20 - requests
     assert tally.errors == {"refused in a bulk request": requests}
+
+
+def test_a_body_that_comes_behind_its_head_is_read() -> None:
+    """An answer to a bulk request tells of failures wherever it is cut."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
+    ours, other = socket.socketpair()
+    wire = Wire("127.0.0.1", 1)
+    with ours, other:
+        wire._socket, wire.state = ours, WireState.OPEN
+        for piece, whole in ((head, False), (b'{"err', False), (b'ors":1}', True)):
+            other.sendall(piece)
+            assert wire.read() is whole
+    assert wire.body == b'{"errors":1}'
 
 
 def test_a_cut_connection_is_an_error_and_another_is_opened() -> None:

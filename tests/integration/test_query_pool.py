@@ -24,6 +24,7 @@ from torua.errors import (
     UnprocessableError,
 )
 from torua.node.graph.pool import PoolLimits, QueryPool
+from torua.storage.queries import TRIALS_MAX
 
 MEMORY = 256 << 20
 SLOW = "UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b RETURN sum(a * b)"
@@ -97,6 +98,17 @@ class QueryPoolTest(TestCase):
         self.pool.prepare()
         await self.run_job("RETURN 1 AS one")
         self.assertEqual(self.pid(), pid)
+
+    async def test_hundreds_of_small_jobs_are_done_by_one_worker(self) -> None:
+        """The databases that it makes anew take no more addresses each time."""
+        hop = "MATCH (a:Person)-[:Likes]->(b:City) RETURN count(*) AS n"
+        job = Job(PEOPLE, hop, tables=people(), named=("Person", "Likes"))
+        pids = set()
+        for _ in range(3 * TRIALS_MAX):
+            finished = await self.pool.run(job, 30.0)
+            self.assertEqual(finished.rows, 1)
+            pids.add(self.pid())
+        self.assertEqual(len(pids), 1)
 
     async def test_wrong_statements_are_refused_and_the_worker_stays(self) -> None:
         """An error costs no process."""

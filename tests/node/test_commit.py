@@ -17,6 +17,7 @@ from torua.node.commit import (
     QUEUE_BYTES_MAX,
     GroupCommit,
 )
+from torua.node.turn import Stage
 from torua.storage.log import Log
 
 A, B = AllocId("a" * 32), AllocId("b" * 32)
@@ -121,9 +122,9 @@ def test_what_arrives_during_a_commit_shares_the_next() -> None:
     assert len(bench.worker.jobs) == 1
     bench.worker.step()
     assert (bench.a.told, bench.b.told) == ([1], [])
-    bench.worker.step()
+    assert bench.work()
     assert (bench.a.told, bench.b.told) == ([1, 3], [1])
-    assert not bench.worker.step()
+    assert not bench.work()
     assert len(bench.syncs) == 2
     assert bench.commit.queued_bytes == 0
     found = bench.registry.get_sample_value("torua_log_batch_records_sum")
@@ -142,12 +143,27 @@ def test_what_comes_in_one_turn_shares_a_commit() -> None:
     assert len(bench.syncs) == 1
 
 
+def test_what_is_decided_while_the_log_is_busy_goes_into_its_next_commit() -> None:
+    """Together with what waited for the log."""
+    bench = Bench()
+    bench.append(A, 1)
+    bench.append(B, 1)
+    bench.commit.turn.add(Stage.DECIDE, lambda: bench.append(A, 2))
+    bench.clock.advance(0)
+    assert bench.commit.queued_bytes > 0
+    bench.worker.step()
+    assert bench.a.told == [1]
+    assert bench.work()
+    assert (bench.a.told, bench.b.told) == ([1, 2], [1])
+    assert len(bench.syncs) == 2
+
+
 def test_a_batch_is_bounded_and_so_is_the_queue() -> None:
     """What is too much for one write goes in several; beyond the queue it says so."""
     bench = Bench()
     bench.append(A, *range(1, 6), size=BATCH_BYTES_MAX // 2)
     assert not bench.commit.crowded
-    while bench.worker.step():
+    while bench.work():
         pass
     assert bench.a.told == [2, 4, 5]
     bench.commit.queued_bytes = QUEUE_BYTES_MAX + 1
@@ -212,7 +228,7 @@ def test_a_copy_that_is_detached_is_told_nothing() -> None:
     bench.append(A, 2)
     bench.append(B, 1)
     bench.commit.detach(A)
-    while bench.worker.step():
+    while bench.work():
         pass
     assert bench.a.told == []
     assert bench.b.told == [1]
@@ -227,7 +243,7 @@ def test_what_voids_records_stays_in_order_with_them() -> None:
     bench.append(A, 4)
     bench.commit.truncate(A, Truncate(1, 1))
     bench.append(A, 2)
-    while bench.worker.step():
+    while bench.work():
         pass
     assert bench.a.told == [3, 2]
     assert bench.log.last(A) == 2
@@ -242,7 +258,7 @@ def test_a_copy_that_begins_anew_drops_what_it_has_waiting() -> None:
     bench.append(A, 1)
     bench.append(A, 2)
     begun = bench.commit.begin_anew(A, 70, 3)
-    while bench.worker.step():
+    while bench.work():
         pass
     assert begun.called
     assert (bench.log.start(A), bench.log.last(A)) == ((70, 3), 70)

@@ -311,6 +311,19 @@ class FetchesTests(SynchronousTestCase):
         nodes.clock.advance(0)
         self.assertIsNotNone(self.successResultOf(again))
 
+    def test_a_slot_table_that_others_heard_of_first_counts_as_well(self) -> None:
+        """A full message is not sent by the new table with the old one's shards."""
+        nodes, key = self.nodes, self.nodes.keys_on(TWO)[0]
+        other = structs.replace(nodes.state, slots_version=2)
+        reads = [nodes.get(key) for _ in range(fetching.TOGETHER_MAX - 1)]
+        for states in nodes.states.values():
+            states.state = other
+        reads.append(nodes.get(key))
+        nodes.clock.advance(fetching.HOLD_S)
+        for read in reads:
+            self.assertIsNone(self.successResultOf(read))
+        self.assertEqual(nodes.wire.asked, [])
+
     def test_no_more_than_so_many_go_in_one_message(self) -> None:
         """The rest goes in the next."""
         nodes, key = self.nodes, self.nodes.keys_on(TWO)[0]

@@ -57,6 +57,7 @@ def test_a_write_is_acknowledged_after_its_sync(tmp_path: Path) -> None:
     before = len(node.syncs)
     node.log_worker.step()
     assert [each.called for each in writes] == [True, True, False, False, False]
+    node.clock.advance(0)
     node.log_worker.step()
     assert all(each.called for each in writes)
     assert len(node.syncs) == before + 2

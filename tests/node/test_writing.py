@@ -364,12 +364,16 @@ class WritesTests(SynchronousTestCase):
             self.failureResultOf(write, OutcomeUnknownError)
 
     def test_what_was_gathered_by_another_slot_table_is_not_sent(self) -> None:
-        """It is routed anew (R17)."""
+        """It is routed anew, though others heard of the new table first (R17)."""
         nodes, key = self.nodes, self.nodes.keys_of(1)[0]
-        write = nodes.put(key)
-        nodes.states[ONE].apply(structs.replace(nodes.state, slots_version=2))
-        self.assertIsNone(self.successResultOf(write))
+        other = structs.replace(nodes.state, slots_version=2)
+        writes = [nodes.put(key) for _ in range(rounds.TOGETHER_MAX - 1)]
+        nodes.states[ONE].state = nodes.states[TWO].state = other
+        writes += [nodes.put(key), nodes.put(key)]
+        nodes.states[ONE].apply(other)
         nodes.clock.advance(writing.HOLD_S)
+        for write in writes:
+            self.assertIsNone(self.successResultOf(write))
         self.assertEqual(nodes.asked(), 0)
 
     def test_a_message_has_its_bounds(self) -> None:

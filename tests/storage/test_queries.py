@@ -13,7 +13,7 @@ from tests.storage.graphs import PEOPLE, edges, nodes, people
 from torua.core.graph.changes import EdgeChange, NodeChange
 from torua.core.graph.jobs import Finished, Format, Gathered, Job
 from torua.errors import MalformedError, QueryTooLargeError, UnprocessableError
-from torua.storage.kuzu import Limits
+from torua.storage.kuzu import EngineError, Limits
 from torua.storage.queries import Queries
 
 
@@ -236,6 +236,24 @@ def test_jobs_in_one_database_see_nothing_of_each_other(
         found = json.loads(run(queries, edge, every, named=named).body)
         assert [row[0]["_id"] for row in found] == [b"00000001".hex()], turn
         assert run(queries, count, ()).body == b"[[0]]"
+
+
+def test_a_database_that_cannot_be_made_anew_ends_its_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next statement is not to blame: it goes to another."""
+    queries = Queries("ladybug", Limits(pool_bytes=64 << 20, db_bytes=1 << 33))
+    count = "MATCH (p:Person) RETURN count(*)"
+    run(queries, count)
+
+    def fail(*_: object) -> None:
+        """Have no more memory."""
+        raise EngineError("Mmap for size 8589934592 failed.")
+
+    monkeypatch.setattr("torua.storage.queries.TRIALS_MAX", 2)
+    monkeypatch.setattr("torua.storage.queries.Engine", fail)
+    assert run(queries, count).body == b"[[3]]"
+    assert queries.broken
 
 
 def test_paths_of_variable_length_see_rows_that_are_rolled_back() -> None:

@@ -96,6 +96,8 @@ class Wire:
             raise ConnectionResetError(errno.ECONNRESET, "closed by the other end")
         if self._left > 0:
             self._left -= len(data)
+            if len(self.body) < _KEPT_BYTES:
+                self.body += data[: _KEPT_BYTES - len(self.body)]
             return self._left <= 0
         if self._in:
             self._in += data

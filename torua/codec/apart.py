@@ -146,10 +146,10 @@ def _put_in(spelled: bytes, large: Sequence[bytes]) -> object:
         Args:
             tag: as it was read.
         """
-        number, found = next(waiting, (-1, b""))
-        if (tag.tag, tag.value) != (TAG, number):
+        found = next(waiting, None)
+        if found is None or (tag.tag, tag.value) != (TAG, found[0]):
             raise ProtocolError("a tag stands for nothing")
-        return found
+        return found[1]
 
     value = decode(spelled, put_in)
     if next(waiting, None) is not None:

@@ -126,6 +126,16 @@ def _boxed(kind: Hashable) -> Any:
     return msgspec.defstruct("Boxed", [("value", kind)], array_like=True)
 
 
+def _refuse(_: object, __: bool) -> object:
+    """Refuse what is said once and meant in many places."""
+    raise ProtocolError("values are not shared")
+
+
+_SHARING = dict.fromkeys((25, 28, 29), _refuse)
+"""Tags by which a value is meant elsewhere again: a few bytes could spell more than any
+memory holds, or a list that is in itself."""
+
+
 def _reader(
     stream: BytesIO, tag_hook: Callable[[Any, bool], object] | None
 ) -> cbor2.CBORDecoder:
@@ -133,6 +143,7 @@ def _reader(
     return cbor2.CBORDecoder(
         stream,
         tag_hook=tag_hook,
+        semantic_decoders=_SHARING,
         max_depth=DEPTH_MAX,
         allow_indefinite=False,
         allow_duplicate_keys=False,

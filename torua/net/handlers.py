@@ -12,7 +12,13 @@ from torua.codec.envelopes import Failure, Reply, Request, spell_envelope
 from torua.codec.frames import MESSAGE_BYTES_MAX, Lane
 from torua.codec.rope import Bytes
 from torua.core.ids import NodeId
-from torua.errors import OverloadedError, TooLargeError, ToruaError, UnavailableError
+from torua.errors import (
+    OutcomeUnknownError,
+    OverloadedError,
+    TooLargeError,
+    ToruaError,
+    UnavailableError,
+)
 from torua.net.connection import Connection, Flow
 from torua.net.meters import Meters
 
@@ -174,10 +180,15 @@ class Handlers:
     def _send(
         self, connection: Connection, lane: Lane, number: int, body: Bytes
     ) -> None:
-        """Send an answer, or at least that there is no room for it."""
+        """Send an answer, or at least that there is no room for it.
+
+        What was asked may be done by then: only of what does nothing it is a refusal.
+        """
         if not self._answer(connection, lane, body):
             self._meters.drop("overloaded")
-            body = _failure(number, OverloadedError("too many replies wait"))
+            harmless = lane in (Lane.READS, Lane.RECOVERY)
+            kind = OverloadedError if harmless else OutcomeUnknownError
+            body = _failure(number, kind("too many replies wait"))
             self._answer(connection, Lane.CONTROL, body)
 
     def _noted(self, result: object, connection: Connection, inbound: Inbound) -> None:

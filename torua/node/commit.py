@@ -136,7 +136,7 @@ class GroupCommit:
                 member.
         """
         self.queued_bytes = 0
-        self.turn = Turn(clock)
+        self.turn = Turn(clock, lambda: self._busy)
         self._clock = clock
         self._log = store
         self._worker = worker
@@ -220,7 +220,11 @@ class GroupCommit:
             return
         self._queue.append((item, cost))
         self.queued_bytes += cost
-        if not self._busy and not self._due:
+        self._begin()
+
+    def _begin(self) -> None:
+        """Commit what waits at the end of this turn, unless one is under way."""
+        if self._queue and not self._busy and not self._due:
             self._due = True
             self.turn.add(Stage.KEEP, self._next)
 
@@ -276,13 +280,15 @@ class GroupCommit:
             if listener is not None:
                 listener.stored(seq)
         self._busy = False
-        self._next()
+        self._begin()
+        self.turn.release()
 
     def _missed(self, failure: Failure, size: int) -> None:
         """Tell all copies what went wrong; only a full disk is ever tried again."""
         self.queued_bytes = 0
         self._queue.clear()
         self._busy = False
+        self.turn.release()
         if failure.check(DiskFullError):
             self._refuse(failure.getErrorMessage())
         else:

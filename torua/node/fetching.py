@@ -328,10 +328,16 @@ class Fetches:
         return not careful and self._targets.is_well(node)
 
     def _send(self, node: NodeId, way: _Way) -> None:
-        """Ask for what was gathered."""
+        """Ask for what was gathered, unless by a slot table that is no longer applied.
+
+        Whoever else hears of a state first may read before `_on_state` is called.
+        """
         way.timer = None
         bundle, way.gathering = way.gathering, _Bundle()
         if not bundle.keys:
+            return
+        if self._states.state.slots_version != self._slots_version:
+            bundle.settle(None)
             return
         way.under_way[bundle] = None
         way.sent_at = self._clock.seconds()

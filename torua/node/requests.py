@@ -1,5 +1,6 @@
 """Who waits for a copy's machine to answer: by number, each answered once."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from itertools import count
 
@@ -59,7 +60,8 @@ class Requests:
             shard: whose copy.
         """
         self._shard = shard
-        self._numbers = count(1)
+        # Not those of a copy that was open before: what proves its reads may come yet.
+        self._numbers = count(secrets.randbits(60))
         self._deadlines = Deadlines(clock)
         self._waiting: dict[int, tuple[Waiting, int]] = {}
 

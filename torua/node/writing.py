@@ -257,10 +257,15 @@ class Writes:
             self._send(node, way)
 
     def _send(self, node: NodeId, way: _Way) -> None:
-        """Ask for what was gathered."""
+        """Ask for what was gathered, unless by a slot table that is no longer applied.
+
+        Whoever else hears of a state first may write before `_on_state` is called.
+        """
         way.timer = None
         bundle, way.gathering = way.gathering, Bundle()
-        if bundle.waiting:
+        if self._states.state.slots_version != self._slots_version:
+            bundle.settle(lambda _: None)
+        elif bundle.waiting:
             number = next(self._numbers)
             bundle.leaders = self._leaders_of(self._states.state, bundle)
             way.under_way[number] = bundle

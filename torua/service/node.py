@@ -57,6 +57,7 @@ from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
 from torua.service.operating import observed, operated, split_up
 from torua.service.options import Options, refuse
+from torua.service.stopping import bounded
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
 from torua.storage.identity import begin_life, begin_votes
@@ -64,9 +65,6 @@ from torua.storage.lock import DataDirLock
 from torua.storage.rescue import open_log
 from torua.storage.shelf import Shelf
 from torua.storage.stable import StableStore
-
-STOP_TIMEOUT_S = 12.0
-"""How long a graceful stop takes at most; the contract promises 15 s to the process."""
 
 STATEMENTS_S = 5.0
 """How long a stop waits for statements; they are told so before they are cut off."""
@@ -150,8 +148,7 @@ class Node(Service):
     def stopService(self) -> "Deferred[None]":
         """Finish what is in flight, say goodbye, and close everything."""
         super().stopService()
-        stopping = Deferred.fromCoroutine(self._stop())
-        stopping.addTimeout(STOP_TIMEOUT_S, self._reactor)
+        stopping = bounded(self._reactor, Deferred.fromCoroutine(self._stop()))
         stopping.addErrback(lambda failure: log.failure("not stopped well", failure))
         return stopping
 

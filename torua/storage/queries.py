@@ -12,6 +12,7 @@ the database is empty again, and of few rows the statements that put them in are
 prepared already.
 """
 
+import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -122,9 +123,15 @@ class Queries:
             raise _too_large() from error
 
     def settle(self) -> None:
-        """Throw away what the last job left, and prepare for the next."""
+        """Throw away what the last job left, and prepare for the next.
+
+        Where that fails the process ends: no statement is to blame for it.
+        """
         if self._used and not self.broken:
-            self._ready(self._graph, self._named)
+            try:
+                self._ready(self._graph, self._named)
+            except EngineError:
+                self.broken = True
 
     def _ready(self, graph: Graph, named: Sequence[str] | None) -> Engine:
         """Make an empty database with tables of a graph: those named, or all."""
@@ -132,6 +139,9 @@ class Queries:
             if self._engine is not None:
                 self._forget_session()
                 self._engine.close()
+                # What still refers to it in a circle keeps its 8 GiB of addresses.
+                self._engine = None
+                gc.collect()
             self._engine = Engine(None, self._limits, self._package)
             self._graph, self._used, self._made = graph, False, set()
             self._trials, self._session = 0, None

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from torua.core.ids import AllocId, NodeId, ShardId
 from torua.core.replication.barrier import (
     BARRIER_S,
-    CROWD_QUESTIONS,
     HOLD_S,
     Barriers,
     Done,
@@ -213,26 +212,6 @@ def test_while_one_is_under_way_the_next_waits_for_company() -> None:
     assert [len(each.message.asks) for each in (again, other)] == [2, 1]
     assert machine.turn == turn + 1
     assert machine.next_deadline() == BARRIER_S
-
-
-def test_where_somebody_waited_the_next_waits_as_long_again_for_company() -> None:
-    """Whoever was answered comes back by then; one who reads alone waits for nobody."""
-    machine = barriers({ShardId(1): [ask(1)]})
-    (sent,) = want(machine, (1, 1))
-    assert want(machine, (1, 2), now=0.0005) == []
-    for number in range(CROWD_QUESTIONS):
-        answer = BarrierSaid(sent.message.nonce, (True,))
-        assert machine.receive(Said(B, answer), number + 0.001) != []
-        want(machine, (1, 3), now=number + 0.0015)
-        due = machine.next_deadline()
-        assert due is not None
-        assert round(due - number, 6) == 0.002
-        (again,) = machine.wake(number + 1.0)
-        assert isinstance(again, SendAsk)
-        sent = again
-    answer = BarrierSaid(sent.message.nonce, (True,))
-    machine.receive(Said(B, answer), CROWD_QUESTIONS + 0.001)
-    assert len(want(machine, (1, 4), now=CROWD_QUESTIONS + 0.001)) == 1
 
 
 def test_nothing_is_held_back_for_long() -> None:

@@ -10,9 +10,7 @@ again may have missed, when it was looked at, what others had acknowledged.
 What a reactor turn wants is gathered by `Want`, and goes out with `Flush` at the end of
 the turn: one fresh nonce a peer node, however many shards and reads there are.  While
 answers are awaited, what further turns want waits for them, if not for long, and goes
-out together: so the busier a node is, the more reads share one question.  Where
-somebody waited for answers of late it also rests after them, as long as they took, for
-whoever was answered comes back with the next read within that time.
+out together: so the busier a node is, the more reads share one question.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,11 +33,8 @@ BARRIER_S = 0.5
 
 
 HOLD_S = 0.01
-"""So long at most a turn waits for the answers to the one before, and for company, to
-share the next question; without load nothing is awaited, and nothing waits."""
-
-CROWD_QUESTIONS = 8
-"""So many questions later a crowd may be gone, if nobody waited for their answers."""
+"""So long at most a turn waits for the answers to the one before, to share the next
+question; without load nothing is awaited, and nothing waits."""
 
 
 class Want(Struct, frozen=True, tag=True):
@@ -132,8 +127,7 @@ class Barriers:
 
     Invariants: a nonce is used once; a request is told once what became of it; what is
     under way ends by its answers or by time; what is held back is sent once nothing is
-    under way and the rest after it is over, and `HOLD_S` after the last sending at the
-    latest.
+    under way, and `HOLD_S` after the last sending at the latest.
 
     Performance: one message a peer node a turn; O(shards asked about).
 
@@ -154,8 +148,7 @@ class Barriers:
         self._wanted: dict[ShardId, list[Want]] = {}
         self._questions: dict[int, _Question] = {}
         self._held = False
-        self._sent_at = self._rests_until = float("-inf")
-        self._crowd = 0
+        self._sent_at = float("-inf")
         self.turn = 0
 
     @property
@@ -178,8 +171,6 @@ class Barriers:
                 self._held = True
             case Said():
                 outputs = list(self._said(message))
-                if not self._questions:
-                    self._rest(now)
                 return [*outputs, *self._release(now)]
         return list(self._release(now))
 
@@ -191,25 +182,13 @@ class Barriers:
     def next_deadline(self) -> float | None:
         """Tell when a question was not answered in time, or nothing is held longer."""
         first = next(iter(self._questions.values()), None)
-        due = None if first is None else first.due
-        if not self._held:
-            return due
-        return self._until() if due is None else min(due, self._until())
-
-    def _until(self) -> float:
-        """Tell how long at most what is held back waits."""
-        latest = self._sent_at + HOLD_S
-        return latest if self._questions else min(latest, self._rests_until)
-
-    def _rest(self, now: float) -> None:
-        """Give a crowd that was answered the time to come back."""
-        self._crowd = CROWD_QUESTIONS if self._held else max(0, self._crowd - 1)
-        if self._crowd:
-            self._rests_until = now + (now - self._sent_at)
+        if first is None:
+            return None
+        return min(first.due, self._sent_at + HOLD_S) if self._held else first.due
 
     def _release(self, now: float) -> Iterator[Output]:
-        """Send what is held back, unless answers or company are worth waiting for."""
-        if self._held and now >= self._until():
+        """Send what is held back, unless answers are still worth waiting for."""
+        if self._held and (not self._questions or now >= self._sent_at + HOLD_S):
             self._held = False
             yield from self._flush(now)
 
