@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
 
+from tests.simulation.beginnings import Beginnings
 from tests.simulation.coordination_rules import demand
 from tests.simulation.disk import CopyDisk, View
 from tests.simulation.grouping import written_apart
@@ -122,6 +123,7 @@ class DataRules:
         self.leaders: dict[tuple[ShardId, str, int], tuple[AllocId, NodeId, int]] = {}
         self.acked: dict[tuple[ShardId, str], int] = {}
         self.parting = PartingRules(self.truth)
+        self._beginnings = Beginnings()
         self._seen: dict[tuple[AllocId, int], Seen] = {}
         self._look = look
 
@@ -166,6 +168,7 @@ class DataRules:
         truth = self.truth(shard)
         seen = self._seen.setdefault(copy, Seen())
         if self._is_nothing(shard):
+            self._beginnings.applies(shard, copy[0], record)
             return
         if record.seq > truth.last:
             demand(record.seq == truth.last + 1, "R20", copy, "a gap at", record.seq)
@@ -189,6 +192,7 @@ class DataRules:
         self.checks += 1
         truth = self.truth(shard)
         if self._is_nothing(shard):
+            self._beginnings.opens(shard, copy[0], view)
             return
         if truth.base <= view.applied_seq <= truth.last:
             same = truth.digest(view.applied_seq) == view.digest
@@ -209,11 +213,12 @@ class DataRules:
             shard.base, view=View(shard.base)
         )
         first = next(c for c in shard.copies if c.alloc_id == shard.in_sync[0])
+        for record in self._beginnings.of(shard, first.alloc_id):
+            demand(record.seq == truth.last + 1, "R20", "begins with a gap", record)
+            truth.add(record)
         disk = self._look(first.node, first.alloc_id)
         if disk is not None:
-            for record in disk.log.since(shard.base, 1 << 30):
-                if record.seq <= disk.view.applied_seq:
-                    truth.add(record)
+            self.opens(shard, (first.alloc_id, 0), disk.view)
 
     def checkpoint(self, copy: tuple[AllocId, int], gcp: int) -> None:
         """Check R4: the checkpoint that a copy knows never falls.

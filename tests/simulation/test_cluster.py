@@ -29,6 +29,8 @@ REGRESSIONS = (
     ("isolated-primary", 1161),
     ("isolated-primary", 1541),
     ("silent-drop", 1850),
+    ("splits-control", 457),
+    ("splits-control", 520),
 )
 """Seeds that found something once, in the machines, the shell or the rules."""
 

@@ -128,6 +128,12 @@ SCENARIOS: dict[str, Scenario] = {
         "deaf, mute and paused primaries just then",
         options={"retention": 0.0, "think_s": 0.015},
     ),
+    "splits-late": Scenario(
+        splitting.late_at_the_turn,
+        "primaries that hear late that their slots go, or who keeps what they do",
+        shape=(5, 2),
+        options={"retention": 0.0, "think_s": 0.005},
+    ),
     "splits-behind": Scenario(
         splitting.behind_at_the_turn,
         "copies that hear of the slots before they hear of what is committed",

@@ -230,6 +230,55 @@ def _part_copy(cluster: DataCluster) -> bool:
     return False
 
 
+def late_at_the_turn(cluster: DataCluster) -> None:
+    """Let the old shard's primary hear late that slots go, or what others keep of it.
+
+    Until it hears, it does what it is asked, though the new shard's primary knows that
+    the slots are nobody's; and what waits to be kept elsewhere is above its checkpoint
+    while it says where its log ends.
+
+    Args:
+        cluster: where clients write all the time.
+    """
+    dice = cluster.world.random
+    for _ in range(4):
+        split(cluster)
+        waited = 0.0
+        while waited < 5.0 and not _part_parent(cluster):
+            cluster.run(0.001)
+            waited += 0.001
+        cluster.run(dice.uniform(0.1, 1.2))
+        cluster.mend()
+        cluster.run(dice.uniform(0.3, 1.0))
+
+
+def _part_parent(cluster: DataCluster) -> bool:
+    """Let a split's old primary not hear that slots are given away, or not hear acks.
+
+    The coordinator takes its time from then on: the slots are nobody's for long.
+
+    Args:
+        cluster: where.
+
+    Returns:
+        Whether such a state is on its way, and the old primary's node is up.
+    """
+    under_way, leader = ongoing(cluster), cluster.leader()
+    lead = None if under_way is None else faults.primary(cluster, under_way.parent)
+    if under_way is None or lead is None or leader is None or leader.machine is None:
+        return False
+    published = leader.machine.register.facts.accepted.state
+    split_next = published.splits.get(under_way.child)
+    if split_next is None or split_next.phase is not Phase.CLOSING:
+        return False
+    copies = published.shards[under_way.parent].copies
+    others = {leader.id, *(copy.node for copy in copies)} - {lead.id}
+    cluster.network.block(cluster.world.random.choice(sorted(others)), lead.id)
+    usual, leader.disk.delay = leader.disk.delay, (0.02, 0.1)
+    cluster.world.at(1.0, setattr, leader.disk, "delay", usual)
+    return True
+
+
 def _ask_all(cluster: DataCluster) -> None:
     """Read some key at each node, as fresh as may be; the rules see what is shown."""
     client = cluster.clients[0].name
