@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 import mmh3
 
 from torua.core.graph.keys import is_graph_key, routing_part, user_key
-from torua.core.ids import ShardId
-from torua.core.state import SLOTS, SlotRange, Spans
+from torua.core.ids import NodeId, ShardId
+from torua.core.state import SLOTS, ClusterState, SlotRange, Spans
 
 
 def routing_key(key: bytes) -> bytes:
@@ -67,6 +67,17 @@ def shards_of(slots: tuple[SlotRange, ...], keys: Iterable[bytes]) -> Iterator[S
     shards = [each.shard for each in slots]
     for key in keys:
         yield shards[bisect_right(firsts, slot_of(key)) - 1]
+
+
+def primary_node(state: ClusterState, shard: ShardId) -> NodeId | None:
+    """Return the node of a shard's primary; None where there is none.
+
+    Args:
+        state: a cluster state.
+        shard: which.
+    """
+    held = state.shards.get(shard)
+    return None if held is None or held.primary is None else held.primary.node
 
 
 def even_slots(shards: int) -> tuple[SlotRange, ...]:

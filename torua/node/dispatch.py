@@ -21,6 +21,7 @@ from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.retrying import PATIENCE_S, may_retry, pause_s
+from torua.core.routing import primary_node
 from torua.core.splitting.door import is_stale
 from torua.core.state import ClusterState, CopyState
 from torua.errors import (
@@ -226,10 +227,10 @@ class Dispatch:
 
     def primary(self, shard: ShardId) -> NodeId:
         """Return the primary's node of a shard; UnavailableError where it has none."""
-        held = self._states.state.shards.get(shard)
-        if held is None or held.primary is None:
+        node = primary_node(self._states.state, shard)
+        if node is None:
             raise unavailable(shard, "has no primary")
-        return held.primary.node
+        return node
 
     def holders(self, shard: ShardId, turn: int | None = None) -> list[NodeId]:
         """List the live nodes with a copy to be read, best first.

@@ -27,6 +27,7 @@ from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Entry
 from torua.core.reading import Position
+from torua.core.routing import primary_node
 from torua.core.splitting.door import is_moving
 from torua.core.state import ClusterState
 from torua.errors import ToruaError
@@ -278,7 +279,7 @@ class Fetches:
         Returns:
             What was found, and who gave it; None where it has to be read another way.
         """
-        node = self._primary(self._states.state, shard)
+        node = primary_node(self._states.state, shard)
         if node is None:
             return None
         if node == self._me:
@@ -381,11 +382,6 @@ class Fetches:
         """Return the routing version that this node has applied."""
         return self._states.state.routing_version
 
-    def _primary(self, state: ClusterState, shard: ShardId) -> NodeId | None:
-        """Return the primary's node; None where there is none."""
-        held = state.shards.get(shard)
-        return None if held is None or held.primary is None else held.primary.node
-
     def _on_state(self, state: ClusterState) -> None:
         """Wait no longer for a node that leads no longer what it was asked about.
 
@@ -399,7 +395,7 @@ class Fetches:
         for node, way in self._ways.items():
             for bundle in (*way.under_way, way.gathering):
                 if not moved and all(
-                    self._primary(state, each) == node for each in bundle.shards
+                    primary_node(state, each) == node for each in bundle.shards
                 ):
                     continue
                 if bundle is way.gathering:
@@ -426,7 +422,7 @@ class Fetches:
 
     def _copy(self, shard: ShardId) -> Leading | None:
         """Return the copy that serves a shard by the applied state, if it is here."""
-        if self._primary(self._states.state, shard) != self._me:
+        if primary_node(self._states.state, shard) != self._me:
             return None
         try:
             return self._primaries.proving(shard)

@@ -29,6 +29,7 @@ from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.kv import Call
 from torua.core.reading import Position
+from torua.core.routing import primary_node
 from torua.core.splitting.door import is_moving
 from torua.core.state import ClusterState
 from torua.errors import (
@@ -184,7 +185,7 @@ class Writes:
             OutcomeUnknownError: it may or may not have been done, and that is all.
             ToruaError: as the node that did it refused it.
         """
-        node = _node_of(self._states.state, shard)
+        node = primary_node(self._states.state, shard)
         if node is None:
             return None
         if node == self._me:
@@ -332,7 +333,7 @@ class Writes:
                 self._give_up(state, bundle)
             bundle = way.gathering
             same = state.slots_version == self._slots_version
-            if not same or any(_node_of(state, s) != node for s in bundle.shards):
+            if not same or any(primary_node(state, s) != node for s in bundle.shards):
                 way.gathering = Bundle()
                 bundle.settle(lambda _: None)
         self._slots_version = state.slots_version
@@ -375,7 +376,7 @@ class Writes:
             return succeed(None)
         writes = writes_of(wanted)
         for shard in dict.fromkeys(wanted.shards):
-            if _node_of(state, shard) != self._me:
+            if primary_node(state, shard) != self._me:
                 return succeed(None)
             keys = (
                 w.key for s, w in zip(wanted.shards, writes, strict=True) if s == shard
@@ -415,9 +416,3 @@ class Writes:
             return result
 
         round_.done.addCallback(ended)
-
-
-def _node_of(state: ClusterState, shard: ShardId) -> NodeId | None:
-    """Return the node of a shard's primary; None where there is none."""
-    held = state.shards.get(shard)
-    return None if held is None or held.primary is None else held.primary.node
