@@ -66,6 +66,7 @@ from torua.core.graph.fragments import Scan
 FILTERS_MAX = 8
 """A longer condition costs more than it saves."""
 
+_CLAUSES = 2
 _UNREAD = words("COUNT ID LABEL LABELS OFFSET")
 _LEADING = words("START_NODE STARTNODE END_NODE ENDNODE")
 
@@ -107,6 +108,16 @@ class Footprint:
                 scope = self._clause(clause, scope)
         if self.write or any(token.word in _LEADING for token in self.tokens):
             self._take_all()
+
+    def match_and_return(self) -> tuple[Match, Projection] | None:
+        """Return both clauses of a reading MATCH … RETURN; None where it is none."""
+        branches = self.statement.branches
+        if self.write or len(branches) != 1 or len(branches[0]) != _CLAUSES:
+            return None
+        match, result = branches[0]
+        if not isinstance(match, Match) or not isinstance(result, Projection):
+            return None
+        return match, result
 
     def _take_all(self) -> None:
         """Touch all columns and all rows of what is touched."""

@@ -33,7 +33,6 @@ from torua.core.cypher.tokens import Token, TokenKind, tokenize
 
 _FUNCTIONS = SAFE | AGGREGATES | BEFORE_BRACKET | {"ID"}
 _COMPUTING = frozenset("+-*/%^[")
-_CLAUSES = 2
 _FIRST = 1
 """Where the path begins, after MATCH."""
 
@@ -45,12 +44,10 @@ def reached(footprint: Footprint, statement: str) -> Reached | None:
         footprint: of the statement, which has nodes given by key.
         statement: its text without comments.
     """
-    branches = footprint.statement.branches
-    if footprint.write or len(branches) != 1 or len(branches[0]) != _CLAUSES:
+    shape = footprint.match_and_return()
+    if shape is None:
         return None
-    match, result = branches[0]
-    if not isinstance(match, Match) or not isinstance(result, Projection):
-        return None
+    match, result = shape
     table = _table(footprint, match)
     if table is None or not _is_set(footprint.tokens, match, result):
         return None

@@ -22,10 +22,9 @@ from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
 from torua.core.cypher.footprint import Footprint
-from torua.core.cypher.syntax import Direction, Match, Projection
+from torua.core.cypher.syntax import Direction, Match
 from torua.core.cypher.tables import Pair
 
-_CLAUSES = 2
 _ENDS = 2
 
 Node = TypeVar("Node", bound=Hashable)
@@ -37,12 +36,10 @@ def shortest(footprint: Footprint) -> Pair | None:
     Args:
         footprint: of the statement, which has nodes given by key.
     """
-    branches = footprint.statement.branches
-    if footprint.write or len(branches) != 1 or len(branches[0]) != _CLAUSES:
+    shape = footprint.match_and_return()
+    if shape is None:
         return None
-    match, result = branches[0]
-    if not isinstance(match, Match) or not isinstance(result, Projection):
-        return None
+    match, _ = shape
     if match.optional or match.hint or footprint.reach.clauses != 1:
         return None
     return _pair(footprint, match)
