@@ -21,6 +21,7 @@ from torua.core.graph.types import Cell, Kind
 from torua.core.ids import ShardId
 from torua.node.graph.anchors import DoubtError, Keys, by_shard
 from torua.node.graph.visits import Parts, Shards, Visits
+from torua.storage.graphread import spelled
 
 KEYS_MAX = 50_000
 """So many nodes are looked up one by one in about the time of a scan."""
@@ -157,7 +158,7 @@ class Neighbourhood:
         (nodes,) = await fetch(self._shards, self._graph, self._visits, wanted)
         if self._visits.graves or not self._stands(rels, nodes, table):
             return None
-        return nodes, Gathered(pair[0], pair[1:], (_spelled(rels),))
+        return nodes, Gathered(pair[0], pair[1:], (spelled(rels),))
 
     def _walked(self, pair: Pair) -> tuple[pa.Table, list[tuple[Cell, Cell]]]:
         """Return the relationships of a pair found so far, and the ends of each."""
@@ -273,15 +274,6 @@ class Neighbourhood:
                     self._far.update(keys)
             if not expand.ends:
                 kept.append(part)
-
-
-def _spelled(table: pa.Table) -> bytes:
-    """Spell an Arrow stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    spelled: bytes = sink.getvalue().to_pybytes()
-    return spelled
 
 
 def _rows(part: bytes) -> int:
