@@ -112,7 +112,7 @@ class BarrierService:
 
     def _want(self, want: Want) -> None:
         """Have something proven; what this turn wants is sent at its end."""
-        if not self._machine.wanted:
+        if not self._machine.wanted and not self._machine.held:
             self._clock.callLater(0, self._driver.receive, Flush())
         self._driver.receive(want)
 

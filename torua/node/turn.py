@@ -81,10 +81,10 @@ class Turn:
         self._end()
 
     @property
-    def _due(self) -> tuple[deque[Callable[[], object]], ...]:
-        """Return the stages of which something is to be done now."""
+    def _due(self) -> deque[Callable[[], object]] | None:
+        """Return the first stage of which something is to be done now, if any."""
         held = self._late is not None
-        return tuple(filter(None, self._stages[held:]))
+        return next(filter(None, self._stages[held:]), None)
 
     def _arm(self) -> None:
         """See to it that the end comes."""
@@ -101,7 +101,7 @@ class Turn:
         """Do all jobs that are due, and those that they add."""
         try:
             while due := self._due:
-                due[0].popleft()()
+                due.popleft()()
         finally:
             if self._due:
                 self._arm()

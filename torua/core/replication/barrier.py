@@ -156,6 +156,11 @@ class Barriers:
         """Whether a `Flush` is due at the end of this turn."""
         return bool(self._wanted) and not self._held
 
+    @property
+    def held(self) -> bool:
+        """Whether what is wanted waits already for the next sending."""
+        return self._held
+
     def receive(self, message: Input, now: float) -> list[Output]:
         """Take one input, and answer what is to be done about it, in order.
 
