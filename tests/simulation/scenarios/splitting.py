@@ -242,11 +242,7 @@ def late_at_the_turn(cluster: DataCluster) -> None:
     """
     dice = cluster.world.random
     for _ in range(4):
-        split(cluster)
-        waited = 0.0
-        while waited < 5.0 and not _part_parent(cluster):
-            cluster.run(0.001)
-            waited += 0.001
+        _split_until(cluster, _part_parent, 0.001)
         cluster.run(dice.uniform(0.1, 1.2))
         cluster.mend()
         cluster.run(dice.uniform(0.3, 1.0))
@@ -304,14 +300,27 @@ def _turns(
     """
     dice = cluster.world.random
     for _ in range(4):
-        split(cluster)
-        waited = 0.0
-        while waited < 5.0 and not _closes(cluster):
-            cluster.run(0.01)
-            waited += 0.01
+        _split_until(cluster, _closes, 0.01)
         cluster.run(dice.uniform(0.0, 0.12))
         dice.choice(kinds)(cluster)
         cluster.run(dice.uniform(0.5, 4.0))
+
+
+def _split_until(
+    cluster: DataCluster, happens: Callable[[DataCluster], bool], step_s: float
+) -> None:
+    """Split, and play on until something happens, for 5 s at most.
+
+    Args:
+        cluster: where.
+        happens: is asked before each step.
+        step_s: how long one is.
+    """
+    split(cluster)
+    waited = 0.0
+    while waited < 5.0 and not happens(cluster):
+        cluster.run(step_s)
+        waited += step_s
 
 
 def _closes(cluster: DataCluster) -> bool:
