@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 SEEDS_EACH = 15
 REGRESSIONS = (
     ("bit-flips", 2016340),
+    ("chaos", 12),
     ("chaos", 77),
     ("chaos", 101),
     ("chaos", 2006576),

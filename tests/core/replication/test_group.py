@@ -2,18 +2,21 @@
 
 from tests.core.replication.desk import DictMap
 from torua.core.ids import AllocId, NodeId, ShardId
+from torua.core.records import Record
 from torua.core.replication.follower import Source
 from torua.core.replication.group import Group
 from torua.core.replication.messages import (
     AskInSync,
     Configure,
     Identity,
+    LogRead,
     Output,
+    ReadLog,
     Received,
     Send,
 )
 from torua.core.replication.tip import Position, Tip
-from torua.core.replication.wire import Acked
+from torua.core.replication.wire import Acked, Append
 from torua.core.state import Copy, CopyState, Primary, Shard
 
 ZERO = ShardId(0)
@@ -86,3 +89,17 @@ def test_a_copy_whose_node_came_back_is_asked_where_it_stands() -> None:
     outputs = list(group.receive(Configure(stays, 0), 0.2))
     assert [each.node for each in outputs if isinstance(each, Send)] == [THERE]
     assert any(isinstance(each, AskInSync) for each in acked(group, 0.3))
+
+
+def test_of_what_the_log_holds_only_what_was_committed_is_sent() -> None:
+    """What is above may be taken back on a full disk, and its numbers given anew."""
+    group = group_of(CopyState.INIT)
+    behind = Acked(ZERO, "h", TERM, OTHER, 1, 3, 3)
+    (read,) = group.receive(Received(THERE, behind), 0.1)
+    assert isinstance(read, ReadLog)
+    records = tuple(Record(ZERO, seq, TERM, seq, ()) for seq in (4, 5, 6))
+    outputs = list(group.receive(LogRead(OTHER, read.after, records), 0.2))
+    sent = [each.message for each in outputs if isinstance(each, Send)]
+    found = [each.records for each in sent if isinstance(each, Append)]
+    assert found == [records[:2]]
+    assert group.streamed == 5

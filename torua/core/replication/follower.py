@@ -103,7 +103,9 @@ class Follower(Struct):
 
     Invariants: ``match`` rises, and was acknowledged in this term and life or is the
     checkpoint that the term began with; ``base <= match < next``; ``sent`` is what is
-    in flight of this attempt, in order; at most one reading is under way.
+    in flight of this attempt, in order; at most one reading is under way, and of what
+    it brings only what was committed when it began is sent: what the log holds above
+    that may yet be taken back, and its numbers given anew, where the disk is full.
 
     Attributes:
         alloc_id: which copy.
@@ -129,7 +131,7 @@ class Follower(Struct):
     base: int = 0
     attempt: int = 0
     sent: deque[tuple[int, int]] = field(default_factory=deque)
-    reading: int | None = None
+    reading: tuple[int, int] | None = None
     due: float | None = None
     nonce: int | None = None
 
@@ -172,9 +174,9 @@ class Follower(Struct):
         tip = source.tip
         while self._may_send and self.next <= tip.seq:
             if self.next <= tip.committed:
-                self.reading = self.next - 1
+                self.reading = (self.next - 1, tip.committed)
                 size = (APPEND_RECORDS_MAX, APPEND_BYTES_MAX)
-                yield ReadLog(self.alloc_id, self.reading, *size)
+                yield ReadLog(self.alloc_id, self.next - 1, *size)
                 return
             records = tip.some(self.next - 1, APPEND_RECORDS_MAX, APPEND_BYTES_MAX)
             yield from self._send(source, records, now)
@@ -190,15 +192,16 @@ class Follower(Struct):
             source: the log.
             now: the monotonic clock.
         """
-        if self.reading != after:
+        if self.reading is None or self.reading[0] != after:
             return
-        self.reading = None
+        last, self.reading = self.reading[1], None
         if self.state is not State.STREAMING or self.next != after + 1:
             yield from self.pump(source, now)
         elif not records:
             yield from self._want_snapshot(source, now)
         else:
-            yield from self._send(source, tuple(records), now)
+            committed = tuple(record for record in records if record.seq <= last)
+            yield from self._send(source, committed, now)
             yield from self.pump(source, now)
 
     def acked(self, message: Acked, source: Source, now: float) -> bool:
