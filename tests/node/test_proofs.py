@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.node.lone_node import SHARD
-from tests.node.several_nodes import NODES, Several
+from tests.node.several_nodes import ALLOCS, NODES, Several
 from torua.core.replication.barrier import BARRIER_S, HOLD_S
 from torua.node.barriers import KIND
 from torua.node.copy import OpenCopy
@@ -62,6 +62,19 @@ def test_a_read_does_not_join_what_was_already_asked(several: Several) -> None:
     ask(copy, late)
     several.settle(BARRIER_S * 2)
     assert [early, late] == [[True], [False]]
+    several.close()
+
+
+def test_a_read_does_not_wait_for_a_copy_that_was_dropped(several: Several) -> None:
+    """It asks anew, of whoever is left, as soon as the state says so."""
+    copy, told = several.copy(0), list[bool]()
+    several.network.lose = lambda kind, _: kind == KIND
+    ask(copy, told)
+    several.settle(HOLD_S * 2)
+    assert told == []
+    several.change(in_sync=ALLOCS[:1], copies=several.shard.copies[:1])
+    several.settle(0.05)
+    assert told == [True]
     several.close()
 
 

@@ -384,6 +384,8 @@ class DataNode(Node):
         for alloc_id, (shard, copy) in sorted(assigned.items()):
             if self.machine is not None:
                 self._follow(alloc_id, shard, copy)
+        if self.machine is not None:
+            self._prove(b.Renew())
         self.works.follow()
 
     def _follow(self, alloc_id: AllocId, shard: Shard, copy: Copy) -> None:

@@ -21,6 +21,7 @@ from torua.core.replication.barrier import (
     Input,
     Leads,
     Output,
+    Renew,
     Said,
     SendAsk,
     Want,
@@ -115,6 +116,10 @@ class BarrierService:
         if not self._machine.wanted and not self._machine.held:
             self._clock.callLater(0, self._driver.receive, Flush())
         self._driver.receive(want)
+
+    def renew(self) -> None:
+        """Ask anew where a shard that is led here has other copies than it had."""
+        self._driver.receive(Renew())
 
     def stop(self) -> None:
         """Let no more time pass, and prove nothing more.  Safe to call twice."""

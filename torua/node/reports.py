@@ -1,7 +1,8 @@
 """What this node tells the coordinator of its copies, and asks of it.
 
 Facts are told until the committed state shows them; a wish of a copy's machine is told
-once, for the machine repeats it itself.
+once, for the machine repeats it itself.  One that did not get there is told again with
+the next state: there may be another coordinator, and the machine only looks at times.
 """
 
 from collections.abc import Callable
@@ -51,7 +52,7 @@ class Reports:
     """Tells the coordinator.
 
     Invariants: of each kind of fact of a copy one report is under way at most; equal
-    wishes are not under way twice.
+    wishes are not under way twice, nor kept twice for the next state.
 
     Threading: the reactor's thread.
     """
@@ -67,7 +68,9 @@ class Reports:
         self._coordination = coordination
         self._facts: dict[str, Deferred[None]] = {}
         self._wishes: set[Wish] = set()
+        self._untold: dict[Wish, None] = {}
         self._blamed: dict[tuple[ShardId, AllocId], int] = {}
+        coordination.subscribe(self._on_state)
 
     def tell(self, name: str, fact: Callable[[], Command | None]) -> None:
         """Tell a fact, less and less often, until there is nothing more to tell.
@@ -89,21 +92,34 @@ class Reports:
             return
         self._wishes.add(wish)
         self._log(wish)
-        told = Deferred.fromCoroutine(self.submit(_command(wish)))
+        told = Deferred.fromCoroutine(self._say(wish))
         told.addErrback(self._broken)
         told.addCallback(lambda _: self._wishes.discard(wish))
 
-    async def submit(self, command: Command) -> None:
-        """Have a command executed, if it can be now."""
+    async def submit(self, command: Command) -> bool:
+        """Have a command executed, if it can be now; tell whether it was."""
         try:
             await self._coordination.submit(command, REPORT_TIMEOUT_S)
         except ToruaError as error:
             log.debug("not yet reported: {detail}", detail=error.detail)
+            return False
+        return True
 
     def stop(self) -> None:
         """Tell nothing more."""
         for telling in list(self._facts.values()):
             telling.cancel()
+
+    async def _say(self, wish: Wish) -> None:
+        """Tell a wish, or keep it for the next state."""
+        if not await self.submit(_command(wish)):
+            self._untold[wish] = None
+
+    def _on_state(self, state: ClusterState) -> None:
+        """Tell what did not get there; what is settled by now does nothing (R21)."""
+        untold, self._untold = self._untold, {}
+        for wish in untold:
+            self.wish(wish)
 
     async def _tell(self, fact: Callable[[], Command | None]) -> None:
         """Tell it again and again."""

@@ -469,6 +469,7 @@ class Shards:
         """Follow a state that was committed in this life."""
         self._flooded = flooded(state)
         self._copies.follow(state)
+        self._barriers.renew()
         if state.shards and not self._swept:
             self._swept = True
             Deferred.fromCoroutine(self._copies.sweep()).addErrback(_unswept)

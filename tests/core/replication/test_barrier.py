@@ -12,6 +12,7 @@ from torua.core.replication.barrier import (
     Flush,
     Led,
     Output,
+    Renew,
     Said,
     SendAsk,
     Want,
@@ -235,3 +236,37 @@ def test_what_is_held_back_goes_when_the_last_question_fails() -> None:
     gone, sent = machine.wake(BARRIER_S)
     assert gone == done(1, 10, False)
     assert isinstance(sent, SendAsk)
+
+
+def test_who_waits_for_a_copy_that_is_tracked_no_more_asks_anew() -> None:
+    """Under a fresh nonce, whom the primary tracks now; others go on waiting."""
+    peers: dict[ShardId, Peers] = {ShardId(1): [ask(1), ask(1, C)]}
+    peers[ShardId(2)] = [ask(2)]
+    machine = barriers(peers)
+    old_b, old_c = want(machine, (1, 10), (2, 11))
+    peers[ShardId(1)] = [ask(1, C)]
+    (new,) = machine.receive(Renew(), HOLD_S)
+    assert isinstance(new, SendAsk)
+    assert (new.node, new.message.asks) == (C, (ask(1, C)[1],))
+    assert said(machine, old_c, True) == []
+    assert said(machine, new, True) == [done(1, 10, True)]
+    assert said(machine, old_b, True, True) == [done(2, 11, True)]
+
+
+def test_who_waits_for_the_last_other_copy_has_proof_without_it() -> None:
+    """Alone nobody needs to be asked; of another term nothing is proven."""
+    for term, passed in ((1, True), (2, False)):
+        led = [Led(term, [ask(1)])]
+        machine = Barriers(lambda _, led=led: led[-1], random.Random(1))  # type: ignore[misc]
+        wanted = Want(ShardId(1), 10, term)
+        machine.receive(wanted, 0.0)
+        machine.receive(Flush(), 0.0)
+        led.append(Led(1, ()))
+        assert machine.receive(Renew(), HOLD_S) == [Done(wanted, passed)]
+
+
+def test_nobody_asks_anew_while_all_who_were_asked_are_tracked() -> None:
+    """A state that changes something else sends nothing."""
+    machine = barriers({ShardId(1): [ask(1), ask(1, C)]})
+    want(machine, (1, 10))
+    assert machine.receive(Renew(), HOLD_S) == []

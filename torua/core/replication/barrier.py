@@ -63,7 +63,11 @@ class Said(Struct, frozen=True, tag=True):
     message: BarrierSaid
 
 
-Input = Want | Flush | Said
+class Renew(Struct, frozen=True, tag=True):
+    """Other copies may be tracked now: who waits only for others shall ask anew."""
+
+
+Input = Want | Flush | Said | Renew
 
 
 class SendAsk(Struct, frozen=True, tag=True):
@@ -126,8 +130,9 @@ class Barriers:
     """The barriers of one node, in one life.
 
     Invariants: a nonce is used once; a request is told once what became of it; what is
-    under way ends by its answers or by time; what is held back is sent once nothing is
-    under way, and `HOLD_S` after the last sending at the latest.
+    under way ends by its answers, by time, or with the copies that it asks; what is
+    held back is sent once nothing is under way, and `HOLD_S` after the last sending at
+    the latest.
 
     Performance: one message a peer node a turn; O(shards asked about).
 
@@ -177,6 +182,8 @@ class Barriers:
             case Said():
                 outputs = list(self._said(message))
                 return [*outputs, *self._release(now)]
+            case Renew():
+                self._renew()
         return list(self._release(now))
 
     def wake(self, now: float) -> list[Output]:
@@ -247,6 +254,20 @@ class Barriers:
             made.pending.pop(said.node, None)
             if not made.pending:
                 yield from self._end(made, True)
+
+    def _renew(self) -> None:
+        """Want anew what waits for a node that a shard's primary tracks no more."""
+        for question in self._questions.values():
+            for made in question.rounds:
+                if not made.over and made.wants and self._is_past(question.node, made):
+                    made.over = self._held = True
+                    shard = made.wants[0].shard
+                    self._wanted.setdefault(shard, []).extend(made.wants)
+
+    def _is_past(self, node: NodeId, made: _Round) -> bool:
+        """Tell whether the primary tracks no copy any more on a node that it asked."""
+        led = self._leads(made.wants[0].shard)
+        return led is not None and all(node != each for each, _ in led.peers)
 
     def _expire(self, now: float) -> Iterator[Output]:
         """End the questions whose time is over."""
