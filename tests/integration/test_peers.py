@@ -22,6 +22,7 @@ from torua.errors import (
 )
 from torua.net import connection
 from torua.net.outbox import QUEUE_BYTES_MAX
+from torua.net.peer import REFUSED
 from torua.net.peers import Inbound
 
 pytestmark = pytest.mark.integration
@@ -231,7 +232,7 @@ class AcquaintanceTests(PeerCase):
         one, two = await self.pair()
         port = two.address.port
         await two.stop()
-        await self.until(lambda: any("refused" in reason for reason in one.reasons))
+        await self.until(lambda: REFUSED in one.reasons)
         waiting = ask(one, two, 1)
         await self.assertFailure(waiting, UnavailableError)
         again = await self.node(2, epoch=2, port=port)

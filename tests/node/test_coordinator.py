@@ -30,6 +30,7 @@ from torua.errors import (
     ToruaError,
     UnavailableError,
 )
+from torua.net.peer import REFUSED
 from torua.net.peers import Inbound, Lane
 from torua.node.coordinator import KIND, CoordinatorService
 from torua.storage.files import DiskFiles
@@ -333,6 +334,19 @@ class CoordinatorTests(SynchronousTestCase):
         for each in others:
             self.wires.ends[each._me].on_down(leader._me, "reset")
         self.pass_time(1.5)
+        self.assertTrue(any(each.is_coordinator for each in others))
+
+    def test_refused_connections_speed_a_failover_up_further(self) -> None:
+        """Nobody waits for a process that is no more: another within 0.6 s."""
+        services = self.three()
+        leader = next(each for each in services if each.is_coordinator)
+        others = [each for each in services if each is not leader]
+        del self.wires.ends[leader._me]
+        self.successResultOf(Deferred.fromCoroutine(leader.stop()))
+        for each in others:
+            for reason in ("reset", REFUSED):
+                self.wires.ends[each._me].on_down(leader._me, reason)
+        self.pass_time(0.6)
         self.assertTrue(any(each.is_coordinator for each in others))
 
     def test_garbage_is_the_peers_fault(self) -> None:

@@ -131,12 +131,12 @@ def storm(cluster: Cluster, seconds: float) -> None:
     """
     dice, end = cluster.world.random, cluster.world.now + seconds
     faults, weights = zip(*FAULTS, strict=True)
-    cluster.mishaps, cluster.startles = 0.002, 0.2
+    cluster.mishaps, cluster.startles, cluster.rejects = 0.002, 0.2, 0.1
     while cluster.world.now < end:
         cluster.measure()
         dice.choices(faults, weights)[0](cluster)
         cluster.world.run(cluster.world.now + dice.uniform(0.0, 1.5))
-    cluster.mishaps = cluster.startles = 0.0
+    cluster.mishaps = cluster.startles = cluster.rejects = 0.0
 
 
 def calm_majority(cluster: Cluster) -> None:

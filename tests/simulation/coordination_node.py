@@ -48,6 +48,7 @@ from torua.core.state import ClusterState
 
 SUSPECT_AFTER_S = 0.8
 DEAD_AFTER_S = 2.0
+REDIAL_S = 0.05
 
 
 if TYPE_CHECKING:
@@ -165,8 +166,25 @@ class Node:
         self.receive(Received(NodeId(source), epoch, letter))  # type: ignore[has-type]
 
     def cut(self, peer: str) -> None:
-        """Take note of a broken connection; `Station`."""
+        """Take note of a broken connection, and try another soon; `Station`."""
         self.receive(Disconnected(NodeId(peer)))
+        delay = self.world.random.uniform(0.0, REDIAL_S)
+        self.world.at(delay, self._redial, self.boot_epoch, NodeId(peer))
+
+    def _redial(self, life: int, peer: NodeId) -> None:
+        """Be refused where no process is, and now and then where a firewall is.
+
+        Args:
+            life: of this node, in which the connection broke.
+            peer: with whom.
+        """
+        other, network = self.cluster.nodes.get(peer), self.cluster.network
+        if self.machine is None or self.boot_epoch != life or other is None:
+            return
+        cut_off = network.blocks(self.id, peer) or network.blocks(peer, self.id)
+        refused = other.machine is None and not cut_off
+        if refused or self.world.random.random() < self.cluster.rejects:
+            self.receive(Disconnected(peer, refused=True))
 
     def receive(self, message: Input) -> None:
         """Hand an input to the machine, now or when the pause ends."""

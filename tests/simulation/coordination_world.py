@@ -40,6 +40,7 @@ class Cluster:
         calms: how often a calm majority was one to the end, and how often not.
         mishaps: the chance that a node crashes before it does one thing.
         startles: the chance that a new coordinator crashes, and starts again at once.
+        rejects: the chance that a node that lives seems to refuse a connection.
         lost_at: when a disk was lost last.
         keeps_ids: whether a node whose disk was lost keeps its id; it must not.
     """
@@ -72,7 +73,7 @@ class Cluster:
         trouble = {"loss": 0.05, "duplication": 0.1, "reordering": 0.1, "ghosts": True}
         self.network = Network(self.world, **(trouble if rough else {}))  # type: ignore[arg-type]
         self.rough = rough
-        self.mishaps = self.startles = 0.0
+        self.mishaps = self.startles = self.rejects = 0.0
         self.keeps_ids = False
         self.lost_at = 0.0
         self.make = make

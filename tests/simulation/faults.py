@@ -339,8 +339,10 @@ def storm(
     """
     dice, end = cluster.world.random, cluster.world.now + seconds
     kinds, weights = zip(*faults, strict=True)
+    cluster.rejects = 0.1
     while cluster.world.now < end:
         fault = dice.choices(kinds, weights)[0]
         cluster.world.note("fault", fault.__name__)
         fault(cluster)
         cluster.run(dice.uniform(0.0, pace))
+    cluster.rejects = 0.0

@@ -53,7 +53,7 @@ def outage(cluster: Keepers, *, coordinator: bool, reset: bool) -> float:
 
 @pytest.mark.parametrize(
     ("coordinator", "reset", "limit"),
-    [(False, True, 1.2), (False, False, 2.2), (True, True, 2.5), (True, False, 4.0)],
+    [(False, True, 0.3), (False, False, 2.2), (True, True, 0.8), (True, False, 4.0)],
 )
 def test_a_killed_primary_is_followed_in_time(
     coordinator: bool, reset: bool, limit: float

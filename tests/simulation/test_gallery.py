@@ -60,7 +60,7 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
     ("stale routing is served", splitting.stale_routing_is_served, "splits-turn", 70),
     ("answers left out of a split", splitting.answers_left_out, "splits-calm", 10),
     ("an end is the checkpoint", splitting.end_is_the_checkpoint, "splits-late", 30),
-    ("an end told too early", splitting.end_told_too_early, "splits-deaf", 80),
+    ("an end told too early", splitting.end_told_too_early, "splits-deaf", 160),
     ("a child shows early", splitting.child_shows_early, "splits-behind", 10),
     ("expiry by local clock", storage.expiry_by_local_clock, "calm", 40),
 )

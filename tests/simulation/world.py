@@ -238,8 +238,18 @@ class Network:
             target: who should have it.
             channel: by which way.
         """
-        blocked = (source, target, channel) in self._blocked
-        return target in self._stations and not blocked
+        there = target in self._stations
+        return there and not self.blocks(source, target, channel)
+
+    def blocks(self, source: str, target: str, channel: Channel = "tcp") -> bool:
+        """Tell whether what is sent now would be held up, whoever is there.
+
+        Args:
+            source: who would send.
+            target: to where.
+            channel: by which way.
+        """
+        return (source, target, channel) in self._blocked
 
     def _travel(self) -> float:
         """Draw a travelling time."""

@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -42,6 +43,9 @@ RETRY_BASE_S = 0.05
 
 RETRY_CAP_S = 1.0
 """Failover counts failed redials; more than a second apart they would delay it."""
+
+REFUSED = "connection refused: nobody listens there"
+"""Why there is no connection where the other machine says so, and not only silence."""
 
 STEADY_S = 1.0
 """A connection that held this long begins its redials anew."""
@@ -357,7 +361,9 @@ class Peer:
         """Rest after a failure of TCP, unless it was us who gave up."""
         if self.dial is Dial.CONNECTING and attempt == self._attempts:
             self._connecting = None
-            self._failed(failure.getErrorMessage(), quiet=False)
+            refused = failure.check(ConnectionRefusedError) is not None
+            detail = REFUSED if refused else failure.getErrorMessage()
+            self._failed(detail, quiet=False)
 
     def _failed(self, detail: str, quiet: bool) -> None:
         """Rest before the next attempt; whoever waits need not wait for that."""

@@ -46,6 +46,7 @@ from torua.errors import (
     OutcomeUnknownError,
     UnavailableError,
 )
+from torua.net.peer import REFUSED
 from torua.net.peers import Inbound, Lane
 from torua.node.driver import Driver
 from torua.node.threads import Worker
@@ -329,8 +330,8 @@ class CoordinatorService:
         self._receive(Members(tuple(self._membership.members.values())))
 
     def _on_down(self, node: NodeId, reason: str) -> None:
-        """Tell the machine that a connection broke."""
-        self._receive(Disconnected(node))
+        """Tell the machine that a connection broke, or could not be made."""
+        self._receive(Disconnected(node, reason == REFUSED))
 
     async def _on_letter(self, inbound: Inbound) -> None:
         """Pass a letter on; ProtocolError where it is none."""

@@ -143,6 +143,18 @@ def test_a_broken_connection_leaves_a_moment_to_answer() -> None:
     assert events(voter.wake(2.0)) == []
 
 
+def test_a_coordinator_that_refuses_connections_is_lost_sooner() -> None:
+    """A tenth of a second after the first broke; unless it is heard of."""
+    for heard in (False, True):
+        voter = following()
+        voter.receive(Disconnected(B), 1.2)
+        voter.receive(Disconnected(B, refused=True), 1.22)
+        if heard:
+            voter.receive(letter(B, Check(3, True, 2)), 1.25)
+        assert events(voter.wake(1.29)) == []
+        assert events(voter.wake(1.31)) == ([] if heard else [Event.LOST])
+
+
 def test_a_node_that_hears_nothing_of_its_coordinator_is_deaf() -> None:
     """Less than two rounds of silence tell that it is not listened to, or not alive."""
     assert machine().is_deaf(0.1)

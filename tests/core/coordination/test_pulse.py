@@ -24,7 +24,7 @@ def rounds_until_lost(pulse: Pulse) -> int:
     """Begin rounds that nobody answers; return how many were over by the loss."""
     for count in range(10):
         pulse.begin_round(100.0 + count * INTERVAL)
-        if pulse.is_lost(PEER):
+        if pulse.is_lost(PEER, 100.0):
             return count
     raise AssertionError("never lost")
 
@@ -48,9 +48,9 @@ def test_a_node_whose_connection_broke_is_lost_after_one_round() -> None:
     assert pulse.answer(PEER, nonce)
     pulse.broke(PEER, 100.1)
     pulse.begin_round(100.5)
-    assert not pulse.is_lost(PEER)
+    assert not pulse.is_lost(PEER, 100.0)
     pulse.begin_round(101.0)
-    assert pulse.is_lost(PEER)
+    assert pulse.is_lost(PEER, 100.0)
 
 
 def test_a_connection_that_cannot_be_made_again_prolongs_nothing() -> None:
@@ -61,7 +61,7 @@ def test_a_connection_that_cannot_be_made_again_prolongs_nothing() -> None:
     pulse.begin_round(100.5)
     pulse.broke(PEER, 100.9)
     pulse.begin_round(101.0)
-    assert pulse.is_lost(PEER)
+    assert pulse.is_lost(PEER, 100.0)
 
 
 def test_an_answer_ends_doubt_and_loss() -> None:
@@ -72,9 +72,9 @@ def test_an_answer_ends_doubt_and_loss() -> None:
     new = pulse.begin_round(100.5)
     pulse.answer(PEER, old)
     pulse.begin_round(101.0)
-    assert pulse.is_lost(PEER)
+    assert pulse.is_lost(PEER, 100.0)
     pulse.answer(PEER, new)
-    assert not pulse.is_lost(PEER)
+    assert not pulse.is_lost(PEER, 100.0)
 
 
 def test_a_sign_of_life_ends_doubt() -> None:
@@ -84,7 +84,7 @@ def test_a_sign_of_life_ends_doubt() -> None:
     pulse.hear(PEER, 100.2)
     pulse.begin_round(100.3)
     pulse.begin_round(100.8)
-    assert not pulse.is_lost(PEER)
+    assert not pulse.is_lost(PEER, 100.0)
 
 
 def test_what_another_heard_ends_doubt_where_it_is_newer_for_sure() -> None:
@@ -103,4 +103,41 @@ def test_a_pause_of_this_node_loses_nobody() -> None:
     pulse.answer(PEER, pulse.begin_round(100.0))
     pulse.begin_round(100.5)
     pulse.begin_round(160.5)
-    assert not pulse.is_lost(PEER)
+    assert not pulse.is_lost(PEER, 100.0)
+
+
+def test_a_node_that_refuses_connections_is_lost_once_it_had_time_to_connect() -> None:
+    """From the time on at which the first connection broke, not each time anew."""
+    pulse = leading(heard_at=99.9)
+    pulse.broke(PEER, 100.0)
+    assert pulse.refused(PEER, 100.02, 0.1) == 100.1
+    assert pulse.refused(PEER, 100.06, 0.1) is None
+    assert not pulse.is_lost(PEER, 100.09)
+    assert pulse.is_lost(PEER, 100.1)
+
+
+def test_one_that_refuses_only_later_is_lost_then() -> None:
+    """Its time is over already."""
+    pulse = leading(heard_at=99.9)
+    pulse.broke(PEER, 100.0)
+    assert pulse.refused(PEER, 100.3, 0.1) == 100.3
+    assert pulse.is_lost(PEER, 100.3)
+
+
+def test_a_sign_of_life_outweighs_a_refusal() -> None:
+    """It came back, or another machine answered in its place."""
+    pulse = leading(heard_at=99.9)
+    pulse.broke(PEER, 100.0)
+    pulse.refused(PEER, 100.02, 0.1)
+    pulse.hear(PEER, 100.05)
+    assert not pulse.is_lost(PEER, 100.2)
+    pulse.broke(PEER, 101.0)
+    assert pulse.refused(PEER, 101.0, 0.5) == 101.5
+
+
+def test_a_node_that_was_never_heard_of_may_refuse() -> None:
+    """It may not have begun to listen; it has as long as any other."""
+    pulse = leading()
+    pulse.broke(PEER, 100.0)
+    assert pulse.refused(PEER, 100.02, 0.1) is None
+    assert not pulse.is_lost(PEER, 100.2)

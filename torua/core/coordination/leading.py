@@ -13,6 +13,7 @@ from torua.core.coordination.messages import (
     Ack,
     Check,
     Commit,
+    Disconnected,
     Event,
     Facts,
     Message,
@@ -63,6 +64,7 @@ class Leading:
         self._outlook = Outlook()
         self._publish_by = 0.0
         self._check_at = 0.0
+        self._look_at = float("inf")
         self._led_since = 0.0
 
     def report(self, node: NodeId, report: NodeReport) -> None:
@@ -85,6 +87,7 @@ class Leading:
     def _begin_term(self, now: float) -> None:
         """Remember nothing of earlier terms, and ask all whether they are there."""
         self._led_since = now
+        self._look_at = float("inf")
         self._delays = Delays()
         self._outlook = Outlook()
         self._pulse.lead(now, self._timing.check_interval_s)
@@ -104,12 +107,26 @@ class Leading:
         others |= set(self.register.electorate(()))
         return [self.me, *sorted(others - {self.me})]
 
+    def _doubt(self, message: Disconnected, now: float) -> float:
+        """Doubt a node whose connection broke; return until when it may be silent."""
+        self._pulse.broke(message.peer, now)
+        until = now + self._timing.reset_grace_s
+        if message.refused:
+            grace_s = self._timing.refused_grace_s
+            gone_at = self._pulse.refused(message.peer, now, grace_s)
+            if gone_at is not None:
+                self._look_at = min(self._look_at, gone_at)
+                until = min(until, gone_at)
+        return until
+
     def _advance(self, now: float) -> None:
         """Propose what should be, where this node may and anything should change.
 
         Commands come last: nothing is decided upon what they change, such as who is in
         sync, before that is committed.
         """
+        if self._look_at <= now:
+            self._look_at = float("inf")
         if not self.register.is_idle or not self._is_attended(now):
             return
         old = self.register.facts.accepted
@@ -118,7 +135,7 @@ class Leading:
             old.state,
             self._circle.members.values(),
             self._random,
-            lost=self._lost(old.state),
+            lost=self._lost(old.state, now),
             delays=self._delays,
             outlook=self._outlook,
             now=now,
@@ -145,14 +162,14 @@ class Leading:
         answering = self._pulse.answering(since) | {self.me}
         return self._led_since >= since or self.register.elects(answering)
 
-    def _lost(self, state: ClusterState) -> set[NodeId]:
+    def _lost(self, state: ClusterState, now: float) -> set[NodeId]:
         """Return who answers no checks: to this node, or to the one that led before."""
-        answering = self._pulse.answering(self._led_since)
+        pulse, answering = self._pulse, self._pulse.answering(self._led_since)
         return {
             node
             for node, entry in state.nodes.items()
             if node != self.me
-            and (self._pulse.is_lost(node) or (entry.lost and node not in answering))
+            and (pulse.is_lost(node, now) or (entry.lost and node not in answering))
         }
 
     def _next_voters(self, voters: Voters, now: float) -> Voters:

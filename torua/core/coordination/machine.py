@@ -76,7 +76,7 @@ class Coordination(Leading):
 
     Invariants: a message leaves only when all facts that were changed before it are on
     the disk; `coordinator` is this node exactly in mode COORDINATOR, and None exactly
-    in mode CANDIDATE; `next_deadline` lies in the future of the last time it was told.
+    in mode CANDIDATE; `next_deadline` lies in the future of the last `wake`.
 
     Performance: a message costs O(members); a publication O(size of the state).
 
@@ -138,7 +138,7 @@ class Coordination(Leading):
             case Members():
                 self._meet(message.members, now)
             case Disconnected():
-                self._disconnected(message.peer, now)
+                self._disconnected(message, now)
             case Submit():
                 self._submit(message, now)
             case _:
@@ -150,6 +150,8 @@ class Coordination(Leading):
         deadline = self.next_deadline()
         if deadline is not None and now >= deadline:
             match self.mode:
+                case Mode.COORDINATOR if now < self._check_at:
+                    self._advance(now)
                 case Mode.COORDINATOR:
                     self._lead_on(now)
                 case Mode.FOLLOWER:
@@ -162,7 +164,7 @@ class Coordination(Leading):
         """Tell when `wake` next has work; None before the first input."""
         match self.mode:
             case Mode.COORDINATOR:
-                return self._check_at
+                return min(self._check_at, self._look_at)
             case Mode.FOLLOWER:
                 return min(self._check_at, self._lost_at)
             case Mode.CANDIDATE:
@@ -241,10 +243,9 @@ class Coordination(Leading):
             self._lose("it left", now)
         self._advance(now)
 
-    def _disconnected(self, peer: NodeId, now: float) -> None:
+    def _disconnected(self, message: Disconnected, now: float) -> None:
         """Doubt a node whose connection broke: it must answer soon."""
-        self._pulse.broke(peer, now)
-        doubt_until = now + self._timing.reset_grace_s
+        peer, doubt_until = message.peer, self._doubt(message, now)
         follows = self.mode is Mode.FOLLOWER and peer == self.coordinator
         if follows and self._lost_at > doubt_until:
             self._lost_at = doubt_until

@@ -227,9 +227,16 @@ class Members(Struct, frozen=True):
 
 
 class Disconnected(Struct, frozen=True):
-    """The TCP connection with ``peer`` broke."""
+    """The TCP connection with ``peer`` broke, or could not be made.
+
+    Attributes:
+        peer: with whom.
+        refused: whether its machine said that nobody listens there, as none does for a
+            process that is only busy, or stands still.
+    """
 
     peer: NodeId
+    refused: bool = False
 
 
 class Submit(Struct, frozen=True):

@@ -7,6 +7,10 @@ A coordinator loses a node that misses `MISSES` rounds of checks, or one round w
 was in doubt before: since its connection broke, or, for a new coordinator, since no
 voter has heard of it lately.  A round is missed when the next one begins, so that a
 pause of this node itself loses nobody.
+
+A node that was heard of, whose connection broke and which refuses another one is
+gone: its machine says that the process is no more.  It is lost as soon as it had time
+to connect by itself, from wherever it may be by now.
 """
 
 from collections import deque
@@ -27,8 +31,8 @@ STALE_ROUNDS = 10
 class Pulse:
     """What this node heard of others.
 
-    Invariants: times only rise; no time lies in the future; only the last round that
-    was begun is open.
+    Invariants: times only rise; no time but of those that are gone lies in the future;
+    who is gone is in doubt; only the last round that was begun is open.
     """
 
     def __init__(self, nonce: int) -> None:
@@ -44,6 +48,7 @@ class Pulse:
         self._heard: dict[NodeId, float] = {}
         self._rounds: deque[float] = deque(maxlen=MISSES + 1)
         self._doubted: dict[NodeId, float] = {}
+        self._gone: dict[NodeId, float] = {}
 
     def ask(self, now: float) -> int:
         """Begin a round of checks; return its nonce."""
@@ -80,6 +85,7 @@ class Pulse:
         self._heard[node] = max(when, self._heard.get(node, when))
         if when - slack_s > self._doubted.get(node, when):
             del self._doubted[node]
+            self._gone.pop(node, None)
 
     def learn(self, ages: Mapping[NodeId, float], now: float, slack_s: float) -> None:
         """Take note of what another node heard of others, as its `ages` tell.
@@ -132,8 +138,33 @@ class Pulse:
         """
         self._doubted.setdefault(node, now)
 
-    def is_lost(self, node: NodeId) -> bool:
-        """Tell whether a node missed too many of this coordinator's rounds."""
+    def refused(self, node: NodeId, now: float, grace_s: float) -> float | None:
+        """Take a node for gone before long, for it refuses connections.
+
+        One that was never heard of may not have begun to listen yet.
+
+        Args:
+            node: which; it is in doubt.
+            now: this node's clock.
+            grace_s: how long after the doubt began it may yet be heard of.
+
+        Returns:
+            From when on it is lost; None where that is known, or it is not.
+        """
+        if node in self._gone or node not in self._heard:
+            return None
+        self._gone[node] = max(now, self._doubted[node] + grace_s)
+        return self._gone[node]
+
+    def is_lost(self, node: NodeId, now: float) -> bool:
+        """Tell whether a node is gone, or missed too many of a coordinator's rounds.
+
+        Args:
+            node: which.
+            now: this node's clock.
+        """
+        if now >= self._gone.get(node, float("inf")):
+            return True
         answered = self._answered.get(node)
         over = list(self._rounds)[:-1]
         missed = [asked for asked in over if answered is None or asked > answered]

@@ -11,6 +11,7 @@ class Timing(Struct, frozen=True):
         quorum_timeout_s: without a majority, a coordinator steps down after it, and
             without a coordinator, a follower stands.
         reset_grace_s: how long a coordinator may be silent after its connection broke.
+        refused_grace_s: how long any node may be, where another one was refused since.
         rank_step_s: what each better candidate delays the others by.
         jitter_s: the most that chance adds to a delay.
         backoff_s: the delay after the first failed attempt; it doubles.
@@ -23,6 +24,7 @@ class Timing(Struct, frozen=True):
     check_interval_s: float = 0.5
     quorum_timeout_s: float = 2.0
     reset_grace_s: float = 0.5
+    refused_grace_s: float = 0.1
     rank_step_s: float = 0.15
     jitter_s: float = 0.1
     backoff_s: float = 0.25
@@ -41,6 +43,7 @@ TIMINGS = {
         check_interval_s=0.2,
         quorum_timeout_s=1.0,
         reset_grace_s=0.3,
+        refused_grace_s=0.05,
         rank_step_s=0.05,
         jitter_s=0.05,
         backoff_s=0.1,
@@ -52,6 +55,7 @@ TIMINGS = {
         check_interval_s=1.0,
         quorum_timeout_s=5.0,
         reset_grace_s=2.0,
+        refused_grace_s=0.5,
         rank_step_s=0.5,
         jitter_s=0.3,
         backoff_s=1.0,
