@@ -24,12 +24,12 @@ HEADER = spell_header(1, 0, b"saltsalt")
 
 def a_segment(*payloads: bytes) -> tuple[bytes, list[int]]:
     """Spell a segment, and tell where its entries begin."""
-    packer = Packer(seed_of(HEADER), HEADER_BYTES)
+    packer = Packer(seed_of(HEADER), 0, HEADER)
     places = [
-        packer.pack(Item(Kind.RECORD, A, seq, 1, payload)).offset
+        packer.pack(Item(Kind.RECORD, A, seq, 1, [payload])).offset
         for seq, payload in enumerate(payloads, 1)
     ]
-    return HEADER + b"".join(packer.pieces()), places
+    return b"".join(packer.pieces()), places
 
 
 def zeroed(data: bytes, start: int) -> bytes:
