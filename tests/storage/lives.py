@@ -139,6 +139,8 @@ class Lives:
         for _ in range(lives):
             self.plan_fault()
             self.live(self.dice.randint(0, turns))
+            self.files.fault = None
+            self.found()
             self.files = self.files.crash(self.dice)
             self.log = self.opened()
             self.check()
@@ -245,13 +247,15 @@ class Lives:
             return
         raise AssertionError("a log that failed wrote again")
 
-    def check(self) -> None:
-        """All that was acknowledged is there, as it was; anything else was unsure."""
+    def found(self) -> dict[AllocId, Promise]:
+        """Return what the log holds: what was acknowledged, or what was unsure."""
         for promised in [self.kept, *self.unsure]:
             if all(promised[alloc].kept_by(self.log, alloc) for alloc in ALLOCS):
-                self.kept, self.unsure = promised, []
-                break
-        else:
-            raise AssertionError("the log broke its promise")
+                return promised
+        raise AssertionError("the log broke its promise")
+
+    def check(self) -> None:
+        """All that was acknowledged is there, as it was; that is so from now on."""
+        self.kept, self.unsure = self.found(), []
         for alloc, promise in self.kept.items():
             promise.needed = self.log.first(alloc)
