@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from torua.codec.apart import LARGE_BYTES
-from torua.codec.rope import Rope
+from torua.codec.rope import Bytes, Rope
 from torua.core.ids import AllocId
 from torua.errors import CorruptionError
 from torua.storage.segment import (
@@ -38,7 +38,13 @@ def a_segment(*payloads: bytes) -> tuple[bytes, list[int]]:
 def test_what_is_large_is_never_copied() -> None:
     """Among what is small it is written as it is, piece by piece."""
     large = [b"1" * LARGE_BYTES, b"2" * LARGE_BYTES]
-    payloads = [b"a", Rope([large[0], b"b"]), b"", Rope([b"c", b"d"]), large[1]]
+    payloads: list[Bytes] = [
+        b"a",
+        Rope([large[0], b"b"]),
+        b"",
+        Rope([b"c", b"d"]),
+        large[1],
+    ]
     packer = Packer(seed_of(HEADER), 0, HEADER)
     packed = packer.pack(Item(Kind.RECORD, A, 7, 3, payloads))
     pieces = list(packer.pieces())
