@@ -18,7 +18,8 @@ from torua.core.records import KvPut, Record
 from torua.errors import GoneError, UnavailableError
 from torua.node.looks import Looks, Watch
 from torua.storage.files import DiskFiles
-from torua.storage.log import Log, Run
+from torua.storage.log import Log
+from torua.storage.segment import Item, Kind
 
 T = TypeVar("T")
 SHARD = ShardId(0)
@@ -105,7 +106,9 @@ class LooksTests(SynchronousTestCase):
             Record(SHARD, seq, 1, seq, (KvPut(b"k", b"v" * 100, "t"),))
             for seq in range(1, 6)
         ]
-        self.log.commit([Run(ALLOC, 1, 1, list(map(spell_record, self.records)))])
+        self.log.commit(
+            [Item(Kind.RECORD, ALLOC, 1, 1, list(map(spell_record, self.records)))]
+        )
         self.copy.apply(3)
 
     @property

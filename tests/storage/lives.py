@@ -8,7 +8,8 @@ from random import Random
 from tests.storage.faulty import FaultyFiles
 from torua.core.ids import AllocId
 from torua.errors import DiskError, DiskFullError
-from torua.storage.log import Log, Run, Truncation
+from torua.storage.log import Log
+from torua.storage.segment import Item, Kind
 
 DIRECTORY = Path("/log")
 ALLOCS = [AllocId(letter * 32) for letter in "abc"]
@@ -47,13 +48,13 @@ class Promise:
         """Return the term of the newest entry."""
         return self.entries[self.last][0] if self.entries else self.term
 
-    def take(self, item: Run | Truncation) -> None:
+    def take(self, item: Item) -> None:
         """Note one item of a commit."""
-        if isinstance(item, Run):
+        if item.kind is Kind.RECORD:
             for seq, payload in enumerate(item.payloads, item.seq):
                 self.entries[seq] = (item.term, payload[:])
             return
-        for seq in [seq for seq in self.entries if seq > item.after]:
+        for seq in [seq for seq in self.entries if seq > item.seq]:
             del self.entries[seq]
 
     def copy(self) -> "Promise":
@@ -85,17 +86,25 @@ class Promise:
         )
 
 
-def joined(items: list[Run | Truncation]) -> list[Run | Truncation]:
+def follows(before: Item, item: Item) -> bool:
+    """Tell whether a record is the next of the same copy and term.
+
+    Args:
+        before: of the commit.
+        item: what comes behind it there.
+    """
+    if not before.kind is item.kind is Kind.RECORD:
+        return False
+    return (before.alloc, before.last + 1, before.term) == item[1:4]
+
+
+def joined(items: list[Item]) -> list[Item]:
     """Make one run of those that follow each other in one term."""
-    found: list[Run | Truncation] = []
+    found: list[Item] = []
     for item in items:
-        before = found[-1] if found else None
-        if (
-            isinstance(before, Run)
-            and isinstance(item, Run)
-            and (before.alloc, before.last + 1, before.term) == item[:3]
-        ):
-            found[-1] = before._replace(payloads=[*before.payloads, *item.payloads])
+        if found and follows(found[-1], item):
+            payloads = [*found[-1].payloads, *item.payloads]
+            found[-1] = found[-1]._replace(payloads=payloads)
         else:
             found.append(item)
     return found
@@ -169,7 +178,7 @@ class Lives:
         of them may.
         """
         after: list[dict[AllocId, Promise]] = [self.kept]
-        items: list[Run | Truncation] = []
+        items: list[Item] = []
         for _ in range(self.dice.randint(1, 4)):
             alloc = self.dice.choice(ALLOCS)
             promise = after[-1][alloc].copy()
@@ -178,7 +187,7 @@ class Lives:
             after.append(after[-1] | {alloc: promise})
         self.attempt(lambda: self.log.commit(joined(items)), after)
 
-    def item(self, alloc: AllocId, promise: Promise) -> Run | Truncation:
+    def item(self, alloc: AllocId, promise: Promise) -> Item:
         """Make up the next item of a commit.
 
         Args:
@@ -188,10 +197,10 @@ class Lives:
         if promise.last >= promise.needed and self.dice.random() < 0.25:
             seq = self.dice.randint(promise.needed - 1, promise.last)
             term = promise.entries[seq][0] if seq > promise.start else promise.term
-            return Truncation(alloc, seq, term)
+            return Item(Kind.TRUNCATE, alloc, seq, term)
         term = promise.newest_term() + self.dice.choice([0, 0, 1])
         payload = self.dice.randbytes(self.dice.choice([0, 3, 100, 600]))
-        return Run(alloc, promise.last + 1, max(term, 1), [payload])
+        return Item(Kind.RECORD, alloc, promise.last + 1, max(term, 1), [payload])
 
     def begin_anew(self) -> None:
         """Begin a copy behind a snapshot."""
@@ -242,7 +251,7 @@ class Lives:
         """After one failure every commit fails, and leaves no trace."""
         last = self.log.last(ALLOCS[0])
         try:
-            self.log.commit([Run(ALLOCS[0], last + 1, 99, [b"x"])])
+            self.log.commit([Item(Kind.RECORD, ALLOCS[0], last + 1, 99, [b"x"])])
         except DiskError:
             return
         raise AssertionError("a log that failed wrote again")

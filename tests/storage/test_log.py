@@ -13,7 +13,8 @@ from tests.storage.lives import ALLOCS, DIRECTORY, Lives
 from torua.core.ids import AllocId
 from torua.errors import CorruptionError, DiskError, DiskFullError
 from torua.storage.files import DiskFiles
-from torua.storage.log import Log, LogEntry, Run, Truncation
+from torua.storage.log import Log, LogEntry
+from torua.storage.segment import Item, Kind, Packer, seed_of, spell_header
 
 A, B, C = ALLOCS
 
@@ -29,7 +30,7 @@ def entries(alloc: AllocId, *seqs: int, size: int = 10) -> list[LogEntry]:
     return [LogEntry(alloc, seq, 1, bytes([seq % 256]) * size) for seq in seqs]
 
 
-def runs(alloc: AllocId, *seqs: int, size: int = 10) -> list[Run]:
+def runs(alloc: AllocId, *seqs: int, size: int = 10) -> list[Item]:
     """Make the same entries as they are committed.
 
     Args:
@@ -37,13 +38,13 @@ def runs(alloc: AllocId, *seqs: int, size: int = 10) -> list[Run]:
         seqs: which.
         size: of each payload.
     """
-    found: list[Run] = []
+    found: list[Item] = []
     for entry in entries(alloc, *seqs, size=size):
         if found and entry.seq == found[-1].last + 1:
             payloads = [*found[-1].payloads, entry.payload]
             found[-1] = found[-1]._replace(payloads=payloads)
         else:
-            found.append(Run(alloc, entry.seq, 1, [entry.payload]))
+            found.append(Item(Kind.RECORD, alloc, entry.seq, 1, [entry.payload]))
     return found
 
 
@@ -143,9 +144,15 @@ def test_void_entries_stay_void() -> None:
     log = a_log(files)
     log.commit(runs(A, *range(1, 9)) + runs(B, 1))
     log.cut(A, 4)
-    log.commit([Truncation(A, 6, 1), Run(A, 7, 3, [b"seven"]), Truncation(B, 0, 0)])
+    log.commit(
+        [
+            Item(Kind.TRUNCATE, A, 6, 1),
+            Item(Kind.RECORD, A, 7, 3, [b"seven"]),
+            Item(Kind.TRUNCATE, B, 0, 0),
+        ]
+    )
     assert log.read(A, 6, 100) == [LogEntry(A, 7, 3, b"seven")]
-    log.commit([Truncation(A, 4, 1)])
+    log.commit([Item(Kind.TRUNCATE, A, 4, 1)])
     for turn in range(1, 40):
         log.commit(runs(B, turn))
     log.cut(B, 39)
@@ -154,7 +161,7 @@ def test_void_entries_stay_void() -> None:
         assert (each.last(A), each.term_at(A, 4)) == (4, 1)
         assert each.term_at(A, 5) is None
     log = each
-    log.commit([Run(A, 5, 4, [b"five"])])
+    log.commit([Item(Kind.RECORD, A, 5, 4, [b"five"])])
     assert log.read(A, 4, 100) == [LogEntry(A, 5, 4, b"five")]
 
 
@@ -165,7 +172,7 @@ def test_what_a_view_has_applied_cannot_be_voided() -> None:
     log.cut(A, 5)
     for wrong in (4, 9):
         with pytest.raises(AssertionError):
-            log.commit([Truncation(A, wrong, 1)])
+            log.commit([Item(Kind.TRUNCATE, A, wrong, 1)])
     assert log.last(A) == 8
 
 
@@ -179,8 +186,8 @@ def test_a_copy_begins_anew_behind_a_snapshot() -> None:
         assert (each.first(A), each.last(A)) == (101, 100)
         assert (each.term_at(A, 100), each.term_at(A, 8)) == (7, None)
     with pytest.raises(AssertionError):
-        log.commit([Run(A, 101, 6, [b"of an older term"])])
-    log.commit([Run(A, 101, 7, [b"x"])])
+        log.commit([Item(Kind.RECORD, A, 101, 6, [b"of an older term"])])
+    log.commit([Item(Kind.RECORD, A, 101, 7, [b"x"])])
 
 
 def test_a_copy_whose_entries_are_gone_is_still_known() -> None:
@@ -317,6 +324,24 @@ def test_a_missing_segment_is_found() -> None:
     files, _ = some_segments()
     files.remove(segments(files)[1])
     with pytest.raises(CorruptionError, match="the file is missing"):
+        a_log(files)
+
+
+@pytest.mark.parametrize(("seq", "term"), [(2, 1), (3, 2), (1, 2)])
+def test_entries_that_do_not_follow_each_other_are_damage(seq: int, term: int) -> None:
+    """True as each is: a gap, a seq that comes again, a term that falls.
+
+    Args:
+        seq: of the second entry.
+        term: of it.
+    """
+    files = FaultyFiles()
+    header = spell_header(1, 0, b"saltsalt")
+    packer = Packer(seed_of(header), 0, header)
+    for place, of in ((1, 2), (seq, term)):
+        packer.pack(Item(Kind.RECORD, A, place, of, [b"payload"]))
+    files.put(DIRECTORY / f"{1:016x}.log", b"".join(packer.pieces()))
+    with pytest.raises(CorruptionError, match=f"no place for seq {seq}"):
         a_log(files)
 
 

@@ -43,19 +43,22 @@ class CopyIndex:
         """The newest entry's seq, `first` less one where there is none."""
         return self.terms.last
 
-    def append(self, found: Found, number: int) -> None:
-        """Note the next entries.
+    def append(self, found: Found, number: int) -> bool:
+        """Note the next entries; False where they cannot stand there.
 
         Args:
             found: where and what they are.
             number: of their segment.
         """
+        if found.seq != self.terms.last + 1 or found.term < self.terms.newest:
+            return False
         self.terms.append(found.seq, found.term, len(found.sizes))
         self._sizes.extend(found.sizes)
         place = number << _OFFSET_BITS | found.offset
         for size in found.sizes:
             self._places.append(place)
             place += OVERHEAD_BYTES + size
+        return True
 
     def truncate(self, after: int) -> None:
         """Forget the entries behind ``after``, which is `first` less one or more."""
@@ -103,7 +106,7 @@ def take(copies: dict[AllocId, CopyIndex], number: int, found: Found) -> bool:
     if found.kind == Kind.RECORD:
         if copy is None:
             copy = copies[found.alloc] = CopyIndex()
-        return _append(copy, number, found)
+        return copy.append(found, number)
     if _begins(copy, found):
         copies[found.alloc] = CopyIndex(found.seq, found.term)
         return True
@@ -129,12 +132,3 @@ def _begins(copy: CopyIndex | None, found: Found) -> bool:
         case Kind.TRUNCATE:
             return copy is not None and found.seq < copy.terms.base
     return False
-
-
-def _append(copy: CopyIndex, number: int, found: Found) -> bool:
-    """Note records that are on the disk; False where they cannot stand there."""
-    newest = copy.terms.at(copy.last) or 0
-    if found.seq != copy.last + 1 or found.term < newest:
-        return False
-    copy.append(found, number)
-    return True

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from torua.codec.rope import Bytes
 from torua.core.configuration import Replication
 from torua.core.ids import AllocId
 from torua.errors import DiskError, DiskFullError
@@ -57,36 +56,6 @@ class LogEntry(NamedTuple):
     seq: int
     term: int
     payload: bytes
-
-
-class Run(NamedTuple):
-    """Entries of one copy and term that follow each other; ``seq`` is the first's."""
-
-    alloc: AllocId
-    seq: int
-    term: int
-    payloads: Sequence[Bytes]
-
-    @property
-    def last(self) -> int:
-        """The last one's seq."""
-        return self.seq + len(self.payloads) - 1
-
-    def item(self) -> Item:
-        """Return it as a segment holds it."""
-        return Item(Kind.RECORD, *self)
-
-
-class Truncation(NamedTuple):
-    """A copy's entries behind ``after``, whose term is ``term``, are void."""
-
-    alloc: AllocId
-    after: int
-    term: int
-
-    def item(self) -> Item:
-        """Return it as a segment holds it."""
-        return Item(Kind.TRUNCATE, *self)
 
 
 class Log:
@@ -165,12 +134,13 @@ class Log:
             raise
         return log
 
-    def commit(self, items: Sequence[Run | Truncation]) -> None:
+    def commit(self, items: Sequence[Item]) -> None:
         """Append entries, void others, and return once that is on the disk.
 
         Args:
-            items: of any copies, each copy's in order and without a gap, from 1 in a
-                new one; behind a truncation it goes on where that left it.
+            items: records and truncations of any copies, each copy's in order and
+                without a gap, from 1 in a new one; behind a truncation it goes on where
+                that left it.
 
         Raises:
             DiskFullError: no room; nothing was kept, and the log can be used on.
@@ -181,15 +151,15 @@ class Log:
         lasts: dict[AllocId, int] = {}
         for item in items:
             last = lasts.get(item.alloc, self.last(item.alloc))
-            if isinstance(item, Truncation):
+            if item.kind is Kind.RECORD:
+                assert item.seq == last + 1, f"{item.alloc}: {item.seq} after {last}"
+            else:
                 copy = self._copies.get(item.alloc)
                 least = 0 if copy is None else copy.needed - 1
-                assert least <= item.after <= last, f"{item} of {least} to {last}"
-                lasts[item.alloc] = item.after
-            else:
-                assert item.seq == last + 1, f"{item.alloc}: {item.seq} after {last}"
-                lasts[item.alloc] = item.last
-        self._write([item.item() for item in items])
+                assert item.kind is Kind.TRUNCATE
+                assert least <= item.seq <= last, f"{item} of {least} to {last}"
+            lasts[item.alloc] = item.last
+        self._write(items)
 
     def set_start(self, alloc: AllocId, seq: int, term: int) -> None:
         """Void all entries of a copy, and begin behind ``seq``, durably.
@@ -213,8 +183,7 @@ class Log:
         """
         copy = self._copies.get(alloc)
         if copy is not None:
-            term = copy.terms.at(copy.last) or 0
-            self._write([Item(Kind.FORGET, alloc, copy.last, term)])
+            self._write([Item(Kind.FORGET, alloc, copy.last, copy.terms.newest)])
             self._drop_segments()
 
     def cut(self, alloc: AllocId, through: int) -> None:
@@ -366,7 +335,7 @@ class Log:
         previous = self._segments[-1].size if self._segments else 0
         header = spell_header(number, previous, os.urandom(SALT_BYTES))
         positions = [
-            Item(Kind.POSITION, alloc, copy.last, copy.terms.at(copy.last) or 0)
+            Item(Kind.POSITION, alloc, copy.last, copy.terms.newest)
             for alloc, copy in sorted(self._copies.items())
         ]
         try:

@@ -83,6 +83,11 @@ class Item(NamedTuple):
     payloads: Sequence[Bytes] = (b"",)
 
     @property
+    def last(self) -> int:
+        """The last one's seq."""
+        return self.seq + len(self.payloads) - 1
+
+    @property
     def size(self) -> int:
         """How many bytes they take in a segment."""
         return OVERHEAD_BYTES * len(self.payloads) + sum(map(len, self.payloads))
@@ -250,10 +255,8 @@ def _unpack_head(data: bytes, offset: int, seed: int, at: int) -> Found | None:
     mark, size, kind, copy, seq, term, head_crc, _ = _HEAD.unpack_from(data, at)
     if mark != _MARK:
         return None
-    if (
-        extend(seed, _PLACED.pack(mark, size, kind, copy, seq, term, offset))
-        != head_crc
-    ):
+    placed = _PLACED.pack(mark, size, kind, copy, seq, term, offset)
+    if extend(seed, placed) != head_crc:
         return None
     return Found(kind, AllocId(copy.hex()), seq, term, offset, (size,))
 

@@ -30,6 +30,11 @@ class Terms:
         self._seqs = [base]
         self._terms = [term]
 
+    @property
+    def newest(self) -> int:
+        """The term of the record at ``last``; 0 where that is none."""
+        return self._terms[-1]
+
     def copy(self) -> "Terms":
         """Return another that changes apart from this one."""
         other = Terms()
