@@ -383,16 +383,16 @@ class OpenCopy:
         if self.state is not State.OPEN:
             return
         match output:
+            case messages.Reply() | messages.Refuse():
+                self._requests.answer(output)
             case messages.Append():
                 self.holding.append(output.records)
-            case messages.Truncate():
-                self.holding.truncate(output)
             case messages.Apply():
                 self._apply(output)
             case messages.Send():
                 self._means.world.send(output.node, output.message)
-            case messages.Reply() | messages.Refuse():
-                self._requests.answer(output)
+            case messages.Truncate():
+                self.holding.truncate(output)
             case _:
                 self._perform_seldom(output)
 
