@@ -18,7 +18,7 @@ from torua.core.records import KvPut, Record
 from torua.errors import GoneError, UnavailableError
 from torua.node.looks import Looks, Watch
 from torua.storage.files import DiskFiles
-from torua.storage.log import Log, LogEntry
+from torua.storage.log import Log, Run
 
 T = TypeVar("T")
 SHARD = ShardId(0)
@@ -105,9 +105,7 @@ class LooksTests(SynchronousTestCase):
             Record(SHARD, seq, 1, seq, (KvPut(b"k", b"v" * 100, "t"),))
             for seq in range(1, 6)
         ]
-        self.log.commit(
-            [LogEntry(ALLOC, each.seq, 1, spell_record(each)) for each in self.records]
-        )
+        self.log.commit([Run(ALLOC, 1, 1, list(map(spell_record, self.records)))])
         self.copy.apply(3)
 
     @property

@@ -22,7 +22,7 @@ from torua.core.ids import AllocId, ShardId
 from torua.core.records import KvPut, Record
 from torua.errors import CorruptionError
 from torua.storage import checks, segment
-from torua.storage.log import Log, LogEntry, Truncation
+from torua.storage.log import Log, Run, Truncation
 from torua.storage.map import Map
 from torua.storage.replay import replay
 from torua.storage.rows import FACTS, Facts
@@ -146,7 +146,7 @@ def damage_is_served() -> bool:
     """Tell whether a log with a flipped bit in its middle serves less than it held."""
     files = FaultyFiles()
     log = Log.open(DIRECTORY, files)
-    log.commit([LogEntry(A, seq, 1, b"payload") for seq in range(1, 9)])
+    log.commit([Run(A, 1, 1, [b"payload"] * 8)])
     path = DIRECTORY / files.names(DIRECTORY)[0]
     files.put(path, flipped(files.read(path) or b"", 150 * 8))
     try:
@@ -191,7 +191,7 @@ def state_differs(map_class: type[Map]) -> bool:
         copy.live(10)
         put = KvPut(b"last", b"value", "text/plain")
         last = Record(ShardId(0), 11, 1, copy.map.applied_time_ns + 1, (put,))
-        copy.log.commit([LogEntry(A, 11, 1, spell_record(last))])
+        copy.log.commit([Run(A, 11, 1, [spell_record(last)])])
         dying = map_class(copy.path, copy.map._connection)
         dying._facts, dying._journal = copy.map._facts, copy.map._journal
         if isinstance(dying, MapWithPositionApart):

@@ -29,7 +29,7 @@ from torua.core.replication.tip import RECORD_COST
 from torua.errors import DiskError, DiskFullError
 from torua.node.threads import Worker
 from torua.node.turn import Stage, Turn
-from torua.storage.log import Log, LogEntry, Truncation
+from torua.storage.log import Log, Run, Truncation
 
 T = TypeVar("T")
 
@@ -48,8 +48,8 @@ SYNC_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
 log = Logger()
 
 
-Item = LogEntry | Truncation
-"""What a copy has written: its next record, or that the last ones are void."""
+Item = Run | Truncation
+"""What a copy has written: its next records, or that the last ones are void."""
 
 
 class State(Enum):
@@ -195,13 +195,18 @@ class GroupCommit:
 
         Args:
             alloc: an attached copy.
-            records: next in its order.
+            records: next in its order, one at least.
         """
         assert alloc in self._listeners, "nobody to report to"
-        for record in records:
-            payload = spell_record(record)
-            item = LogEntry(alloc, record.seq, record.term, payload)
-            self._enqueue(item, RECORD_COST + len(payload))
+        first, last, count = records[0], records[-1], len(records)
+        assert last.seq == first.seq + count - 1, f"{first.seq} to {last.seq}"
+        payloads = list(map(spell_record, records))
+        cost = RECORD_COST * count + sum(map(len, payloads))
+        if count > 1 and (cost > BATCH_BYTES_MAX or first.term != last.term):
+            self.append(alloc, records[: count // 2])
+            self.append(alloc, records[count // 2 :])
+        else:
+            self._enqueue(Run(alloc, first.seq, first.term, payloads), cost)
 
     def truncate(self, alloc: AllocId, truncate: Truncate) -> None:
         """Void a copy's records behind one, as soon as the disk is free.
@@ -268,13 +273,14 @@ class GroupCommit:
         seconds, log_bytes = taken
         self.queued_bytes -= size
         self._meters.sync.observe(seconds)
-        self._meters.batch.observe(len(batch))
+        runs = [item for item in batch if isinstance(item, Run)]
+        self._meters.batch.observe(sum(len(run.payloads) for run in runs))
         self._meters.size.set(log_bytes)
         self._on_sync(seconds)
         if self._state is State.FULL:
             self._state = State.OPEN
             log.info("there is room for the log again")
-        newest = {item.alloc: item.seq for item in batch if isinstance(item, LogEntry)}
+        newest = {run.alloc: run.last for run in runs}
         for alloc, seq in newest.items():
             listener = self._listeners.get(alloc)
             if listener is not None:
