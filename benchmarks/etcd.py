@@ -2,6 +2,8 @@
 
 Both are asked by HTTP, etcd by its JSON gateway, the same keys and values by the same
 client over as many connections: wrk where it is installed, else our own generator.
+etcd has one leader for all keys; so has Torua with one shard, which is what compares,
+and with four shards, as is the default, leads are spread over the nodes.
 """
 
 import base64
@@ -12,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -21,6 +23,7 @@ from urllib.request import urlopen
 
 from rig import (
     CONNECTIONS,
+    Cluster,
     Effort,
     cluster_of,
     endpoints,
@@ -37,27 +40,37 @@ NODES = 3
 KEYS = 2000
 PLANS = {name: Plan(name, keys=KEYS) for name in ("put", "get")}
 
+OURS = {"one shard": 1, "four shards": 4}
+THEIRS = "etcd"
+
 Pool = Sequence[Request]
 Urls = tuple[str, ...]
+Side = tuple[Urls, dict[str, Pool]]
+"""Where the nodes are, and what they are asked, by the name of a plan."""
 
 
 def side_by_side(effort: Effort) -> str:
-    """Measure puts and gets of both, A B A B; of Torua alone where there is no etcd."""
-    with cluster_of(NODES, NODES) as cluster:
-        fill(cluster, PLANS["get"])
-        sides: dict[str, tuple[Urls, dict[str, Pool]]] = {
-            "Torua": (endpoints(cluster), {n: requests_of(p) for n, p in PLANS.items()})
-        }
-        if shutil.which("etcd") is None:
-            return _compared(sides, effort)
-        with etcd() as urls:
-            sides["etcd"] = (urls, {name: etcd_pool(name) for name in PLANS})
+    """Measure puts and gets of all, in turns; of Torua alone where there is no etcd."""
+    with ExitStack() as running:
+        sides: dict[str, Side] = {}
+        for name, shards in OURS.items():
+            cluster = cluster_of(NODES, NODES, "--shards", str(shards))
+            sides[name] = _filled(running.enter_context(cluster))
+        if shutil.which("etcd") is not None:
+            urls = running.enter_context(etcd())
+            sides[THEIRS] = (urls, {name: etcd_pool(name) for name in PLANS})
             once = loader.Drive(urls, connections=8, operations=KEYS)
             loader.run(etcd_pool("put"), once)
-            return _compared(sides, effort)
+        return _compared(sides, effort)
 
 
-def _compared(sides: dict[str, tuple[Urls, dict[str, Pool]]], effort: Effort) -> str:
+def _filled(cluster: Cluster) -> Side:
+    """Fill a cluster of ours, and tell how to ask it."""
+    fill(cluster, PLANS["get"])
+    return endpoints(cluster), {n: requests_of(p) for n, p in PLANS.items()}
+
+
+def _compared(sides: dict[str, Side], effort: Effort) -> str:
     """Measure all sides in turns, and spell what that gave."""
     found: dict[tuple[str, str], list[float]] = {}
     drive = with_wrk if shutil.which("wrk") else with_ours
@@ -84,12 +97,11 @@ def _introduction(drive: Callable[[Urls, Pool, float], float]) -> str:
 def _table(found: dict[tuple[str, str], list[float]]) -> str:
     """Spell the rounds of each side, and how they compare."""
     rows = []
-    for workload in PLANS:
-        ours = found[workload, "Torua"]
-        theirs = found.get((workload, "etcd"))
+    for workload, name in product(PLANS, OURS):
+        ours, theirs = found[workload, name], found.get((workload, THEIRS))
         rows.append(
             (
-                workload,
+                f"{workload}, {name}",
                 f"{median(ours):,.0f}",
                 f"{median(theirs):,.0f}" if theirs else "-",
                 f"{median(ours) / median(theirs):.2f}" if theirs else "-",

@@ -16,9 +16,10 @@ from torua.codec.records import read_record, spell_record
 from torua.core.ids import AllocId, ShardId
 from torua.core.records import KvPut, Record
 from torua.storage.files import DiskFiles
-from torua.storage.log import Log, LogEntry
+from torua.storage.log import Log
 from torua.storage.map import Map
 from torua.storage.replay import replay
+from torua.storage.segment import Item, Kind
 from torua.storage.stable import StableStore
 
 ALLOC = AllocId("a" * 32)
@@ -81,7 +82,7 @@ def measure_log(directory: Path) -> Log:
 
     def commit(first: int, count: int) -> None:
         """Commit entries in one group."""
-        log.commit([LogEntry(ALLOC, first + i, 1, payload) for i in range(count)])
+        log.commit([Item(Kind.RECORD, ALLOC, first, 1, [payload] * count)])
 
     each("log: commit of 1", 2_000, lambda number: commit(number, 1))
     with timed("log: entry in commits of 100", 98_000):
@@ -90,7 +91,7 @@ def measure_log(directory: Path) -> Log:
     with timed("log: read an entry", COUNT):
         assert len(log.read(ALLOC, 0, 1 << 40)) == COUNT
     with timed("log: commit of 16 MiB"):
-        log.commit([LogEntry(ALLOC, COUNT + 1, 1, BIG)])
+        log.commit([Item(Kind.RECORD, ALLOC, COUNT + 1, 1, [BIG])])
     log.close()
     with timed("log: open, an entry", COUNT):
         log = Log.open(directory, DiskFiles())
@@ -137,7 +138,7 @@ def measure_replay(directory: Path) -> None:
     log = Log.open(directory / "log", DiskFiles())
     records = [put(seq) for seq in range(1, COUNT + 1)]
     log.commit(
-        [LogEntry(ALLOC, each.seq, each.term, spell_record(each)) for each in records]
+        [Item(Kind.RECORD, ALLOC, 1, records[0].term, list(map(spell_record, records)))]
     )
     view = Map.open(directory / "map.db")
     with timed("replay: a record", COUNT):

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from tests.node.lone_node import HandWorker
 from tests.storage.faulty import FaultyFiles
+from torua.codec.records import spell_record
 from torua.core.ids import AllocId, ShardId
 from torua.core.records import KvPut, Record
 from torua.core.replication.messages import Truncate
@@ -103,14 +104,15 @@ class Bench:
         self.files.fault = (self.files.calls + calls, number)
 
 
-def record(seq: int, size: int) -> Record:
+def record(seq: int, size: int, term: int = 1) -> Record:
     """Make a record.
 
     Args:
         seq: its place.
         size: of its value.
+        term: of it.
     """
-    return Record(ShardId(0), seq, 1, seq, (KvPut(b"k", b"x" * size, "t"),))
+    return Record(ShardId(0), seq, term, seq, (KvPut(b"k", b"x" * size, "t"),))
 
 
 def test_what_arrives_during_a_commit_shares_the_next() -> None:
@@ -168,6 +170,22 @@ def test_a_batch_is_bounded_and_so_is_the_queue() -> None:
     assert bench.a.told == [2, 4, 5]
     bench.commit.queued_bytes = QUEUE_BYTES_MAX + 1
     assert bench.commit.crowded
+
+
+def test_records_of_two_terms_are_kept_each_in_its_own() -> None:
+    """What a copy gets from its primary at once may be of several."""
+    bench = Bench()
+    records = [record(seq, 1, max(1, seq - 2)) for seq in range(1, 6)]
+    bench.commit.append(A, records)
+    while bench.work():
+        pass
+    assert bench.a.told == [5]
+    assert [bench.log.term_at(A, seq) for seq in range(1, 6)] == [1, 1, 1, 2, 3]
+    assert [each.payload for each in bench.log.read(A, 0, 1 << 20)] == [
+        spell_record(each) for each in records
+    ]
+    assert bench.commit.queued_bytes == 0
+    assert len(bench.syncs) == 1
 
 
 def test_a_full_disk_is_told_to_all_and_tried_again() -> None:

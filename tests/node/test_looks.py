@@ -18,7 +18,8 @@ from torua.core.records import KvPut, Record
 from torua.errors import GoneError, UnavailableError
 from torua.node.looks import Looks, Watch
 from torua.storage.files import DiskFiles
-from torua.storage.log import Log, LogEntry
+from torua.storage.log import Log
+from torua.storage.segment import Item, Kind
 
 T = TypeVar("T")
 SHARD = ShardId(0)
@@ -106,7 +107,7 @@ class LooksTests(SynchronousTestCase):
             for seq in range(1, 6)
         ]
         self.log.commit(
-            [LogEntry(ALLOC, each.seq, 1, spell_record(each)) for each in self.records]
+            [Item(Kind.RECORD, ALLOC, 1, 1, list(map(spell_record, self.records)))]
         )
         self.copy.apply(3)
 

@@ -8,7 +8,8 @@ from random import Random
 from tests.storage.faulty import FaultyFiles
 from torua.core.ids import AllocId
 from torua.errors import DiskError, DiskFullError
-from torua.storage.log import Log, LogEntry, Truncation
+from torua.storage.log import Log
+from torua.storage.segment import Item, Kind
 
 DIRECTORY = Path("/log")
 ALLOCS = [AllocId(letter * 32) for letter in "abc"]
@@ -47,12 +48,13 @@ class Promise:
         """Return the term of the newest entry."""
         return self.entries[self.last][0] if self.entries else self.term
 
-    def take(self, item: LogEntry | Truncation) -> None:
+    def take(self, item: Item) -> None:
         """Note one item of a commit."""
-        if isinstance(item, LogEntry):
-            self.entries[item.seq] = (item.term, item.payload[:])
+        if item.kind is Kind.RECORD:
+            for seq, payload in enumerate(item.payloads, item.seq):
+                self.entries[seq] = (item.term, payload[:])
             return
-        for seq in [seq for seq in self.entries if seq > item.after]:
+        for seq in [seq for seq in self.entries if seq > item.seq]:
             del self.entries[seq]
 
     def copy(self) -> "Promise":
@@ -82,6 +84,30 @@ class Promise:
         return found == expected and all(
             terms[seq] == entry[0] for seq, entry in expected.items()
         )
+
+
+def follows(before: Item, item: Item) -> bool:
+    """Tell whether a record is the next of the same copy and term.
+
+    Args:
+        before: of the commit.
+        item: what comes behind it there.
+    """
+    if not before.kind is item.kind is Kind.RECORD:
+        return False
+    return (before.alloc, before.last + 1, before.term) == item[1:4]
+
+
+def joined(items: list[Item]) -> list[Item]:
+    """Make one run of those that follow each other in one term."""
+    found: list[Item] = []
+    for item in items:
+        if found and follows(found[-1], item):
+            payloads = [*found[-1].payloads, *item.payloads]
+            found[-1] = found[-1]._replace(payloads=payloads)
+        else:
+            found.append(item)
+    return found
 
 
 class Lives:
@@ -122,6 +148,8 @@ class Lives:
         for _ in range(lives):
             self.plan_fault()
             self.live(self.dice.randint(0, turns))
+            self.files.fault = None
+            self.found()
             self.files = self.files.crash(self.dice)
             self.log = self.opened()
             self.check()
@@ -150,16 +178,16 @@ class Lives:
         of them may.
         """
         after: list[dict[AllocId, Promise]] = [self.kept]
-        items: list[LogEntry | Truncation] = []
+        items: list[Item] = []
         for _ in range(self.dice.randint(1, 4)):
             alloc = self.dice.choice(ALLOCS)
             promise = after[-1][alloc].copy()
             items.append(self.item(alloc, promise))
             promise.take(items[-1])
             after.append(after[-1] | {alloc: promise})
-        self.attempt(lambda: self.log.commit(items), after)
+        self.attempt(lambda: self.log.commit(joined(items)), after)
 
-    def item(self, alloc: AllocId, promise: Promise) -> LogEntry | Truncation:
+    def item(self, alloc: AllocId, promise: Promise) -> Item:
         """Make up the next item of a commit.
 
         Args:
@@ -169,10 +197,10 @@ class Lives:
         if promise.last >= promise.needed and self.dice.random() < 0.25:
             seq = self.dice.randint(promise.needed - 1, promise.last)
             term = promise.entries[seq][0] if seq > promise.start else promise.term
-            return Truncation(alloc, seq, term)
+            return Item(Kind.TRUNCATE, alloc, seq, term)
         term = promise.newest_term() + self.dice.choice([0, 0, 1])
         payload = self.dice.randbytes(self.dice.choice([0, 3, 100, 600]))
-        return LogEntry(alloc, promise.last + 1, max(term, 1), payload)
+        return Item(Kind.RECORD, alloc, promise.last + 1, max(term, 1), [payload])
 
     def begin_anew(self) -> None:
         """Begin a copy behind a snapshot."""
@@ -223,18 +251,20 @@ class Lives:
         """After one failure every commit fails, and leaves no trace."""
         last = self.log.last(ALLOCS[0])
         try:
-            self.log.commit([LogEntry(ALLOCS[0], last + 1, 99, b"x")])
+            self.log.commit([Item(Kind.RECORD, ALLOCS[0], last + 1, 99, [b"x"])])
         except DiskError:
             return
         raise AssertionError("a log that failed wrote again")
 
-    def check(self) -> None:
-        """All that was acknowledged is there, as it was; anything else was unsure."""
+    def found(self) -> dict[AllocId, Promise]:
+        """Return what the log holds: what was acknowledged, or what was unsure."""
         for promised in [self.kept, *self.unsure]:
             if all(promised[alloc].kept_by(self.log, alloc) for alloc in ALLOCS):
-                self.kept, self.unsure = promised, []
-                break
-        else:
-            raise AssertionError("the log broke its promise")
+                return promised
+        raise AssertionError("the log broke its promise")
+
+    def check(self) -> None:
+        """All that was acknowledged is there, as it was; that is so from now on."""
+        self.kept, self.unsure = self.found(), []
         for alloc, promise in self.kept.items():
             promise.needed = self.log.first(alloc)

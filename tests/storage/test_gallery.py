@@ -22,7 +22,7 @@ from torua.core.ids import AllocId, ShardId
 from torua.core.records import KvPut, Record
 from torua.errors import CorruptionError
 from torua.storage import checks, segment
-from torua.storage.log import Log, LogEntry, Truncation
+from torua.storage.log import Log
 from torua.storage.map import Map
 from torua.storage.replay import replay
 from torua.storage.rows import FACTS, Facts
@@ -82,10 +82,16 @@ def leave_the_half_of_a_refused_commit(patch: pytest.MonkeyPatch) -> None:
 
 def forget_truncations(patch: pytest.MonkeyPatch) -> None:
     """Void entries in memory only, and find them again after a restart."""
-    item = Truncation.item
-    patch.setattr(
-        Truncation, "item", lambda self: item(self)._replace(kind=Kind.POSITION)
-    )
+    pack = Packer.pack
+
+    def without(self: Packer, item: Item) -> Found:
+        """Spell a position instead."""
+        if item.kind is not Kind.TRUNCATE:
+            return pack(self, item)
+        spelled = pack(self, item._replace(kind=Kind.POSITION))
+        return spelled._replace(kind=item.kind)
+
+    patch.setattr(Packer, "pack", without)
 
 
 def forget_terms_of_what_is_gone(patch: pytest.MonkeyPatch) -> None:
@@ -146,7 +152,7 @@ def damage_is_served() -> bool:
     """Tell whether a log with a flipped bit in its middle serves less than it held."""
     files = FaultyFiles()
     log = Log.open(DIRECTORY, files)
-    log.commit([LogEntry(A, seq, 1, b"payload") for seq in range(1, 9)])
+    log.commit([Item(Kind.RECORD, A, 1, 1, [b"payload"] * 8)])
     path = DIRECTORY / files.names(DIRECTORY)[0]
     files.put(path, flipped(files.read(path) or b"", 150 * 8))
     try:
@@ -191,7 +197,7 @@ def state_differs(map_class: type[Map]) -> bool:
         copy.live(10)
         put = KvPut(b"last", b"value", "text/plain")
         last = Record(ShardId(0), 11, 1, copy.map.applied_time_ns + 1, (put,))
-        copy.log.commit([LogEntry(A, 11, 1, spell_record(last))])
+        copy.log.commit([Item(Kind.RECORD, A, 11, 1, [spell_record(last)])])
         dying = map_class(copy.path, copy.map._connection)
         dying._facts, dying._journal = copy.map._facts, copy.map._journal
         if isinstance(dying, MapWithPositionApart):

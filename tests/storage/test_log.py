@@ -13,7 +13,8 @@ from tests.storage.lives import ALLOCS, DIRECTORY, Lives
 from torua.core.ids import AllocId
 from torua.errors import CorruptionError, DiskError, DiskFullError
 from torua.storage.files import DiskFiles
-from torua.storage.log import Log, LogEntry, Truncation
+from torua.storage.log import Log, LogEntry
+from torua.storage.segment import Item, Kind, Packer, seed_of, spell_header
 
 A, B, C = ALLOCS
 
@@ -27,6 +28,24 @@ def entries(alloc: AllocId, *seqs: int, size: int = 10) -> list[LogEntry]:
         size: of each payload.
     """
     return [LogEntry(alloc, seq, 1, bytes([seq % 256]) * size) for seq in seqs]
+
+
+def runs(alloc: AllocId, *seqs: int, size: int = 10) -> list[Item]:
+    """Make the same entries as they are committed.
+
+    Args:
+        alloc: whose.
+        seqs: which.
+        size: of each payload.
+    """
+    found: list[Item] = []
+    for entry in entries(alloc, *seqs, size=size):
+        if found and entry.seq == found[-1].last + 1:
+            payloads = [*found[-1].payloads, entry.payload]
+            found[-1] = found[-1]._replace(payloads=payloads)
+        else:
+            found.append(Item(Kind.RECORD, alloc, entry.seq, 1, [entry.payload]))
+    return found
 
 
 def a_log(files: FaultyFiles, segment_bytes: int = 400) -> Log:
@@ -56,7 +75,7 @@ def test_copies_are_kept_apart_in_one_log(tmp_path: Path) -> None:
     log = Log.open(tmp_path / "log", DiskFiles(), 300)
     log.set_start(B, 100, 1)
     for turn in range(1, 30):
-        log.commit(entries(A, turn) + entries(B, 2 * turn + 99, 2 * turn + 100))
+        log.commit(runs(A, turn) + runs(B, 2 * turn + 99, 2 * turn + 100))
     log.close()
     log = Log.open(tmp_path / "log", DiskFiles(), 300)
     assert log.read(A, 0, 1 << 20) == entries(A, *range(1, 30))
@@ -73,7 +92,7 @@ def test_copies_are_kept_apart_in_one_log(tmp_path: Path) -> None:
 def test_a_read_is_bounded_but_never_empty() -> None:
     """It stops before the bytes asked for; one entry comes in any case."""
     log = a_log(FaultyFiles())
-    log.commit(entries(A, *range(1, 10), size=100))
+    log.commit(runs(A, *range(1, 10), size=100))
     assert log.read(A, 2, 250) == entries(A, 3, 4, size=100)
     assert log.read(A, 2, 0) == entries(A, 3, size=100)
     assert log.read(A, 9, 1000) == []
@@ -82,11 +101,11 @@ def test_a_read_is_bounded_but_never_empty() -> None:
 def test_a_gap_is_a_mistake_of_ours() -> None:
     """Entries out of order are asserted against before anything is written."""
     log = a_log(FaultyFiles())
-    log.commit(entries(A, 1))
+    log.commit(runs(A, 1))
     size = log.size_bytes
     for wrong in ([1], [3], [2, 4]):
         with pytest.raises(AssertionError):
-            log.commit(entries(A, *wrong))
+            log.commit(runs(A, *wrong))
     assert (log.last(A), log.size_bytes) == (1, size)
 
 
@@ -95,7 +114,7 @@ def test_room_is_made_when_no_copy_needs_a_segment() -> None:
     files = FaultyFiles()
     log = a_log(files)
     for turn in range(1, 41):
-        log.commit(entries(A, turn) + entries(B, turn))
+        log.commit(runs(A, turn) + runs(B, turn))
     before = len(segments(files))
     log.cut(A, 40)
     assert len(segments(files)) == before
@@ -112,7 +131,7 @@ def test_what_no_view_needs_is_retained_for_copies_elsewhere() -> None:
     files = FaultyFiles()
     log = Log.open(DIRECTORY, files, 400, retention_bytes=2000)
     for turn in range(1, 101):
-        log.commit(entries(A, turn))
+        log.commit(runs(A, turn))
         log.cut(A, turn)
     assert 1500 < log.size_bytes <= 2400
     first = log.first(A)
@@ -123,31 +142,37 @@ def test_void_entries_stay_void() -> None:
     """After a restart too, and also where all that was left of them is gone."""
     files = FaultyFiles()
     log = a_log(files)
-    log.commit(entries(A, *range(1, 9)) + entries(B, 1))
+    log.commit(runs(A, *range(1, 9)) + runs(B, 1))
     log.cut(A, 4)
-    log.commit([Truncation(A, 6, 1), LogEntry(A, 7, 3, b"seven"), Truncation(B, 0, 0)])
+    log.commit(
+        [
+            Item(Kind.TRUNCATE, A, 6, 1),
+            Item(Kind.RECORD, A, 7, 3, [b"seven"]),
+            Item(Kind.TRUNCATE, B, 0, 0),
+        ]
+    )
     assert log.read(A, 6, 100) == [LogEntry(A, 7, 3, b"seven")]
-    log.commit([Truncation(A, 4, 1)])
+    log.commit([Item(Kind.TRUNCATE, A, 4, 1)])
     for turn in range(1, 40):
-        log.commit(entries(B, turn))
+        log.commit(runs(B, turn))
     log.cut(B, 39)
     assert segments(files)[0].name > "0000000000000003"
     for each in (log, a_log(files.crash(Random(1)))):
         assert (each.last(A), each.term_at(A, 4)) == (4, 1)
         assert each.term_at(A, 5) is None
     log = each
-    log.commit([LogEntry(A, 5, 4, b"five")])
+    log.commit([Item(Kind.RECORD, A, 5, 4, [b"five"])])
     assert log.read(A, 4, 100) == [LogEntry(A, 5, 4, b"five")]
 
 
 def test_what_a_view_has_applied_cannot_be_voided() -> None:
     """It was committed, so nobody may ask for that."""
     log = a_log(FaultyFiles())
-    log.commit(entries(A, *range(1, 9)))
+    log.commit(runs(A, *range(1, 9)))
     log.cut(A, 5)
     for wrong in (4, 9):
         with pytest.raises(AssertionError):
-            log.commit([Truncation(A, wrong, 1)])
+            log.commit([Item(Kind.TRUNCATE, A, wrong, 1)])
     assert log.last(A) == 8
 
 
@@ -155,28 +180,28 @@ def test_a_copy_begins_anew_behind_a_snapshot() -> None:
     """What it had is gone, and the term of the snapshot's last record is known."""
     files = FaultyFiles()
     log = a_log(files)
-    log.commit(entries(A, *range(1, 9)))
+    log.commit(runs(A, *range(1, 9)))
     log.set_start(A, 100, 7)
     for each in (log, a_log(files.crash(Random(1)))):
         assert (each.first(A), each.last(A)) == (101, 100)
         assert (each.term_at(A, 100), each.term_at(A, 8)) == (7, None)
     with pytest.raises(AssertionError):
-        log.commit([LogEntry(A, 101, 6, b"of an older term")])
-    log.commit([LogEntry(A, 101, 7, b"x")])
+        log.commit([Item(Kind.RECORD, A, 101, 6, [b"of an older term"])])
+    log.commit([Item(Kind.RECORD, A, 101, 7, [b"x"])])
 
 
 def test_a_copy_whose_entries_are_gone_is_still_known() -> None:
     """Its last seq stands in a later segment, so that a lost log shows."""
     files = FaultyFiles()
     log = a_log(files)
-    log.commit(entries(A, 1, 2, 3))
+    log.commit(runs(A, 1, 2, 3))
     log.cut(A, 3)
     for turn in range(1, 40):
-        log.commit(entries(B, turn))
+        log.commit(runs(B, turn))
     log.cut(B, 39)
     log = a_log(files.crash(Random(1)))
     assert (log.first(A), log.last(A), log.term_at(A, 3)) == (4, 3, 1)
-    log.commit(entries(A, 4))
+    log.commit(runs(A, 4))
     assert log.read(A, 3, 100) == entries(A, 4)
 
 
@@ -185,7 +210,7 @@ def test_a_forgotten_copy_stays_forgotten() -> None:
     files = FaultyFiles()
     log = a_log(files)
     for turn in range(1, 20):
-        log.commit(entries(A, turn) + entries(B, turn))
+        log.commit(runs(A, turn) + runs(B, turn))
     log.forget(A)
     log.forget(C)
     files = files.crash(Random(1))
@@ -201,14 +226,14 @@ def test_a_full_disk_leaves_the_log_in_use() -> None:
         files = FaultyFiles()
         log = a_log(files)
         if not first:
-            log.commit(entries(A, 1))
+            log.commit(runs(A, 1))
         seq = log.last(A) + 1
         for call in (1, 2) if first else (1,):
             files.fault = (files.calls + call, errno.ENOSPC)
             with pytest.raises(DiskFullError, match="no room left"):
-                log.commit(entries(A, seq, seq + 1))
+                log.commit(runs(A, seq, seq + 1))
         assert log.last(A) == seq - 1
-        log.commit(entries(A, seq))
+        log.commit(runs(A, seq))
         assert a_log(files.crash(Random(2))).last(A) == seq
 
 
@@ -216,7 +241,7 @@ def test_a_full_disk_that_cannot_be_undone_ends_the_log() -> None:
     """Where the half-written commit cannot be cut off, nothing may follow it."""
     files = FaultyFiles()
     log = a_log(files)
-    log.commit(entries(A, 1))
+    log.commit(runs(A, 1))
     step, failing = files.step, iter(["append", "truncate"])
 
     def fail_both(call: str) -> None:
@@ -227,9 +252,9 @@ def test_a_full_disk_that_cannot_be_undone_ends_the_log() -> None:
 
     files.step = fail_both  # type: ignore[method-assign]
     with pytest.raises(DiskError):
-        log.commit(entries(A, 2))
+        log.commit(runs(A, 2))
     with pytest.raises(DiskError):
-        log.commit(entries(A, 2))
+        log.commit(runs(A, 2))
 
 
 @pytest.mark.parametrize(("call", "name"), [(1, "append"), (2, "sync")])
@@ -237,12 +262,12 @@ def test_an_error_of_the_disk_ends_the_log(call: int, name: str) -> None:
     """Every later write raises the same; a second sync would succeed and lie."""
     files = FaultyFiles()
     log = a_log(files)
-    log.commit(entries(A, 1))
+    log.commit(runs(A, 1))
     files.fault = (files.calls + call, errno.EIO)
     messages = []
     for _ in range(2):
         with pytest.raises(DiskError) as caught:
-            log.commit(entries(A, 2))
+            log.commit(runs(A, 2))
         messages.append(caught.value.detail)
     assert messages == ["/log/0000000000000001.log: Input/output error"] * 2
     assert files.failed == [name]
@@ -258,7 +283,7 @@ def some_segments() -> tuple[FaultyFiles, int]:
     files = FaultyFiles()
     log = a_log(files, 540)
     for turn in range(1, 9):
-        log.commit(entries(A, turn) + entries(B, turn))
+        log.commit(runs(A, turn) + runs(B, turn))
     assert len(segments(files)) == 3
     return files, 8
 
@@ -299,6 +324,24 @@ def test_a_missing_segment_is_found() -> None:
     files, _ = some_segments()
     files.remove(segments(files)[1])
     with pytest.raises(CorruptionError, match="the file is missing"):
+        a_log(files)
+
+
+@pytest.mark.parametrize(("seq", "term"), [(2, 1), (3, 2), (1, 2)])
+def test_entries_that_do_not_follow_each_other_are_damage(seq: int, term: int) -> None:
+    """True as each is: a gap, a seq that comes again, a term that falls.
+
+    Args:
+        seq: of the second entry.
+        term: of it.
+    """
+    files = FaultyFiles()
+    header = spell_header(1, 0, b"saltsalt")
+    packer = Packer(seed_of(header), 0, header)
+    for place, of in ((1, 2), (seq, term)):
+        packer.pack(Item(Kind.RECORD, A, place, of, [b"payload"]))
+    files.put(DIRECTORY / f"{1:016x}.log", b"".join(packer.pieces()))
+    with pytest.raises(CorruptionError, match=f"no place for seq {seq}"):
         a_log(files)
 
 
@@ -350,10 +393,10 @@ def test_what_a_dead_process_wrote_is_synced_before_it_is_told() -> None:
     """Entries found in memory only would otherwise be served and then lost."""
     files = FaultyFiles()
     log = a_log(files)
-    log.commit(entries(A, 1))
+    log.commit(runs(A, 1))
     node = files.names_seen[segments(files)[0]]
     unsynced = node.seen
-    log.commit(entries(A, 2))
+    log.commit(runs(A, 2))
     node.durable, node.pending = unsynced, [node.seen[len(unsynced) :]]
     assert a_log(files).last(A) == 2
     assert a_log(files.crash(Random(3))).last(A) == 2

@@ -16,18 +16,20 @@ from torua.codec.records import spell_record
 from torua.core.ids import AllocId
 from torua.core.records import Record
 from torua.errors import CorruptionError
-from torua.storage.log import Log, LogEntry
+from torua.storage.log import Log
 from torua.storage.map import Map
 from torua.storage.replay import replay
+from torua.storage.segment import Item, Kind
 
 A = AllocId("a" * 32)
 DIRECTORY = Path("/log")
 
 
-def logged(records: list[Record]) -> list[LogEntry]:
+def logged(records: list[Record]) -> list[Item]:
     """Spell records as entries of the one copy."""
     return [
-        LogEntry(A, record.seq, record.term, spell_record(record)) for record in records
+        Item(Kind.RECORD, A, record.seq, record.term, [spell_record(record)])
+        for record in records
     ]
 
 
@@ -127,7 +129,7 @@ def test_a_log_that_begins_behind_its_map_is_refused(tmp_path: Path) -> None:
 def test_an_entry_that_is_no_record_is_refused(tmp_path: Path) -> None:
     """Bytes that are what was written, but mean nothing, are told by their seq."""
     log = Log.open(DIRECTORY, FaultyFiles())
-    log.commit([LogEntry(A, 1, 1, b"\xff")])
+    log.commit([Item(Kind.RECORD, A, 1, 1, [b"\xff"])])
     made = Map.open(tmp_path / "map.db")
     with pytest.raises(CorruptionError, match=f"record 1 of copy {A} is none"):
         replay(log, A, made, 1 << 60)

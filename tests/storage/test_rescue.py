@@ -5,8 +5,9 @@ from pathlib import Path
 from tests.storage.faulty import flipped
 from torua.core.ids import AllocId
 from torua.storage.files import DiskFiles
-from torua.storage.log import Log, LogEntry
+from torua.storage.log import Log
 from torua.storage.rescue import open_log
+from torua.storage.segment import Item, Kind
 
 A = AllocId("a" * 32)
 
@@ -14,7 +15,7 @@ A = AllocId("a" * 32)
 def test_a_sound_log_is_opened_as_it_is(tmp_path: Path) -> None:
     """Nothing is set aside."""
     log = Log.open(tmp_path / "log", DiskFiles())
-    log.commit([LogEntry(A, 1, 1, b"payload")])
+    log.commit([Item(Kind.RECORD, A, 1, 1, [b"payload"])])
     log.close()
     log, trouble = open_log(tmp_path / "log", DiskFiles(), "1")
     assert (log.last(A), trouble) == (1, "")
@@ -24,7 +25,7 @@ def test_a_sound_log_is_opened_as_it_is(tmp_path: Path) -> None:
 def test_a_damaged_log_is_kept_for_people(tmp_path: Path) -> None:
     """The node begins an empty one, and says what is wrong, and where the old is."""
     log = Log.open(tmp_path / "log", DiskFiles())
-    log.commit([LogEntry(A, 1, 1, b"payload"), LogEntry(A, 2, 1, b"payload")])
+    log.commit([Item(Kind.RECORD, A, 1, 1, [b"payload"] * 2)])
     log.close()
     (path,) = (tmp_path / "log").iterdir()
     damaged = flipped(path.read_bytes(), 100 * 8)
@@ -34,5 +35,5 @@ def test_a_damaged_log_is_kept_for_people(tmp_path: Path) -> None:
     assert "is damaged at byte" in trouble
     assert str(tmp_path / "log.damaged-7") in trouble
     assert (tmp_path / "log.damaged-7" / path.name).read_bytes() == damaged
-    log.commit([LogEntry(A, 1, 1, b"new")])
+    log.commit([Item(Kind.RECORD, A, 1, 1, [b"new"])])
     log.close()

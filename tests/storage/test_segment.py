@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from torua.codec.apart import LARGE_BYTES
+from torua.codec.rope import Bytes, Rope
 from torua.core.ids import AllocId
 from torua.errors import CorruptionError
 from torua.storage.segment import (
@@ -12,6 +14,7 @@ from torua.storage.segment import (
     Item,
     Kind,
     Packer,
+    payload_of,
     scan,
     seed_of,
     spell_header,
@@ -24,12 +27,37 @@ HEADER = spell_header(1, 0, b"saltsalt")
 
 def a_segment(*payloads: bytes) -> tuple[bytes, list[int]]:
     """Spell a segment, and tell where its entries begin."""
-    packer = Packer(seed_of(HEADER), HEADER_BYTES)
+    packer = Packer(seed_of(HEADER), 0, HEADER)
     places = [
-        packer.pack(Item(Kind.RECORD, A, seq, 1, payload)).offset
+        packer.pack(Item(Kind.RECORD, A, seq, 1, [payload])).offset
         for seq, payload in enumerate(payloads, 1)
     ]
-    return HEADER + b"".join(packer.pieces()), places
+    return b"".join(packer.pieces()), places
+
+
+def test_what_is_large_is_never_copied() -> None:
+    """Among what is small it is written as it is, piece by piece."""
+    large = [b"1" * LARGE_BYTES, b"2" * LARGE_BYTES]
+    payloads: list[Bytes] = [
+        b"a",
+        Rope([large[0], b"b"]),
+        b"",
+        Rope([b"c", b"d"]),
+        large[1],
+    ]
+    packer = Packer(seed_of(HEADER), 0, HEADER)
+    packed = packer.pack(Item(Kind.RECORD, A, 7, 3, payloads))
+    pieces = list(packer.pieces())
+    assert [each for each in pieces if each in large] == large
+    assert pieces[1] is large[0] and pieces[3] is large[1] and len(pieces) == 5
+    data = b"".join(pieces)
+    found, end = scan(data, 1, PATH, newest=True)
+    assert end == packer.end == packed.end == len(data)
+    assert [each[:4] for each in found] == [(1, A, seq, 3) for seq in range(7, 12)]
+    assert packed.sizes == [each.sizes[0] for each in found]
+    assert [payload_of(data, each, each.offset) for each in found] == [
+        payload[:] for payload in payloads
+    ]
 
 
 def zeroed(data: bytes, start: int) -> bytes:

@@ -15,10 +15,11 @@ from torua.core.replication.messages import CopyFacts
 from torua.errors import CorruptionError, DiskError
 from torua.storage import checks
 from torua.storage.files import DiskFile, DiskFiles
-from torua.storage.log import Log, LogEntry
+from torua.storage.log import Log
 from torua.storage.map import Map
 from torua.storage.replay import replay
 from torua.storage.rows import Row, digest_of
+from torua.storage.segment import Item, Kind
 from torua.storage.shelf import MAP_NAME, Shelf, SnapshotFacts
 
 ONE, TWO = AllocId("a" * 32), AllocId("b" * 32)
@@ -156,7 +157,7 @@ def test_a_snapshot_is_installed_whole_or_not_at_all(tmp_path: Path, left: int) 
     log = Log.open(tmp_path / "log", DiskFiles())
     source, old = shelf.open(SHARD, ONE), shelf.open(SHARD, TWO)
     source.apply(records(1, 50))
-    log.commit([LogEntry(TWO, r.seq, 1, spell_record(r)) for r in records(1, 7)])
+    log.commit([Item(Kind.RECORD, TWO, 1, 1, list(map(spell_record, records(1, 7))))])
     old.apply(records(1, 5))
     old.close()
     shelf.keep(SHARD, TWO, CopyFacts("h", 1, 5))
@@ -179,7 +180,7 @@ def test_a_snapshot_is_installed_whole_or_not_at_all(tmp_path: Path, left: int) 
         assert shelf.facts(SHARD, TWO) == CopyFacts("h", 1, 5)
     names = {path.name for path in (tmp_path / "shards" / "7").iterdir()}
     assert names == {ONE, TWO} - (set() if shelf.holds(SHARD, ONE) else {ONE})
-    log.commit([LogEntry(TWO, log.last(TWO) + 1, 2, b"")])
+    log.commit([Item(Kind.RECORD, TWO, log.last(TWO) + 1, 2, [b""])])
     for each in (source, view, log):
         each.close()
 

@@ -15,8 +15,9 @@ def test_runs_say_what_a_list_says(data: st.DataObject) -> None:
         last = max(naive)
         if step == "a":
             term = naive[last] + data.draw(st.integers(0, 1))
-            terms.append(last + 1, term)
-            naive[last + 1] = term
+            count = data.draw(st.integers(1, 3))
+            terms.append(last + 1, term, count)
+            naive |= dict.fromkeys(range(last + 1, last + 1 + count), term)
             continue
         seq = data.draw(st.integers(min(naive), last))
         if step == "t":
@@ -28,6 +29,7 @@ def test_runs_say_what_a_list_says(data: st.DataObject) -> None:
     around = range(min(naive) - 1, max(naive) + 2)
     assert [terms.at(seq) for seq in around] == [naive.get(seq) for seq in around]
     assert (terms.base, terms.last) == (min(naive), max(naive))
+    assert terms.newest == naive[max(naive)]
 
 
 def test_a_copy_changes_apart() -> None:

@@ -25,15 +25,15 @@ _Records = list[Record]
 
 def spell_record(record: Record) -> Bytes:
     """Spell one record as CBOR, as it stands in the log and travels to copies."""
-    spelled: Bytes | None = record.__dict__.get(_SPELLED)
-    if spelled is None:
+    known: dict[str, Bytes] = record.__dict__
+    if _SPELLED not in known:
         fields = msgspec.to_builtins(record, builtin_types=_BYTES)
         if record.moved is None:
             del fields[-1]
         is_large = cost_of(record) >= LARGE_BYTES
         spelled = spell_apart(set_apart(fields)) if is_large else encode(fields)
-        record.__dict__[_SPELLED] = spelled
-    return spelled
+        known[_SPELLED] = spelled
+    return known[_SPELLED]
 
 
 def read_record(data: Bytes) -> Record:

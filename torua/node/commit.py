@@ -29,7 +29,8 @@ from torua.core.replication.tip import RECORD_COST
 from torua.errors import DiskError, DiskFullError
 from torua.node.threads import Worker
 from torua.node.turn import Stage, Turn
-from torua.storage.log import Log, LogEntry, Truncation
+from torua.storage.log import Log
+from torua.storage.segment import Item, Kind
 
 T = TypeVar("T")
 
@@ -46,10 +47,6 @@ BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10000)
 SYNC_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
 
 log = Logger()
-
-
-Item = LogEntry | Truncation
-"""What a copy has written: its next record, or that the last ones are void."""
 
 
 class State(Enum):
@@ -193,15 +190,24 @@ class GroupCommit:
     def append(self, alloc: AllocId, records: Sequence[Record]) -> None:
         """Keep records of a copy, as soon as the disk is free.
 
+        They wait as one item, but where they are of several terms, or more than a
+        commit should hold.
+
         Args:
             alloc: an attached copy.
-            records: next in its order.
+            records: next in its order, one at least.
         """
         assert alloc in self._listeners, "nobody to report to"
-        for record in records:
-            payload = spell_record(record)
-            item = LogEntry(alloc, record.seq, record.term, payload)
-            self._enqueue(item, RECORD_COST + len(payload))
+        first, last, count = records[0], records[-1], len(records)
+        assert last.seq == first.seq + count - 1, f"{first.seq} to {last.seq}"
+        payloads = list(map(spell_record, records))
+        cost = RECORD_COST * count + sum(map(len, payloads))
+        if count > 1 and (cost > BATCH_BYTES_MAX or first.term != last.term):
+            self.append(alloc, records[: count // 2])
+            self.append(alloc, records[count // 2 :])
+        else:
+            item = Item(Kind.RECORD, alloc, first.seq, first.term, payloads)
+            self._enqueue(item, cost)
 
     def truncate(self, alloc: AllocId, truncate: Truncate) -> None:
         """Void a copy's records behind one, as soon as the disk is free.
@@ -211,7 +217,7 @@ class GroupCommit:
             truncate: behind which.
         """
         assert alloc in self._listeners, "nobody to report to"
-        item = Truncation(alloc, truncate.after, truncate.term)
+        item = Item(Kind.TRUNCATE, alloc, truncate.after, truncate.term)
         self._enqueue(item, RECORD_COST)
 
     def _enqueue(self, item: Item, cost: int) -> None:
@@ -268,13 +274,13 @@ class GroupCommit:
         seconds, log_bytes = taken
         self.queued_bytes -= size
         self._meters.sync.observe(seconds)
-        self._meters.batch.observe(len(batch))
+        self._meters.batch.observe(sum(len(item.payloads) for item in batch))
         self._meters.size.set(log_bytes)
         self._on_sync(seconds)
         if self._state is State.FULL:
             self._state = State.OPEN
             log.info("there is room for the log again")
-        newest = {item.alloc: item.seq for item in batch if isinstance(item, LogEntry)}
+        newest = {each.alloc: each.last for each in batch if each.kind is Kind.RECORD}
         for alloc, seq in newest.items():
             listener = self._listeners.get(alloc)
             if listener is not None:

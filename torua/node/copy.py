@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torua.core.ids import NodeId
-from torua.core.kv import Call, Entry, Operation, Outcome, Page
+from torua.core.kv import Call, Entry, Operation, Page
 from torua.core.records import Moved
 from torua.core.replication import messages
 from torua.core.replication.copy import ShardCopy
@@ -36,7 +36,7 @@ from torua.node.driver import Driver
 from torua.node.holding import Found, Holding
 from torua.node.looks import Watch
 from torua.node.means import Means
-from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests, Writes
+from torua.node.requests import RETRY_AFTER_S, CborAnswers, Requests, Told, Writes
 from torua.node.tally import Tally
 
 T = TypeVar("T")
@@ -196,29 +196,26 @@ class OpenCopy:
         else:
             self.holding.drop()
 
-    def write(
-        self, operations: Sequence[Operation], call: Call
-    ) -> "Deferred[tuple[Outcome, ...]]":
+    def write(self, operations: Sequence[Operation], call: Call, told: Told) -> None:
         """Do operations in order; one outcome each.
-
-        Whoever calls may go away meanwhile: the write goes on.
 
         Args:
             operations: what to do.
             call: who asks, and how long it waits.
+            told: is told the outcomes, or how the machine refuses it;
+                OutcomeUnknownError after ``call.timeout_s``, or where the term ended
+                meanwhile.
 
         Raises:
-            ToruaError: as the machine refuses it; OutcomeUnknownError after
-                ``call.timeout_s``, or where the term ended meanwhile.
+            OverloadedError, UnavailableError: it is not begun.
         """
         if self._commit.crowded:
             raise OverloadedError(
                 "too much waits for the disk", retry_after=RETRY_AFTER_S
             )
         self._check()
-        request, done = self._requests.write(call.timeout_s)
+        request = self._requests.write(call.timeout_s, told)
         self._writes.add(request, operations, call.idempotency)
-        return done
 
     async def move(self, moved: Moved, term: int, timeout_s: float) -> int:
         """Do a part of a split, and return the record that has it, once committed.
@@ -229,7 +226,7 @@ class OpenCopy:
             timeout_s: how long to wait; errors are as of `write`.
         """
         self._check()
-        request, done = self._requests.write(timeout_s)
+        request, done = self._requests.awaited(timeout_s)
         self._tell(messages.Move(request, term, moved, self._means.wall_ns()))
         (outcome,) = await done
         assert outcome.version is not None, "a record without a place"
@@ -386,16 +383,16 @@ class OpenCopy:
         if self.state is not State.OPEN:
             return
         match output:
+            case messages.Reply() | messages.Refuse():
+                self._requests.answer(output)
             case messages.Append():
                 self.holding.append(output.records)
-            case messages.Truncate():
-                self.holding.truncate(output)
             case messages.Apply():
                 self._apply(output)
             case messages.Send():
                 self._means.world.send(output.node, output.message)
-            case messages.Reply() | messages.Refuse():
-                self._requests.answer(output)
+            case messages.Truncate():
+                self.holding.truncate(output)
             case _:
                 self._perform_seldom(output)
 
@@ -450,7 +447,7 @@ class OpenCopy:
         self.fail(failure.getErrorMessage())
 
     def _send_snapshot(self, need: NeedSnapshot) -> None:
-        """messages.Send a snapshot, and tell the machine where that failed."""
+        """Send a snapshot, and tell the machine where that failed."""
         view, world = self.holding.view, self._means.world
         sending = world.snapshot(need, self.shard, self.alloc_id, view)
 

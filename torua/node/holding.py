@@ -5,6 +5,7 @@ the log.  The worker does what may take long: checkpoints, snapshots, openings.
 """
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -37,6 +38,8 @@ CHECKPOINT_PERIOD_S = 5.0
 
 FLUSH_S = 0.1
 """At the latest so long after it is applied, a record is written to the map."""
+
+_MOVED = attrgetter("moved")
 
 log = Logger()
 
@@ -191,9 +194,9 @@ class Holding:
             ToruaError: the map cannot go on.
         """
         self.view.stage(records)
-        if any(record.moved is not None for record in records):
+        if any(map(_MOVED, records)):
             self.trimmed = self._trimmed()
-        self._dirty += sum(cost_of(record) for record in records)
+        self._dirty += sum(map(cost_of, records))
         if self.view.overcrowded:
             self.flush()
         elif self.view.crowded:

@@ -31,9 +31,11 @@ def hands_over(
     lost: Collection[NodeId],
     failed: Collection[AllocId],
 ) -> bool:
-    """Tell whether a node leads a shard that another copy could lead.
+    """Tell whether a node leads a shard that another copy could lead, now or soon.
 
-    A copy that failed cannot hand over: the sooner its node is gone the better.
+    A copy that is not in sync may be in a moment, and until then this one is the only
+    one that has everything.  A copy that failed cannot hand over: the sooner its node
+    is gone the better.
 
     Args:
         state: that is applied.
@@ -47,9 +49,6 @@ def hands_over(
         shard.primary is not None
         and shard.primary.node == node
         and shard.primary.alloc_id not in failed
-        and any(
-            copy.alloc_id in shard.in_sync and copy.node not in away
-            for copy in shard.copies
-        )
+        and any(copy.node not in away for copy in shard.copies)
         for shard in state.shards.values()
     )

@@ -158,5 +158,5 @@ class Post:
 def _cost(message: Message) -> int:
     """Estimate what a message takes, in bytes."""
     if isinstance(message, Append):
-        return RECORD_COST + sum(cost_of(record) for record in message.records)
+        return RECORD_COST + sum(map(cost_of, message.records))
     return RECORD_COST

@@ -2,10 +2,12 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from torua.codec.plain import read, spell
 from torua.core.ids import ShardId
@@ -26,9 +28,15 @@ from torua.node.turn import Stage, Turn
 RETRY_AFTER_S = 1
 """What a client is told to wait where the shard is not served, or is crowded."""
 
+Told = Callable[[tuple[Outcome, ...] | ToruaError], object]
+"""What is told the outcomes of a request, or why there are none, once."""
+
 Waiting = Deferred[tuple[Outcome, ...]]
 
 _Asked = tuple[int, Sequence[Operation], IdempotencyKey | None]
+
+
+log = Logger()
 
 
 class CborAnswers:
@@ -44,6 +52,28 @@ class CborAnswers:
     def read(self, data: bytes) -> Answer:
         """See `torua.core.replication.judge.Answers.read`."""
         return read(data, Answer)
+
+
+def awaited() -> tuple[Waiting, Told]:
+    """Make what waits for outcomes, or fails with why there are none, and tells it."""
+    done: Waiting = Deferred()
+
+    def told(found: tuple[Outcome, ...] | ToruaError) -> None:
+        """Fire it."""
+        if isinstance(found, ToruaError):
+            done.errback(found)
+        else:
+            done.callback(found)
+
+    return done, told
+
+
+def _give(told: Told, found: tuple[Outcome, ...] | ToruaError) -> None:
+    """Tell one; the copy and the others go on, whatever becomes of that."""
+    try:
+        told(found)
+    except Exception:
+        log.failure("what became of a write could not be told")
 
 
 class Requests:
@@ -63,59 +93,68 @@ class Requests:
         # Not those of a copy that was open before: what proves its reads may come yet.
         self._numbers = count(secrets.randbits(60))
         self._deadlines = Deadlines(clock)
-        self._waiting: dict[int, tuple[Waiting, int]] = {}
+        self._waiting: dict[int, tuple[Told, int]] = {}
 
-    def write(self, timeout_s: float) -> tuple[int, Waiting]:
-        """Number a write; after its time nobody knows what became of it."""
-        return self._ask(timeout_s, _out_of_time)
+    def write(self, timeout_s: float, told: Told) -> int:
+        """Number a write; after its time nobody knows what became of it.
+
+        Args:
+            timeout_s: how long it may take.
+            told: is told what became of it.
+        """
+        return self._ask(timeout_s, _out_of_time, told)
+
+    def awaited(self, timeout_s: float) -> tuple[int, Waiting]:
+        """Number a write, likewise, of which a Deferred tells."""
+        done, told = awaited()
+        return self.write(timeout_s, told), done
 
     def proof(self, timeout_s: float) -> tuple[int, Waiting]:
         """Number a read that is to be confirmed in time."""
-        return self._ask(timeout_s, _unproven)
+        done, told = awaited()
+        return self._ask(timeout_s, _unproven, told), done
 
     def answer(self, output: Reply | Refuse) -> None:
         """Answer one, if it still waits."""
-        done = self._take(output.request)
-        if done is None:
-            return
-        if isinstance(output, Reply):
-            done.callback(output.outcomes)
-        else:
-            done.errback(self._refusal(output))
+        told = self._take(output.request)
+        if told is not None:
+            _give(
+                told,
+                output.outcomes if isinstance(output, Reply) else self._refusal(output),
+            )
 
     def end(self, detail: str) -> None:
         """Tell all who wait that nobody knows."""
         for request in tuple(self._waiting):
-            done = self._take(request)
-            if done is not None:
-                done.errback(OutcomeUnknownError(detail))
+            self._tell(request, OutcomeUnknownError(detail))
 
     def _ask(
-        self, timeout_s: float, out_of_time: Callable[[float], ToruaError]
-    ) -> tuple[int, Waiting]:
-        """Number a request, and make what waits for it."""
+        self, timeout_s: float, late: Callable[[float], ToruaError], told: Told
+    ) -> int:
+        """Number a request, and keep whom to tell."""
         request = next(self._numbers)
+        end = partial(self._end_late, request, late, timeout_s)
+        self._waiting[request] = told, self._deadlines.add(timeout_s, end)
+        return request
 
-        def end() -> None:
-            """Say that the time is up."""
-            late = self._take(request)
-            if late is not None:
-                late.errback(out_of_time(timeout_s))
+    def _end_late(
+        self, request: int, late: Callable[[float], ToruaError], timeout_s: float
+    ) -> None:
+        """Say that the time is up."""
+        self._tell(request, late(timeout_s))
 
-        def forget(_: Waiting) -> None:
-            """Wait no longer."""
-            self._take(request)
+    def _tell(self, request: int, error: ToruaError) -> None:
+        """Tell a request, if it still waits, why it has no outcomes."""
+        told = self._take(request)
+        if told is not None:
+            _give(told, error)
 
-        done: Waiting = Deferred(forget)
-        self._waiting[request] = done, self._deadlines.add(timeout_s, end)
-        return request, done
-
-    def _take(self, request: int) -> Waiting | None:
+    def _take(self, request: int) -> Told | None:
         """Let a request wait no more; None where it does not."""
-        done, number = self._waiting.pop(request, (None, 0))
-        if done is not None:
+        told, number = self._waiting.pop(request, (None, 0))
+        if told is not None:
             self._deadlines.drop(number)
-        return done
+        return told
 
     def _refusal(self, refuse: Refuse) -> ToruaError:
         """Make the error that the machine refused a request with."""

@@ -46,7 +46,7 @@ from torua.node.post import Notices, Post
 from torua.node.reach import Reach
 from torua.node.refusals import flood
 from torua.node.reports import Coordination, Reports
-from torua.node.requests import RETRY_AFTER_S
+from torua.node.requests import RETRY_AFTER_S, Told, awaited
 from torua.node.rounds import Asked, Tell
 from torua.node.scrubber import Scrubber
 from torua.node.slots import CopyMeters, Is
@@ -194,22 +194,9 @@ class Shards:
             DiskFullError: the disk of a node with a copy of it is flooded.
             ToruaError: as `OpenCopy.write`.
         """
-        return await self._begin(shard, operations, call)
-
-    def _begin(
-        self, shard: ShardId, operations: Sequence[Operation], call: Call
-    ) -> "Deferred[tuple[Outcome, ...]]":
-        """Begin to do operations, or raise why they are not begun."""
-        if shard in self._flooded:
-            raise flood(shard, self._flooded[shard])
-        copy, begun = self._leading(shard), self._clock.seconds()
-
-        def ended(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-            """Count what was done."""
-            copy.tally.wrote(operations, self._clock.seconds() - begun)
-            return outcomes
-
-        return copy.write(operations, call).addCallback(ended)
+        done, told = awaited()
+        self._begin(shard, operations, call, told)
+        return await done
 
     def write_many(self, asked: Iterable[Asked], timeout_s: float, tell: Tell) -> None:
         """Do writes, each by itself; see `torua.node.writing.Primaries`.
@@ -220,12 +207,27 @@ class Shards:
             tell: is told of each, by its place.
         """
         for place, (shard, write, promise) in enumerate(asked):
+            told, call = partial(tell, place), Call("", timeout_s, promise)
             try:
-                done = self._begin(shard, (write,), Call("", timeout_s, promise))
+                self._begin(shard, (write,), call, told)
             except ToruaError as error:
-                tell(place, error)
-            else:
-                done.addErrback(_refusal).addCallback(partial(tell, place))
+                told(error)
+
+    def _begin(
+        self, shard: ShardId, operations: Sequence[Operation], call: Call, told: Told
+    ) -> None:
+        """Begin to do operations, or raise why they are not begun."""
+        if shard in self._flooded:
+            raise flood(shard, self._flooded[shard])
+        copy, begun = self._leading(shard), self._clock.seconds()
+
+        def ended(found: tuple[Outcome, ...] | ToruaError) -> None:
+            """Count what was done."""
+            if not isinstance(found, ToruaError):
+                copy.tally.wrote(operations, self._clock.seconds() - begun)
+            told(found)
+
+        copy.write(operations, call, ended)
 
     async def get(self, shard: ShardId, key: bytes, call: Call) -> Entry | None:
         """Read one key, linearizable; None where it is absent.
@@ -479,11 +481,3 @@ def _unswept(failure: Failure) -> None:
     """Note that something may stay on the disk."""
     detail = failure.getErrorMessage()
     log.warn("old copies may stay on the disk: {detail}", detail=detail)
-
-
-def _refusal(failure: Failure) -> ToruaError:
-    """Return why a write has no outcome, as its caller is told."""
-    if isinstance(failure.value, ToruaError):
-        return failure.value
-    log.failure("a write failed", failure)
-    return ToruaError("the node made a mistake; its log says which")

@@ -71,7 +71,7 @@ VALUE_BYTES_MAX = 64 << 10
 HOLD_S = 0.01
 """So long at most writes wait for the answer to others, to share a message."""
 
-FEW = 4
+FEW = 12
 """While fewer are under way to a node, the next need not wait for company: one hot key
 and few clients are bound by how long a write takes, many by what each message costs."""
 

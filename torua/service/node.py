@@ -57,6 +57,7 @@ from torua.service.configuring import configured, retaining
 from torua.service.graphs import GraphParts, Grounds
 from torua.service.operating import observed, operated, split_up
 from torua.service.options import Options, refuse
+from torua.service.scheduling import wait_for_turns
 from torua.service.stopping import bounded
 from torua.service.whereabouts import node_file, write_node_file
 from torua.storage.files import DiskFiles
@@ -89,6 +90,7 @@ def makeService(options: Options) -> IService:
     try:
         config = read_config(given, environment())
         _log_to(options.parent, config)
+        wait_for_turns()
         return Node(config, plain_turns(steady(reactor)))
     except ToruaError as error:
         refuse(error.detail)

@@ -4,7 +4,7 @@ from array import array
 from bisect import bisect_left
 
 from torua.core.ids import AllocId
-from torua.storage.segment import Found, Kind
+from torua.storage.segment import OVERHEAD_BYTES, Found, Kind
 from torua.storage.terms import Terms
 
 _OFFSET_BITS = 40
@@ -43,16 +43,22 @@ class CopyIndex:
         """The newest entry's seq, `first` less one where there is none."""
         return self.terms.last
 
-    def append(self, entry: Found, number: int) -> None:
-        """Note the next entry.
+    def append(self, found: Found, number: int) -> bool:
+        """Note the next entries; False where they cannot stand there.
 
         Args:
-            entry: where and what it is.
-            number: of its segment.
+            found: where and what they are.
+            number: of their segment.
         """
-        self.terms.append(entry.seq, entry.term)
-        self._places.append(number << _OFFSET_BITS | entry.offset)
-        self._sizes.append(entry.size)
+        if found.seq != self.terms.last + 1 or found.term < self.terms.newest:
+            return False
+        self.terms.append(found.seq, found.term, len(found.sizes))
+        self._sizes.extend(found.sizes)
+        place = number << _OFFSET_BITS | found.offset
+        for size in found.sizes:
+            self._places.append(place)
+            place += OVERHEAD_BYTES + size
+        return True
 
     def truncate(self, after: int) -> None:
         """Forget the entries behind ``after``, which is `first` less one or more."""
@@ -88,50 +94,41 @@ class CopyIndex:
         return self._sizes[seq - self.first]
 
 
-def take(copies: dict[AllocId, CopyIndex], number: int, entry: Found) -> bool:
-    """Note an entry that is on the disk; False where it cannot stand there.
+def take(copies: dict[AllocId, CopyIndex], number: int, found: Found) -> bool:
+    """Note entries that are on the disk; False where they cannot stand there.
 
     Args:
         copies: all that the log knows; it is changed.
-        number: of the segment that the entry stands in.
-        entry: next in the order of writing.
+        number: of the segment that they stand in.
+        found: next in the order of writing.
     """
-    copy = copies.get(entry.alloc)
-    if entry.kind == Kind.RECORD:
+    copy = copies.get(found.alloc)
+    if found.kind == Kind.RECORD:
         if copy is None:
-            copy = copies[entry.alloc] = CopyIndex()
-        return _append(copy, number, entry)
-    if _begins(copy, entry):
-        copies[entry.alloc] = CopyIndex(entry.seq, entry.term)
+            copy = copies[found.alloc] = CopyIndex()
+        return copy.append(found, number)
+    if _begins(copy, found):
+        copies[found.alloc] = CopyIndex(found.seq, found.term)
         return True
-    if copy is None or copy.terms.at(entry.seq) != entry.term:
+    if copy is None or copy.terms.at(found.seq) != found.term:
         return False
-    if entry.kind == Kind.TRUNCATE:
-        copy.truncate(entry.seq)
-    if entry.kind == Kind.FORGET:
-        del copies[entry.alloc]
-    return entry.seq == copy.last
+    if found.kind == Kind.TRUNCATE:
+        copy.truncate(found.seq)
+    if found.kind == Kind.FORGET:
+        del copies[found.alloc]
+    return found.seq == copy.last
 
 
-def _begins(copy: CopyIndex | None, entry: Found) -> bool:
+def _begins(copy: CopyIndex | None, found: Found) -> bool:
     """Tell whether an entry lets a copy begin behind it.
 
     A truncation does where all that it leaves stood in segments that are gone.
     """
-    match entry.kind:
+    match found.kind:
         case Kind.START:
             return True
         case Kind.POSITION:
             return copy is None
         case Kind.TRUNCATE:
-            return copy is not None and entry.seq < copy.terms.base
+            return copy is not None and found.seq < copy.terms.base
     return False
-
-
-def _append(copy: CopyIndex, number: int, entry: Found) -> bool:
-    """Note a record that is on the disk; False where it cannot stand there."""
-    newest = copy.terms.at(copy.last) or 0
-    if entry.seq != copy.last + 1 or entry.term < newest:
-        return False
-    copy.append(entry, number)
-    return True

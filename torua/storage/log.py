@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from torua.codec.rope import Bytes
 from torua.core.configuration import Replication
 from torua.core.ids import AllocId
 from torua.errors import DiskError, DiskFullError
@@ -56,23 +55,7 @@ class LogEntry(NamedTuple):
     alloc: AllocId
     seq: int
     term: int
-    payload: Bytes
-
-    def item(self) -> Item:
-        """Return it as a segment holds it."""
-        return Item(Kind.RECORD, *self)
-
-
-class Truncation(NamedTuple):
-    """A copy's entries behind ``after``, whose term is ``term``, are void."""
-
-    alloc: AllocId
-    after: int
-    term: int
-
-    def item(self) -> Item:
-        """Return it as a segment holds it."""
-        return Item(Kind.TRUNCATE, *self)
+    payload: bytes
 
 
 class Log:
@@ -151,12 +134,13 @@ class Log:
             raise
         return log
 
-    def commit(self, entries: Sequence[LogEntry | Truncation]) -> None:
+    def commit(self, items: Sequence[Item]) -> None:
         """Append entries, void others, and return once that is on the disk.
 
         Args:
-            entries: of any copies, each copy's in order and without a gap, from 1 in a
-                new one; behind a truncation it goes on where that left it.
+            items: records and truncations of any copies, each copy's in order and
+                without a gap, from 1 in a new one; behind a truncation it goes on where
+                that left it.
 
         Raises:
             DiskFullError: no room; nothing was kept, and the log can be used on.
@@ -165,17 +149,17 @@ class Log:
         """
         self._refuse_if_failed()
         lasts: dict[AllocId, int] = {}
-        for entry in entries:
-            last = lasts.get(entry.alloc, self.last(entry.alloc))
-            if isinstance(entry, Truncation):
-                copy = self._copies.get(entry.alloc)
-                least = 0 if copy is None else copy.needed - 1
-                assert least <= entry.after <= last, f"{entry} of {least} to {last}"
-                lasts[entry.alloc] = entry.after
+        for item in items:
+            last = lasts.get(item.alloc, self.last(item.alloc))
+            if item.kind is Kind.RECORD:
+                assert item.seq == last + 1, f"{item.alloc}: {item.seq} after {last}"
             else:
-                assert entry.seq == last + 1, f"{entry.alloc}: {entry.seq} after {last}"
-                lasts[entry.alloc] = entry.seq
-        self._write([entry.item() for entry in entries])
+                copy = self._copies.get(item.alloc)
+                least = 0 if copy is None else copy.needed - 1
+                assert item.kind is Kind.TRUNCATE
+                assert least <= item.seq <= last, f"{item} of {least} to {last}"
+            lasts[item.alloc] = item.last
+        self._write(items)
 
     def set_start(self, alloc: AllocId, seq: int, term: int) -> None:
         """Void all entries of a copy, and begin behind ``seq``, durably.
@@ -199,8 +183,7 @@ class Log:
         """
         copy = self._copies.get(alloc)
         if copy is not None:
-            term = copy.terms.at(copy.last) or 0
-            self._write([Item(Kind.FORGET, alloc, copy.last, term)])
+            self._write([Item(Kind.FORGET, alloc, copy.last, copy.terms.newest)])
             self._drop_segments()
 
     def cut(self, alloc: AllocId, through: int) -> None:
@@ -328,15 +311,15 @@ class Log:
             if not self._take(segment, entry):
                 raise damaged(path, entry.offset, f"no place for seq {entry.seq}")
 
-    def _take(self, segment: OpenSegment, entry: Found) -> bool:
-        """Note an entry that is on the disk; False where it cannot stand there."""
-        segment.used = segment.used or _counts(entry)
-        return take(self._copies, segment.number, entry)
+    def _take(self, segment: OpenSegment, found: Found) -> bool:
+        """Note entries that are on the disk; False where they cannot stand there."""
+        segment.used = segment.used or _counts(found)
+        return take(self._copies, segment.number, found)
 
     def _write(self, items: Sequence[Item]) -> None:
         """Write entries at the end, in one piece, and sync them."""
         self._refuse_if_failed()
-        size = sum(OVERHEAD_BYTES + len(item.payload) for item in items)
+        size = sum(item.size for item in items)
         segment = self._segments[-1] if self._segments else None
         if segment is None or (
             segment.used and segment.size + size > self._segment_bytes
@@ -352,7 +335,7 @@ class Log:
         previous = self._segments[-1].size if self._segments else 0
         header = spell_header(number, previous, os.urandom(SALT_BYTES))
         positions = [
-            Item(Kind.POSITION, alloc, copy.last, copy.terms.at(copy.last) or 0)
+            Item(Kind.POSITION, alloc, copy.last, copy.terms.newest)
             for alloc, copy in sorted(self._copies.items())
         ]
         try:
@@ -376,18 +359,18 @@ class Log:
         sync_name: Callable[[], None],
     ) -> None:
         """Write entries to a segment, sync them and its name, and note them."""
-        packer = Packer(segment.seed, segment.size + len(header))
-        found = [packer.pack(item) for item in items]
-        self._append(segment, packer.pieces(header))
+        packer = Packer(segment.seed, segment.size, header)
+        packed = [packer.pack(item) for item in items]
+        self._append(segment, packer.pieces())
         try:
             segment.file.sync()
             sync_name()
         except OSError as error:
             self._fail(error, segment.path)
         segment.size = packer.end
-        for entry in found:
-            placed = self._take(segment, entry)
-            assert placed, f"{entry.alloc}: no place for seq {entry.seq}"
+        for found in packed:
+            placed = self._take(segment, found)
+            assert placed, f"{found.alloc}: no place for seq {found.seq}"
 
     def _append(self, segment: OpenSegment, pieces: Iterable[bytes]) -> None:
         """Write at a segment's end; where the disk is full, undo what was written."""
@@ -459,7 +442,7 @@ class Log:
             blame(error, segment.path)
         found = unpack(data, offset, segment.seed)
         term = copy.terms.at(seq)
-        if found is None or found[1:4] != (alloc, seq, term) or found.size != size:
+        if found is None or found[1:] != (alloc, seq, term, offset, (size,)):
             raise damaged(segment.path, offset)
         return LogEntry(alloc, seq, found.term, payload_of(data, found))
 
@@ -468,9 +451,9 @@ class Log:
         return self._directory / f"{number:016x}.log"
 
 
-def _counts(entry: Found) -> bool:
-    """Tell whether a segment that ends with an entry was begun in earnest.
+def _counts(found: Found) -> bool:
+    """Tell whether a segment that ends with entries was begun in earnest.
 
     Where only positions came to the disk, some may be missing.
     """
-    return entry.kind != Kind.POSITION
+    return found.kind != Kind.POSITION

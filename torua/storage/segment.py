@@ -15,8 +15,9 @@ entry whose last bytes were never written is not taken for one that ends in zero
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,8 @@ _MARK = b"\xf5TE\xa7"
 _END = b"\xa5"
 _FIELDS = struct.Struct("<4sIB16sQQ")
 _HEAD = struct.Struct("<4sIB16sQQII")
-_OFFSET = struct.Struct("<Q")
+_PLACED = struct.Struct("<4sIB16sQQQ")
+"""An entry's fields and its offset: what ``head_crc`` covers."""
 
 HEADER_BYTES = _HEADER.size + _CRC.size
 OVERHEAD_BYTES = _HEAD.size + len(_END)
@@ -68,24 +70,43 @@ class Kind(IntEnum):
 
 
 class Item(NamedTuple):
-    """One entry to be written; the payload is at most `PAYLOAD_BYTES_MAX`."""
+    """Entries to be written, one a payload, one behind the other.
+
+    Only records are more than one; ``seq`` is the first's, the next have one more each.
+    A payload is at most `PAYLOAD_BYTES_MAX`.
+    """
 
     kind: Kind
     alloc: AllocId
     seq: int
     term: int
-    payload: Bytes = b""
+    payloads: Sequence[Bytes] = (b"",)
+
+    @property
+    def last(self) -> int:
+        """The last one's seq."""
+        return self.seq + len(self.payloads) - 1
+
+    @property
+    def size(self) -> int:
+        """How many bytes they take in a segment."""
+        return OVERHEAD_BYTES * len(self.payloads) + sum(map(len, self.payloads))
 
 
 class Found(NamedTuple):
-    """One entry, where it stands; ``size`` is that of the payload."""
+    """Entries as in an item, where they stand; ``sizes`` are those of the payloads."""
 
     kind: int
     alloc: AllocId
     seq: int
     term: int
     offset: int
-    size: int
+    sizes: Sequence[int]
+
+    @property
+    def end(self) -> int:
+        """The offset behind them."""
+        return self.offset + OVERHEAD_BYTES * len(self.sizes) + sum(self.sizes)
 
 
 class OpenSegment:
@@ -139,42 +160,52 @@ def seed_of(header: bytes) -> int:
 class Packer:
     """Spells entries one after the other, as they will stand in a segment.
 
-    Invariants: ``end`` is the offset behind all entries packed so far.
+    Invariants: ``end`` is the offset behind all that was packed so far; none of it has
+    a payload of more than ``_largest`` bytes.
     """
 
-    def __init__(self, seed: int, offset: int) -> None:
+    def __init__(self, seed: int, offset: int, header: bytes = b"") -> None:
         """Begin where the segment ends now.
 
         Args:
             seed: what `seed_of` says of its header.
-            offset: where the next entry will stand.
+            offset: where that is.
+            header: what is to stand there before the entries.
         """
         self._seed = seed
-        self._parts: list[bytes] = []
-        self.end = offset
+        self._parts = [header]
+        self._largest = 0
+        self.end = offset + len(header)
 
     def pack(self, item: Item) -> Found:
-        """Add one entry, and tell where it stands."""
-        kind, alloc, seq, term, payload = item
-        size, offset = len(payload), self.end
-        assert size <= PAYLOAD_BYTES_MAX
-        copy = bytes.fromhex(alloc)
-        fields = _FIELDS.pack(_MARK, size, kind, copy, seq, term)
-        head = extend(self._seed, fields + _OFFSET.pack(offset))
-        body, pieces = head, pieces_of(payload)
-        for piece in pieces:
-            body = extend(body, piece)
-        self._parts += (fields, _CRCS.pack(head, body), *pieces, _END)
-        self.end = offset + OVERHEAD_BYTES + size
-        return Found(kind, alloc, seq, term, offset, size)
+        """Add entries, and tell where they stand.
 
-    def pieces(self, head: bytes = b"") -> Iterator[bytes]:
-        """Give all that was packed, to be written in order; what is large as it is.
-
-        Args:
-            head: what is to stand before it.
+        The loop is what a record costs the log's thread, which holds the interpreter's
+        lock meanwhile: it makes no call for a record that it can make for all.
         """
-        waiting = [head]
+        kind, alloc, first, term, payloads = item
+        copy, parts, offset = bytes.fromhex(alloc), self._parts, self.end
+        sizes = list(map(len, payloads))
+        self._largest = max(self._largest, *sizes)
+        assert self._largest <= PAYLOAD_BYTES_MAX
+        for seq, size, payload in zip(count(first), sizes, payloads, strict=False):
+            placed = _PLACED.pack(_MARK, size, kind, copy, seq, term, offset)
+            body = head = extend(self._seed, placed)
+            pieces = [payload[:]] if size < LARGE_BYTES else pieces_of(payload)
+            for piece in pieces:
+                body = extend(body, piece)
+            parts += (placed[: _FIELDS.size], _CRCS.pack(head, body), *pieces, _END)
+            offset += OVERHEAD_BYTES + size
+        found = Found(kind, alloc, first, term, self.end, sizes)
+        self.end = offset
+        return found
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give all that was packed, to be written in order; what is large as it is."""
+        if self._largest < LARGE_BYTES:
+            yield b"".join(self._parts)
+            return
+        waiting: list[bytes] = []
         for part in self._parts:
             if len(part) < LARGE_BYTES:
                 waiting.append(part)
@@ -197,10 +228,10 @@ def unpack(data: bytes, offset: int, seed: int, at: int = 0) -> Found | None:
     found = _unpack_head(data, offset, seed, at)
     if found is None:
         return None
-    begin = at + _HEAD.size
-    end = begin + found.size
+    payload = payload_of(data, found, at)
+    end = at + _HEAD.size + len(payload)
     head_crc, body_crc = _HEAD.unpack_from(data, at)[6:]
-    if data[end : end + 1] != _END or extend(head_crc, data[begin:end]) != body_crc:
+    if data[end : end + 1] != _END or extend(head_crc, payload) != body_crc:
         return None
     return found
 
@@ -213,7 +244,8 @@ def payload_of(data: bytes, found: Found, at: int = 0) -> bytes:
         found: the entry.
         at: where in ``data`` the entry is.
     """
-    return data[at + _HEAD.size : at + _HEAD.size + found.size]
+    begin = at + _HEAD.size
+    return data[begin : begin + found.sizes[0]]
 
 
 def _unpack_head(data: bytes, offset: int, seed: int, at: int) -> Found | None:
@@ -223,10 +255,10 @@ def _unpack_head(data: bytes, offset: int, seed: int, at: int) -> Found | None:
     mark, size, kind, copy, seq, term, head_crc, _ = _HEAD.unpack_from(data, at)
     if mark != _MARK:
         return None
-    fields = data[at : at + _FIELDS.size]
-    if extend(seed, fields + _OFFSET.pack(offset)) != head_crc:
+    placed = _PLACED.pack(mark, size, kind, copy, seq, term, offset)
+    if extend(seed, placed) != head_crc:
         return None
-    return Found(kind, AllocId(copy.hex()), seq, term, offset, size)
+    return Found(kind, AllocId(copy.hex()), seq, term, offset, (size,))
 
 
 def scan(data: bytes, number: int, path: Path, newest: bool) -> tuple[list[Found], int]:
@@ -260,7 +292,7 @@ def scan(data: bytes, number: int, path: Path, newest: bool) -> tuple[list[Found
     offset = HEADER_BYTES
     while (found := unpack(data, offset, seed, offset)) is not None:
         entries.append(found)
-        offset += OVERHEAD_BYTES + found.size
+        offset = found.end
     if offset < len(data) and not (newest and _torn(data, offset, seed)):
         raise damaged(path, offset)
     return entries, offset
@@ -303,8 +335,7 @@ def _torn(data: bytes, offset: int, seed: int) -> bool:
     zeros_from = offset + len(written)
     found = _unpack_head(data, offset, seed, offset)
     if found is not None:
-        end = offset + OVERHEAD_BYTES + found.size
-        torn = len(data) < end or _boundary(zeros_from) < end
+        torn = len(data) < found.end or _boundary(zeros_from) < found.end
     elif len(data) - offset < _HEAD.size:
         torn = _MARK.startswith(data[offset : offset + len(_MARK)])
     else:

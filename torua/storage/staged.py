@@ -62,14 +62,17 @@ class Staged:
 
     def first(self) -> list[Record]:
         """List the records that are written first: until they are full."""
-        first = Staged()
-        for record in self.records:
-            if first.records and _is_weighty(record):
-                break
-            first.add((record,))
-            if first.full:
-                break
-        return first.records
+        if not self.full:
+            return list(self.records)
+        effects = size = 0
+        for count, record in enumerate(self.records):
+            if count and _is_weighty(record):
+                return self.records[:count]
+            effects += len(record.effects) + 1
+            size += cost_of(record)
+            if effects >= STAGED_EFFECTS_MAX or size >= STAGED_BYTES_MAX:
+                return self.records[: count + 1]
+        return list(self.records)
 
     def behind(self, count: int) -> "Staged":
         """Give the records behind the first ones, staged."""
@@ -97,8 +100,9 @@ def _is_weighty(record: Record) -> bool:
 
     A thread that writes many small changes would wait for its turn after each.
     """
-    few = len(record.effects) <= WEIGHTY_EFFECTS_MAX and record.moved is None
-    return few and cost_of(record) >= STAGED_BYTES_MAX
+    if cost_of(record) < STAGED_BYTES_MAX:
+        return False
+    return len(record.effects) <= WEIGHTY_EFFECTS_MAX and record.moved is None
 
 
 def marked(records: Sequence[Record]) -> Iterator[list[Record]]:

@@ -30,6 +30,11 @@ class Terms:
         self._seqs = [base]
         self._terms = [term]
 
+    @property
+    def newest(self) -> int:
+        """The term of the record at ``last``; 0 where that is none."""
+        return self._terms[-1]
+
     def copy(self) -> "Terms":
         """Return another that changes apart from this one."""
         other = Terms()
@@ -47,19 +52,20 @@ class Terms:
             return None
         return self._terms[bisect_right(self._seqs, seq) - 1]
 
-    def append(self, seq: int, term: int) -> None:
-        """Note the next record.
+    def append(self, seq: int, term: int, count: int = 1) -> None:
+        """Note the next record, or some of one term.
 
         Args:
-            seq: ``last`` and one.
+            seq: of the first: ``last`` and one.
             term: at least that of the record before.
+            count: how many records.
         """
         assert seq == self.last + 1, f"{seq} after {self.last}"
         assert term >= self._terms[-1], f"term {term} after {self._terms[-1]}"
         if term != self._terms[-1]:
             self._seqs.append(seq)
             self._terms.append(term)
-        self.last = seq
+        self.last = seq + count - 1
 
     def truncate(self, after: int) -> None:
         """Forget the records behind ``after``, which is known."""

@@ -108,6 +108,8 @@ def split(
         answered: whether answers are kept: then a value that is read stands in the log
             too, and so has a part to itself.
     """
+    if len(operations) == 1:
+        return [tuple(operations)]
     parts: list[tuple[Operation, ...]] = []
     part: list[Operation] = []
     written: dict[bytes, None] = {}

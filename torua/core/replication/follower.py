@@ -350,7 +350,7 @@ class Follower(Struct):
         if term is None:
             yield from self._want_snapshot(source, now)
             return
-        size = sum(cost_of(record) for record in records)
+        size = sum(map(cost_of, records))
         self.sent.append((prev + len(records), size))
         self.next = prev + len(records) + 1
         due = self.due if len(self.sent) > 1 else None

@@ -51,7 +51,7 @@ class Waiting(Struct, eq=False):
     def extend(self, outcomes: Sequence[Outcome]) -> None:
         """Note what became of its next operations."""
         self.outcomes.extend(outcomes)
-        self.read_bytes += sum(_read_size(each) for each in outcomes)
+        self.read_bytes += sum(map(_read_size, outcomes))
 
     @property
     def effectless(self) -> bool:

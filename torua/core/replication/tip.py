@@ -94,13 +94,13 @@ def entry_of(effect: Effect, seq: int, value: bool) -> Entry | None:
 
 def cost_of(record: Record) -> int:
     """Estimate what a record takes in memory and in the log, in bytes."""
-    cost: int | None = record.__dict__.get("cost")
-    if cost is None:
+    known: dict[str, int] = record.__dict__
+    if "cost" not in known:
         answer = len(record.answered.answer) if record.answered else 0
         moved = moved_cost(record.moved) if record.moved else 0
         cost = RECORD_COST + answer + moved + sum(map(effect_cost, record.effects))
-        record.__dict__["cost"] = cost
-    return cost
+        known["cost"] = cost
+    return known["cost"]
 
 
 def moved_cost(moved: Moved) -> int:
