@@ -155,6 +155,23 @@ def test_a_coordinator_that_refuses_connections_is_lost_sooner() -> None:
         assert events(voter.wake(1.31)) == ([] if heard else [Event.LOST])
 
 
+def test_nobody_lets_a_coordinator_that_is_gone_stand_first() -> None:
+    """Membership believes it alive for a while; it had the best rank of all."""
+    first = NodeId("0")
+    voters = (first, A, C)
+    value = replace(VALUE, voters=voters, committed_voters=voters)
+    facts = Facts(A, 1, "mine", 3, value, True)
+    voter = Coordination(facts, Founding(), Timing(), Random(1))
+    voter.receive(Members(tuple(member(each) for each in voters)), 0.0)
+    voter.receive(letter(first, Check(3, True, 1)), 1.0)
+    voter.receive(Disconnected(first), 1.2)
+    voter.receive(Disconnected(first, refused=True), 1.22)
+    voter.wake(1.31)
+    stands_at = voter.next_deadline()
+    assert stands_at is not None
+    assert stands_at < 1.31 + Timing().rank_step_s
+
+
 def test_a_node_that_hears_nothing_of_its_coordinator_is_deaf() -> None:
     """Less than two rounds of silence tell that it is not listened to, or not alive."""
     assert machine().is_deaf(0.1)
