@@ -77,7 +77,7 @@ def kill(effort: Effort) -> str:
         fill(cluster, plan)
         most = measured(cluster, plan, seconds=effort.seconds).per_s
         pool = load.requests_of(plan)
-        for victim in (None, cluster.running()[-1]):
+        for victim in (None, cluster.coordinator()):
             note(f"kill: {victim.name if victim else 'nobody'}")
             drive = loader.Drive(
                 endpoints(cluster),
@@ -93,15 +93,17 @@ def kill(effort: Effort) -> str:
             found = Measured(tally, 0.0)
             late = f"{found.latencies.above(0.1):,} of {found.latencies.count:,}"
             times = found.percentiles(0.5, 0.99, 0.999, 1)
-            rows.append(("a node" if victim else "nobody", *times, late, found.errors))
+            who = "the coordinator" if victim else "nobody"
+            rows.append((who, *times, late, found.errors))
     said = (
         f"Three nodes, two copies, half puts, half gets at half of the most"
         f" ({most / 2:,.0f} a second) for {minute:.0f} s, less where nobody is killed;"
-        " a node is killed (-9) after a sixth of that, and started again after a"
-        " third. A request whose connection"
+        " the node that coordinates, which leads shards as well, is killed (-9) after a"
+        " sixth of that, and started again after a third. A request whose connection"
         " is lost goes to another node at once, and its time counts from when it was"
-        " due. What takes long is what the killed node led: it waits for the"
-        " failover.\n\n"
+        " due. What takes long is what the killed node led, or had a copy of: it waits"
+        " for the failover. 504: a put without an idempotency key was under way to the"
+        " killed node, and may be done or not.\n\n"
     )
     heads = ("killed", "p50 ms", "p99 ms", "p99.9 ms", "most ms", "over 100 ms")
     return said + table((*heads, "errors"), rows)
