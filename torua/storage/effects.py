@@ -111,18 +111,47 @@ class MapChange:
         """Bring rows, and the facts, from what is there to what is to be.
 
         Args:
-            old: what is there.
+            old: what is there of the keys of ``last``.
             last: the version that each key gets, and how.
         """
-        self._remove(old)
-        gone = [
-            old[key][0]
-            for key, (_, effect) in last.items()
-            if key in old and not isinstance(effect, KvPut)
-        ]
-        if gone:
-            self._connection.executemany(rows.DELETE, zip(gone, strict=True))
-        self._put(old, last)
+        new: list[tuple[object, ...]] = []
+        changed: list[tuple[object, ...]] = []
+        gone: list[tuple[int]] = []
+        total = size = count = 0
+        for key, (seq, effect) in last.items():
+            was = old.get(key)
+            if was is not None:
+                place, old_size, old_checksum = was
+                size -= old_size
+                total -= old_checksum
+            if not isinstance(effect, KvPut):
+                if was is not None:
+                    gone.append((place,))
+                    size -= len(key)
+                    count -= not is_graph_key(key)
+                continue
+            value, kind, expires = effect.value, effect.content_type, effect.expires_ns
+            checksum = rows.entry_checksum(key, seq, expires, kind, value)
+            row = (seq, expires, kind, len(value), checksum, value)
+            size += len(value)
+            total += checksum
+            if was is None:
+                new.append((key, *row))
+                size += len(key)
+                count += not is_graph_key(key)
+            else:
+                changed.append((*row, place))
+        many = self._connection.executemany
+        for statement, some in (
+            (rows.DELETE, gone),
+            (rows.INSERT, new),
+            (rows.UPDATE, changed),
+        ):
+            if some:
+                many(statement, some)
+        self._keys += count
+        self._bytes += size
+        self._sum = rows.add(self._sum, total)
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, rows.Old]:
         """Find what stands of some keys, in order, before the change."""
@@ -143,43 +172,6 @@ class MapChange:
                 if put or key in there:
                     self._journal.note(key, record.seq, key not in there)
                 (there.add if put else there.discard)(key)
-
-    def _remove(self, old: dict[bytes, rows.Old]) -> None:
-        """Take rows that are replaced out of the facts."""
-        total = 0
-        for key, (_, size, checksum) in old.items():
-            self._keys -= not is_graph_key(key)
-            self._bytes -= len(key) + size
-            total += checksum
-        self._sum = rows.add(self._sum, -total)
-
-    def _put(
-        self, old: dict[bytes, rows.Old], last: dict[bytes, tuple[int, Effect]]
-    ) -> None:
-        """Write the rows of entries, and put them into the facts."""
-        new: list[tuple[object, ...]] = []
-        changed: list[tuple[object, ...]] = []
-        total = size = count = 0
-        for key, (seq, effect) in last.items():
-            if not isinstance(effect, KvPut):
-                continue
-            value, kind, expires = effect.value, effect.content_type, effect.expires_ns
-            checksum = rows.entry_checksum(key, seq, expires, kind, value)
-            row = (seq, expires, kind, len(value), checksum, value)
-            if key in old:
-                changed.append((*row, old[key][0]))
-            else:
-                new.append((key, *row))
-            count += not is_graph_key(key)
-            size += len(key) + len(value)
-            total += checksum
-        if new:
-            self._connection.executemany(rows.INSERT, new)
-        if changed:
-            self._connection.executemany(rows.UPDATE, changed)
-        self._keys += count
-        self._bytes += size
-        self._sum = rows.add(self._sum, total)
 
     def answer(self, answered: Answered, time_ns: int) -> None:
         """Write the row of an answered idempotency key, in place of an older one.
