@@ -3,7 +3,7 @@
 It runs the parts one after the other, each with clusters of its own, and writes what
 it measured as a section of ``docs/benchmarks.md``; sections of parts that did not run
 stay as they are, and so does that of one that fails, which is told at the end.  All of
-it takes some fifteen minutes, ``--quick`` some four; ``--only bulk,kill`` runs some
+it takes some ten minutes, ``--quick`` some four; ``--only bulk,kill`` runs some
 parts.  The machine should have nothing else to do.
 """
 
