@@ -343,8 +343,8 @@ class Coordination(Leading):
 
     def _stand_later(self, now: float, delay: float) -> None:
         """Stand in ``delay``, and later the better other candidates are."""
-        voters, gone = self.register.electorate(()), self._pulse.gone(now)
-        live = [each for each in self._circle.live() if each.node_id not in gone]
+        voters, gone = self.register.electorate(()), self._pulse.is_gone
+        live = [each for each in self._circle.live() if not gone(each.node_id, now)]
         able = [each for each in live if not voters or each.node_id in voters]
         mine = rank(self.me, self.register.position, self._positions, able)
         self._candidacy.postpone(now, delay, mine)

@@ -156,9 +156,14 @@ class Pulse:
         self._gone[node] = max(now, self._doubted[node] + grace_s)
         return self._gone[node]
 
-    def gone(self, now: float) -> set[NodeId]:
-        """Return who refuses connections, and was not heard of in time since."""
-        return {node for node, since in self._gone.items() if since <= now}
+    def is_gone(self, node: NodeId, now: float) -> bool:
+        """Tell whether a node refuses connections, and was not heard of in time since.
+
+        Args:
+            node: which.
+            now: this node's clock.
+        """
+        return self._gone.get(node, float("inf")) <= now
 
     def is_lost(self, node: NodeId, now: float) -> bool:
         """Tell whether a node is gone, or missed too many of a coordinator's rounds.
@@ -167,7 +172,7 @@ class Pulse:
             node: which.
             now: this node's clock.
         """
-        if node in self.gone(now):
+        if self.is_gone(node, now):
             return True
         answered = self._answered.get(node)
         over = list(self._rounds)[:-1]
