@@ -141,8 +141,7 @@ def entry_checksum(
     """
     expires = -1 if expires_ns is None else expires_ns
     fields = _ENTRY.pack(b"e", len(key), version, expires, crc32c(value))
-    number: int = mmh3.hash64(fields + key + content_type.encode())[0]
-    return number
+    return _hash(fields + key + content_type.encode())
 
 
 def answer_checksum(answered: Answered, time_ns: int) -> int:
