@@ -52,8 +52,7 @@ class Staged:
     @property
     def full(self) -> bool:
         """Whether they had better be written now."""
-        many = self._effects >= STAGED_EFFECTS_MAX
-        return many or self.size_bytes >= STAGED_BYTES_MAX
+        return _is_full(self._effects, self.size_bytes)
 
     @property
     def weighty(self) -> bool:
@@ -62,17 +61,16 @@ class Staged:
 
     def first(self) -> list[Record]:
         """List the records that are written first: until they are full."""
-        if not self.full:
-            return list(self.records)
-        effects = size = 0
-        for count, record in enumerate(self.records):
+        count = effects = size = 0
+        for record in self.records:
             if count and _is_weighty(record):
-                return self.records[:count]
+                break
+            count += 1
             effects += len(record.effects) + 1
             size += cost_of(record)
-            if effects >= STAGED_EFFECTS_MAX or size >= STAGED_BYTES_MAX:
-                return self.records[: count + 1]
-        return list(self.records)
+            if _is_full(effects, size):
+                break
+        return self.records[:count]
 
     def behind(self, count: int) -> "Staged":
         """Give the records behind the first ones, staged."""
@@ -93,6 +91,11 @@ class Staged:
                 self.moved = True
             if record.answered is not None:
                 self.answers[record.answered.key] = record.answered
+
+
+def _is_full(effects: int, size: int) -> bool:
+    """Tell whether so many changes, of so many bytes, had better be written."""
+    return effects >= STAGED_EFFECTS_MAX or size >= STAGED_BYTES_MAX
 
 
 def _is_weighty(record: Record) -> bool:
