@@ -324,30 +324,31 @@ class CoordinatorTests(SynchronousTestCase):
         self.failureResultOf(dropped, UnavailableError)
         self.assertIsNone(leader.coordinator)
 
-    def test_a_broken_connection_speeds_a_failover_up(self) -> None:
-        """The followers hear of the coordinator's end, and have another in 1.5 s."""
+    def followed_within(self, seconds: float, *reasons: str) -> bool:
+        """Have the coordinator of three end; tell whether another follows in time.
+
+        Args:
+            seconds: how long that may take.
+            reasons: why the others have no connection to it, one after the other.
+        """
         services = self.three()
         leader = next(each for each in services if each.is_coordinator)
         others = [each for each in services if each is not leader]
         del self.wires.ends[leader._me]
         self.successResultOf(Deferred.fromCoroutine(leader.stop()))
         for each in others:
-            self.wires.ends[each._me].on_down(leader._me, "reset")
-        self.pass_time(1.5)
-        self.assertTrue(any(each.is_coordinator for each in others))
+            for reason in reasons:
+                self.wires.ends[each._me].on_down(leader._me, reason)
+        self.pass_time(seconds)
+        return any(each.is_coordinator for each in others)
+
+    def test_a_broken_connection_speeds_a_failover_up(self) -> None:
+        """The followers hear of the coordinator's end, and have another in 1.5 s."""
+        self.assertTrue(self.followed_within(1.5, "reset"))
 
     def test_refused_connections_speed_a_failover_up_further(self) -> None:
         """Nobody waits for a process that is no more: another within 0.6 s."""
-        services = self.three()
-        leader = next(each for each in services if each.is_coordinator)
-        others = [each for each in services if each is not leader]
-        del self.wires.ends[leader._me]
-        self.successResultOf(Deferred.fromCoroutine(leader.stop()))
-        for each in others:
-            for reason in ("reset", REFUSED):
-                self.wires.ends[each._me].on_down(leader._me, reason)
-        self.pass_time(0.6)
-        self.assertTrue(any(each.is_coordinator for each in others))
+        self.assertTrue(self.followed_within(0.6, "reset", REFUSED))
 
     def test_garbage_is_the_peers_fault(self) -> None:
         """What is no letter raises a protocol error, and changes nothing."""
