@@ -1,16 +1,18 @@
 """Switches that break what the copies of a shard promise each other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from msgspec.structs import replace
 
 from torua.core.kv import Group as WriteGroup
 from torua.core.kv import Outcome, Put
+from torua.core.records import Record
 from torua.core.replication import messages as m
 from torua.core.replication.barrier import Barriers
 from torua.core.replication.batch import Draft
 from torua.core.replication.copy import ShardCopy
+from torua.core.replication.follower import Follower, Source
 from torua.core.replication.group import Group
 from torua.core.replication.primary import Primary
 from torua.core.replication.replica import Replica
@@ -19,6 +21,8 @@ from torua.core.replication.wire import Acked, Message
 from torua.core.state import Shard
 
 Patch = pytest.MonkeyPatch
+
+SEQ_MAX = 1 << 62
 
 
 def ack_at_a_majority(patch: Patch) -> None:
@@ -157,6 +161,37 @@ def apply_above_gcp(patch: Patch) -> None:
         return max(self.gcp, held)
 
     patch.setattr(Replica, "_committed", committed)
+
+
+def send_all_of_the_log(patch: Patch) -> None:
+    """Send a copy what the log holds above the checkpoint, too.
+
+    Args:
+        patch: undoes it afterwards.
+    """
+    read = Follower.read
+
+    def unbounded(
+        self: Follower,
+        after: int,
+        records: Sequence[Record],
+        source: Source,
+        now: float,
+    ) -> Iterator[m.Output]:
+        """Forget what was committed when the reading began.
+
+        Args:
+            self: of the copy.
+            after: as it was asked for.
+            records: what stands there.
+            source: the log.
+            now: the monotonic clock.
+        """
+        if self.reading is not None:
+            self.reading = (self.reading[0], SEQ_MAX)
+        yield from read(self, after, records, source, now)
+
+    patch.setattr(Follower, "read", unbounded)
 
 
 def early_refusal(patch: Patch) -> None:

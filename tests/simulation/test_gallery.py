@@ -39,6 +39,7 @@ SWITCHES: tuple[tuple[str, Switch, str, int], ...] = (
     ("count acks of an older term", replication.acks_of_an_older_term, "late-acks", 60),
     ("truncate below gcp", replication.truncate_below_gcp, "isolated-primary", 10),
     ("apply above gcp on replicas", replication.apply_above_gcp, "silent-drop", 10),
+    ("send all of the log", replication.send_all_of_the_log, "chaos", 20),
     ("early CAS refusal", replication.early_refusal, "failed-cas", 20),
     ("no barrier", replication.no_barrier, "deposed-leader", 20),
     ("nonce reuse", replication.nonce_reuse, "nonce-reuse", 60),
