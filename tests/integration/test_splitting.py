@@ -49,7 +49,9 @@ class SplittingTests(ClusterCase):
             task: of the split.
         """
         tasks = await self.told("n1", "/tasks")
-        return any(each["id"] == task and each["state"] == "done" for each in tasks)
+        states = {each["state"] for each in tasks if each["id"] == task}
+        self.assertNotIn("failed", states, tasks)
+        return "done" in states
 
     def test_a_count_is_right_throughout(self) -> "Deferred[None]":
         """By scatter, by frontier and by gather, at any node; writes are done, too."""

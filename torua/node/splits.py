@@ -182,7 +182,9 @@ class Splits:
         self._on_state(ClusterState())
 
     def _on_state(self, state: ClusterState) -> None:
-        """Begin, go on with, and end work."""
+        """Begin, go on with, and end work; none is to be done once it is stopped."""
+        if self._stopped:
+            state = ClusterState()
         self._look(state)
         for driver in list(self._doing.values()):
             driver.receive(Follow(state))
@@ -190,7 +192,7 @@ class Splits:
 
     def _look(self, state: ClusterState) -> None:
         """Compare the work with what is to be done here; look again in a while."""
-        wanted = [] if self._stopped else self._wanted(state)
+        wanted = self._wanted(state)
         for work in [each for each in self._doing if each not in wanted]:
             self._doing.pop(work).stop()
         for work in wanted:
@@ -199,7 +201,7 @@ class Splits:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-        if state.splits and not self._stopped:
+        if state.splits:
             self._timer = self._clock.callLater(LOOK_S, self._look_again)
 
     def _look_again(self) -> None:
@@ -404,23 +406,31 @@ class Splits:
             self._show_one(state, child, split)
 
     def _show_one(self, state: ClusterState, child: ShardId, split: Split) -> None:
-        """Tell how far one split is, where its child is led here."""
-        copy, parent = self._shards.leader(child), self._shards.readable(split.parent)
-        if copy is None:
-            if child in self._shown and not self._stopped:
+        """Tell how far one split is, where its child is to be led.
+
+        Whether it serves is not asked: a split may end before its new primary does.
+        """
+        held = state.shards.get(child)
+        led = held.primary if held is not None else None
+        if led is not None and led.node != self._me:
+            if child in self._shown:
                 self._tasks.drop(self._shown.pop(child)[1].id)
             return
-        if child not in self._shown:
-            share = _count(split.spans) / max(1, _owned(state, split))
-            total = int(parent[1].holding.view.keys * share) if parent else None
-            detail = (
-                f"split shard {split.parent}: {_count(split.spans)} slots to {child}"
-            )
-            name = task_id(child, split.child_history)
-            task = self._tasks.begin(KIND, detail, "keys", total, name)
-            self._shown[child] = (split, task)
-        task = self._shown[child][1]
-        task.progress(copy.holding.view.keys, closed=split.round)
+        if led is not None and child not in self._shown:
+            self._shown[child] = (split, self._task(state, child, split))
+        copy = self._shards.leader(child)
+        if copy is not None and child in self._shown:
+            task = self._shown[child][1]
+            task.progress(copy.holding.view.keys, closed=split.round)
+
+    def _task(self, state: ClusterState, child: ShardId, split: Split) -> Task:
+        """Begin the task of a split."""
+        parent = self._shards.readable(split.parent)
+        share = _count(split.spans) / max(1, _owned(state, split))
+        total = int(parent[1].holding.view.keys * share) if parent else None
+        detail = f"split shard {split.parent}: {_count(split.spans)} slots to {child}"
+        name = task_id(child, split.child_history)
+        return self._tasks.begin(KIND, detail, "keys", total, name)
 
 
 def _count(spans: Spans) -> int:
