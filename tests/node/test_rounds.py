@@ -1,5 +1,7 @@
 """Tests for `torua.node.rounds`: columns of writes, and what is made of them."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from torua.codec.plain import decode, encode, plain, shape
 from torua.core.ids import ShardId
 from torua.core.kv import Condition, Delete, IdempotencyKey, Put
 from torua.errors import ProtocolError
-from torua.node.rounds import Bundle, Wanted, Write, writes_of
+from torua.node.rounds import Bundle, Wanted, Write, runs_of, writes_of
 
 GOOD = Wanted(1, 1, 1, [ShardId(1)] * 2, [b"a", b"b"], [b"", b""], ["t"], {}, {})
 KEYS = st.binary(min_size=1, max_size=9)
@@ -35,6 +37,23 @@ def test_what_is_gathered_is_what_is_read(
     assert [wanted.promises.get(n) for n in range(len(asked))] == [
         promise for _, _, promise in asked
     ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), WRITES, PROMISES), max_size=9))
+def test_runs_are_all_that_is_asked_in_the_order_of_each_shard(
+    asked: list[tuple[int, Write, IdempotencyKey | None]],
+) -> None:
+    """Who made a promise is alone; no two runs could be one."""
+    runs = list(runs_of((ShardId(n), write, kept) for n, write, kept in asked))
+    for shard in range(4):
+        mine = [n for n, each in enumerate(asked) if each[0] == shard]
+        of_shard = [run for run in runs if run[0] == shard]
+        assert [place for run in of_shard for place in run[2]] == mine
+        assert not any(a[1] == b[1] is None for a, b in pairwise(of_shard))
+    for _, promise, places, writes in runs:
+        assert writes == [asked[place][1] for place in places]
+        assert {asked[place][2] for place in places} == {promise}
+        assert promise is None or len(places) == 1
 
 
 @pytest.mark.parametrize(

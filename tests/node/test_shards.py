@@ -1,6 +1,7 @@
 """Copies follow the committed state, and keep what they acknowledged."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,18 @@ from twisted.internet.defer import Deferred
 
 from tests.node.lone_node import ALLOC, ME, SHARD, LoneNode, result, state_of
 from torua.core.allocation import MarkStarted
-from torua.core.ids import Address, AllocId
-from torua.core.kv import Condition, Delete, Put
+from torua.core.ids import Address, AllocId, ShardId
+from torua.core.kv import Condition, Delete, IdempotencyKey, Outcome, Put
 from torua.core.state import ClusterState, Copy, CopyState, NodeEntry
-from torua.errors import DiskFullError, OutcomeUnknownError, UnavailableError
+from torua.errors import (
+    DiskFullError,
+    OutcomeUnknownError,
+    ToruaError,
+    UnavailableError,
+)
 from torua.node.copies import REOPEN_AFTER_S
 from torua.node.holding import FLUSH_S
+from torua.node.rounds import Asked, Outcomes, Write
 from torua.storage.shelf import Shelf
 
 STARTED = CopyState.STARTED
@@ -67,6 +74,57 @@ def test_a_write_is_acknowledged_after_its_sync(tmp_path: Path) -> None:
         node.registry.get_sample_value("torua_shards_applied_seq", {"shard": "0"})
         == len(writes) + 1
     )
+    node.close()
+
+
+def test_writes_of_many_callers_share_a_record(tmp_path: Path) -> None:
+    """Each is judged and told by itself; who made a promise has a record of his own."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    before = node.shards.positions()[0].position
+    told: dict[int, Outcome] = {}
+
+    def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
+        """Note what became of some."""
+        assert not isinstance(found, ToruaError)
+        told.update(zip(places, found, strict=True))
+
+    absent = (Condition(None, match=False),)
+    writes: list[Write] = [
+        Put(b"a", b"1"),
+        Put(b"a", b"2", conditions=absent),
+        Delete(b"x"),
+    ]
+    asked: list[Asked] = [(SHARD, Put(b"p", b""), IdempotencyKey("i", b"f"))]
+    asked += [(SHARD, Put(b"%d" % n, b"v"), None) for n in range(9)]
+    asked += [(SHARD, write, None) for write in writes]
+    node.shards.write_many(asked, 5.0, tell)
+    node.clock.advance(0)
+    node.settle()
+    assert [told[n].version for n in range(11)] == [before + 1] + [before + 2] * 10
+    assert (told[11].error, told[11].version) == ("precondition-failed", before + 2)
+    assert told[12] == Outcome()
+    assert node.get(b"a") == b"1"
+    assert node.shards.positions()[0].position == before + 2
+    node.close()
+
+
+def test_writes_that_are_not_begun_are_all_told_why(tmp_path: Path) -> None:
+    """By shard: others are."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    told: dict[int, object] = {}
+
+    def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
+        """Note what became of some."""
+        told.update(dict.fromkeys(places, found))
+
+    asked: list[Asked] = [(ShardId(n % 2), Put(b"%d" % n, b""), None) for n in range(4)]
+    node.shards.write_many(asked, 5.0, tell)
+    node.clock.advance(0)
+    node.settle()
+    assert [isinstance(told[n], UnavailableError) for n in range(4)] == [
+        False,
+        True,
+    ] * 2
     node.close()
 
 

@@ -69,3 +69,14 @@ def test_a_log_that_stays_busy_is_not_waited_for() -> None:
     assert done == [0, 1, 2]
     turn.release()
     assert clock.getDelayedCalls() == []
+
+
+def test_what_a_decision_adds_is_decided_with_it() -> None:
+    """It has waited as long; the log may be busy still."""
+    clock, done = Clock(), list[str]()
+    turn = Turn(clock, lambda: True)
+    more = partial(turn.add, Stage.DECIDE, lambda: done.append("more"))
+    turn.add(Stage.DECIDE, more)
+    clock.advance(HOLD_S)
+    assert done == ["more"]
+    assert clock.getDelayedCalls() == []

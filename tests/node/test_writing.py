@@ -30,6 +30,7 @@ from torua.node.dispatch import GRACE_S
 from torua.node.errands import Done
 from torua.node.rounds import Asked, Given, Part, Tell, Write
 from torua.node.router import Router
+from torua.node.turn import Turn
 from torua.node.writing import KIND, PART_KIND, Writes
 
 CALL = Call("r1", timeout_s=5.0)
@@ -43,10 +44,16 @@ class Primaries:
     """The primaries of one node: all is done at once, or by hand where ``slow``.
 
     Invariants: ``begun`` lists what was asked, in order.
+
+    Attributes:
+        turn: at whose end they decide.
+        calls: how many writes were asked at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         """Have done nothing."""
+        self.turn = Turn(clock)
+        self.calls: list[int] = []
         self.begun: list[Asked] = []
         self.errors: dict[bytes, ToruaError] = {}
         self.slow: set[ShardId] = set()
@@ -62,21 +69,23 @@ class Primaries:
             tell: hears of each.
         """
         self.timeouts.append(timeout_s)
+        before = len(self.begun)
         for place, each in enumerate(asked):
             self.begun.append(each)
             if each[0] in self.slow:
                 self.late.append((each[0], place, tell))
             elif each[1].key in self.errors:
-                tell(place, self.errors[each[1].key])
+                tell((place,), self.errors[each[1].key])
             else:
-                tell(place, (Outcome(len(self.begun)),))
+                tell((place,), (Outcome(len(self.begun)),))
+        self.calls.append(len(self.begun) - before)
 
     def finish(self, shard: int) -> None:
         """Do what waits of a shard."""
         late, self.late = self.late, []
         for each in late:
             if each[0] == shard:
-                each[2](each[1], (Outcome(9),))
+                each[2]((each[1],), (Outcome(9),))
             else:
                 self.late.append(each)
 
@@ -97,7 +106,7 @@ class Nodes:
         self.wire = Wire(self.clock)
         self.state = state_of({0: ONE, 1: TWO, 2: ONE, 3: TWO})
         self.states = {node: States(self.state) for node in (ONE, TWO)}
-        self.primaries = {node: Primaries() for node in (ONE, TWO)}
+        self.primaries = {node: Primaries(self.clock) for node in (ONE, TWO)}
         self.targets = {node: targets(node, self.clock) for node in (ONE, TWO)}
         self.writes = {
             node: Writes(
@@ -166,15 +175,63 @@ class WritesTests(SynchronousTestCase):
             self.assertEqual((done.at, node), (Position("h", len(asked)), TWO))
 
     def test_what_is_here_costs_no_message(self) -> None:
-        """It is begun at once, with its promise."""
+        """It is begun at the end of the turn, with its promise."""
         key = self.nodes.keys_of(0)[0]
         call = structs.replace(CALL, idempotency=PROMISE)
-        result = self.successResultOf(self.nodes.put(key, call))
+        write = self.nodes.put(key, call)
+        self.assertEqual(self.nodes.primaries[ONE].begun, [])
+        self.nodes.clock.advance(0)
+        result = self.successResultOf(write)
         assert isinstance(result, tuple)
         self.assertEqual(result[1], ONE)
         begun = [(ShardId(0), Put(key, key), PROMISE)]
         self.assertEqual(self.nodes.primaries[ONE].begun, begun)
         self.assertEqual(self.nodes.wire.asked, [])
+
+    def test_all_that_a_turn_has_for_primaries_here_is_begun_together(self) -> None:
+        """In order, and each is told by itself what became of it."""
+        nodes, here = self.nodes, self.nodes.primaries[ONE]
+        keys = nodes.keys_of(0, 2)
+        here.errors = {keys[1]: OverloadedError("too much")}
+        writes = [nodes.put(key) for key in keys]
+        nodes.clock.advance(0)
+        self.assertEqual([each[1].key for each in here.begun], keys)
+        self.assertEqual(here.calls, [len(keys)])
+        self.failureResultOf(writes.pop(1), OverloadedError)
+        for number, write in zip([1, *range(3, len(keys) + 1)], writes, strict=True):
+            result = self.successResultOf(write)
+            assert isinstance(result, tuple)
+            done, node = result
+            self.assertEqual((done.outcomes, node), ((Outcome(number),), ONE))
+            self.assertEqual(done.at, Position("h", number))
+
+    def test_what_is_begun_here_has_its_bounds(self) -> None:
+        """By number, by size, and by how long callers wait; nobody is left behind."""
+        nodes, here = self.nodes, self.nodes.primaries[ONE]
+        key = nodes.keys_of(0)[0]
+        large = Put(key, bytes(rounds.BYTES_MAX // 2 + 1))
+        writes = [nodes.put(key) for _ in range(rounds.TOGETHER_MAX + 1)]
+        self.assertEqual(here.calls, [rounds.TOGETHER_MAX])
+        writes += [nodes.write(large), nodes.write(large)]
+        self.assertEqual(here.calls, [rounds.TOGETHER_MAX, 2])
+        writes.append(nodes.put(key, structs.replace(CALL, timeout_s=2.0)))
+        nodes.clock.advance(0)
+        self.assertEqual(here.calls, [rounds.TOGETHER_MAX, 2, 1, 1])
+        self.assertEqual(here.timeouts, [5.0, 5.0, 5.0, 2.0])
+        for write in writes:
+            self.successResultOf(write)
+
+    def test_here_nothing_follows_a_state_that_it_was_asked_before(self) -> None:
+        """What this node told of a shard by the new one holds; all go the long way."""
+        nodes, here = self.nodes, self.nodes.primaries[ONE]
+        key = nodes.keys_of(0)[0]
+        write = nodes.put(key)
+        nodes.states[ONE].apply(structs.replace(nodes.state, next_graph=2))
+        later = nodes.put(key)
+        nodes.clock.advance(0)
+        self.assertIsNone(self.successResultOf(write))
+        self.assertIsInstance(self.successResultOf(later), tuple)
+        self.assertEqual(here.calls, [1])
 
     def test_a_promise_travels_with_its_write_and_so_does_the_time(self) -> None:
         """Only of those who made one."""
@@ -445,12 +502,18 @@ class RoutedTests(SynchronousTestCase):
         key = self.nodes.keys_of(0)[0]
         primaries, held = self.nodes.primaries[ONE], self.held[ONE]
         primaries.errors[key] = OutcomeUnknownError("the term ended")
-        self.failureResultOf(self.write(key), OutcomeUnknownError)
+        unsafe = self.write(key)
+        self.nodes.clock.advance(0)
+        self.failureResultOf(unsafe, OutcomeUnknownError)
         self.assertEqual(held.calls, [])
         safe = structs.replace(CALL, idempotency=PROMISE)
-        self.successResultOf(self.write(key, safe))
+        again = self.write(key, safe)
+        self.nodes.clock.advance(0)
+        self.successResultOf(again)
         held.error = OverloadedError("too much")
-        self.failureResultOf(self.write(key, safe), OutcomeUnknownError)
+        in_vain = self.write(key, safe)
+        self.nodes.clock.advance(0)
+        self.failureResultOf(in_vain, OutcomeUnknownError)
 
     def test_what_is_traced_goes_the_long_way(self) -> None:
         """There its context is passed on."""

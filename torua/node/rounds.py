@@ -4,7 +4,7 @@ In columns, for most writes are alike: puts that say nothing but a key, a value 
 type.  What is unusual stands aside, by its place.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -14,6 +14,7 @@ from torua.codec.plain import plain
 from torua.core.ids import ShardId
 from torua.core.kv import Delete, IdempotencyKey, Outcome, Put
 from torua.core.reading import Position
+from torua.core.state import ClusterState
 from torua.errors import ProtocolError, ToruaError, from_wire
 from torua.node.errands import Done
 
@@ -30,10 +31,14 @@ Told = Done | ToruaError | None
 
 Outcomes = tuple[Outcome, ...]
 
-Tell = Callable[[int, Outcomes | ToruaError], None]
+Tell = Callable[[Sequence[int], Outcomes | ToruaError], None]
+"""Is told of some writes, by their places: an outcome each, or why there are none."""
 
 Asked = tuple[ShardId, Write, IdempotencyKey | None]
 """A write: of which shard, what, and its caller's promise."""
+
+Run = tuple[ShardId, IdempotencyKey | None, list[int], list[Write]]
+"""Writes of one shard that are one batch: their caller's promise, and their places."""
 
 _Many = Meta(max_length=TOGETHER_MAX)
 
@@ -64,6 +69,30 @@ class Wanted(Struct, frozen=True, array_like=True):
     promises: dict[int, IdempotencyKey]
 
 
+def runs_of(asked: Iterable[Asked]) -> Iterator[Run]:
+    """Put together what can be one batch, those of one shard in order.
+
+    What is done as one stands in one record, and is counted, timed and told once.  Who
+    made a promise is by himself, for that is kept with his record.
+
+    Args:
+        asked: writes, each at its place.
+    """
+    runs: dict[ShardId, Run] = {}
+    for place, (shard, write, promise) in enumerate(asked):
+        run = runs.get(shard)
+        if promise is not None:
+            if run is not None:
+                yield runs.pop(shard)
+            yield shard, promise, [place], [write]
+        elif run is None:
+            runs[shard] = shard, None, [place], [write]
+        else:
+            run[2].append(place)
+            run[3].append(write)
+    yield from runs.values()
+
+
 def writes_of(wanted: Wanted) -> list[Write]:
     """Return the writes that are asked for; ProtocolError where columns differ."""
     shards, keys, values = wanted.shards, wanted.keys, wanted.values
@@ -76,6 +105,11 @@ def writes_of(wanted: Wanted) -> list[Write]:
             raise ProtocolError("a write has no place")
         writes[place] = write
     return writes
+
+
+def size_of(write: Write) -> int:
+    """Tell how many bytes of a value a write brings."""
+    return len(write.value) if isinstance(write, Put) else 0
 
 
 class Problem(Struct, frozen=True, array_like=True):
@@ -187,12 +221,11 @@ class Bundle:
         if isinstance(write, Put) and write.ttl_s is None and not write.conditions:
             self._values.append(write.value)
             self._types.append(write.content_type)
-            self.size += len(write.value)
         else:
             self._unusual[place] = write
             self._values.append(b"")
             self._types.append("")
-            self.size += len(getattr(write, "value", b""))
+        self.size += size_of(write)
         if promise is not None:
             self.promises[place] = promise
         waiting: Deferred[Told] = Deferred()
@@ -238,6 +271,61 @@ class Bundle:
                 waiting.callback(tell(place))
 
 
+class Gathered:
+    """Writes for primaries here, while more come in the same turn.
+
+    Invariants: whoever waits is told once; all were asked by the same state.
+
+    Attributes:
+        state: by which their shards are led here.
+        due_s: when whoever waits gives up.
+        asked: what to do.
+        size: of all values, in bytes.
+    """
+
+    __slots__ = ("_waiting", "asked", "due_s", "size", "state")
+
+    def __init__(self, state: ClusterState, due_s: float) -> None:
+        """Begin with none."""
+        self.state = state
+        self.due_s = due_s
+        self.asked: list[Asked] = []
+        self.size = 0
+        self._waiting: list[Deferred[Told]] = []
+
+    def add(self, asked: Asked) -> "Deferred[Told]":
+        """Take one more."""
+        waiting: Deferred[Told] = Deferred()
+        self.asked.append(asked)
+        self.size += size_of(asked[1])
+        self._waiting.append(waiting)
+        return waiting
+
+    def refuse(self) -> None:
+        """Tell all that nothing was begun."""
+        for waiting in self._waiting:
+            waiting.callback(None)
+
+    def teller(self, position: Callable[[ShardId], Position | None]) -> Tell:
+        """Return what tells those who wait.
+
+        Args:
+            position: tells where a shard stands.
+        """
+
+        def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
+            """Tell some, of one shard; see `Tell`."""
+            if isinstance(found, ToruaError):
+                for place in places:
+                    self._waiting[place].callback(found)
+                return
+            at = position(self.asked[places[0]][0])
+            for place, outcome in zip(places, found, strict=True):
+                self._waiting[place].callback(Done((outcome,), at))
+
+        return tell
+
+
 class Round:
     """Writes that another node asked for, while they are done.
 
@@ -258,20 +346,24 @@ class Round:
         self.done: Deferred[object] = Deferred()
         self._shards = shards
         self._position = position
-        self._found: list[Outcomes | ToruaError | None] = [None] * len(shards)
+        self._found: list[Outcome | ToruaError | None] = [None] * len(shards)
         self._left = len(shards)
         self._told: set[int] = set()
 
-    def tell(self, place: int, found: Outcomes | ToruaError) -> None:
-        """Hear what became of one.
+    def tell(self, places: Sequence[int], found: Outcomes | ToruaError) -> None:
+        """Hear what became of some; see `Tell`.
 
         Args:
-            place: which.
-            found: its outcomes, or why there are none.
+            places: which.
+            found: an outcome each, or why there are none.
         """
-        assert self._found[place] is None, "told twice"
-        self._found[place] = found
-        self._left -= 1
+        each: Sequence[Outcome | ToruaError] = (
+            [found] * len(places) if isinstance(found, ToruaError) else found
+        )
+        for place, one in zip(places, each, strict=True):
+            assert self._found[place] is None, "told twice"
+            self._found[place] = one
+        self._left -= len(places)
         if not self._left:
             self.done.callback(plain(self.given(range(len(self._found)))))
 
@@ -297,9 +389,8 @@ class Round:
                 problems[place] = Problem(found.code, found.detail, dict(found.members))
                 continue
             assert found is not None, "not done"
-            (outcome,) = found
-            versions[place] = outcome.version
-            if outcome.error is not None or outcome != Outcome(outcome.version):
-                others[place] = outcome
+            versions[place] = found.version
+            if found.error is not None or found != Outcome(found.version):
+                others[place] = found
         shards = dict.fromkeys(self._shards[place] for place in places)
         return Given({s: self._position(s) for s in shards}, versions, others, problems)

@@ -47,7 +47,7 @@ from torua.node.reach import Reach
 from torua.node.refusals import flood
 from torua.node.reports import Coordination, Reports
 from torua.node.requests import RETRY_AFTER_S, Told, awaited
-from torua.node.rounds import Asked, Tell
+from torua.node.rounds import Asked, Tell, runs_of
 from torua.node.scrubber import Scrubber
 from torua.node.slots import CopyMeters, Is
 from torua.node.takeover import Takeovers
@@ -123,6 +123,7 @@ class Shards:
         self._stopping = False
         self._swept = False
         self._reports = Reports(clock, coordination)
+        self.turn = commit.turn
         self._post = Post(commit.turn, peers, self._deliver, registry)
         self._transfers = Transfers(
             clock, shelf, peers, worker=worker, registry=registry
@@ -204,12 +205,12 @@ class Shards:
         Args:
             asked: shards, writes and promises.
             timeout_s: how long the callers wait.
-            tell: is told of each, by its place.
+            tell: is told of each, by their places.
         """
-        for place, (shard, write, promise) in enumerate(asked):
-            told, call = partial(tell, place), Call("", timeout_s, promise)
+        for shard, promise, places, writes in runs_of(asked):
+            told, call = partial(tell, places), Call("", timeout_s, promise)
             try:
-                self._begin(shard, (write,), call, told)
+                self._begin(shard, writes, call, told)
             except ToruaError as error:
                 told(error)
 

@@ -52,7 +52,7 @@ class Turn:
         self._stages: tuple[deque[Callable[[], object]], ...] = tuple(
             deque() for _ in Stage
         )
-        self._armed = False
+        self._armed = self._ending = False
         self._late: IDelayedCall | None = None
 
     def add(self, stage: Stage, job: Callable[[], object]) -> None:
@@ -63,7 +63,8 @@ class Turn:
             job: raises nothing.
         """
         self._stages[stage].append(job)
-        if stage is Stage.DECIDE and self._late is None and self._is_busy():
+        held = stage is Stage.DECIDE and not (self._ending or self._late)
+        if held and self._is_busy():
             self._late = self._clock.callLater(HOLD_S, self._wait_no_longer)
         if self._due:
             self._arm()
@@ -99,9 +100,11 @@ class Turn:
 
     def _end(self) -> None:
         """Do all jobs that are due, and those that they add."""
+        self._ending = True
         try:
             while due := self._due:
                 due.popleft()()
         finally:
+            self._ending = False
             if self._due:
                 self._arm()

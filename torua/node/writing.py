@@ -1,8 +1,8 @@
 """Writes of single keys, many at once: what most requests are that change something.
 
-Where the primary is here, a write goes straight to it; where it is elsewhere, all that
-is for one node in a turn goes in one message, and while some are under way more is
-gathered, if not for long::
+Where the primary is here, all that a turn has for it is one batch; where it is
+elsewhere, all that is for one node in a turn goes in one message, and while some are
+under way more is gathered, if not for long::
 
     gathering --few under way, or HOLD_S--> under way --answer--> told
                                                 '--PART_S--> told in part
@@ -50,17 +50,19 @@ from torua.node.rounds import (
     TOGETHER_MAX,
     Asked,
     Bundle,
+    Gathered,
     Given,
-    Outcomes,
     Part,
     Round,
     Tell,
     Told,
     Wanted,
     Write,
+    size_of,
     writes_of,
 )
 from torua.node.targets import Targets
+from torua.node.turn import Stage, Turn
 
 KIND = "write"
 PART_KIND = "written"
@@ -85,6 +87,10 @@ ALIKE_S = 0.1
 class Primaries(Protocol):
     """The primaries of this node."""
 
+    @property
+    def turn(self) -> Turn:
+        """At whose end they decide."""
+
     def write_many(self, asked: Iterable[Asked], timeout_s: float, tell: Tell) -> None:
         """Do writes, each by itself, those of one shard in order.
 
@@ -92,8 +98,8 @@ class Primaries(Protocol):
             asked: what to do: the shard whose primary is here, the write, and its
                 caller's promise.
             timeout_s: how long the callers wait.
-            tell: is told of each, by its place, once, now or later: its outcomes, or
-                the `ToruaError` that says why there are none.
+            tell: is told of each once, now or later, and of some at a time; all of them
+                of one shard.
         """
 
     def position(self, shard: ShardId) -> Position | None:
@@ -158,6 +164,7 @@ class Writes:
         self._clock = clock
         self._targets = targets
         self._deadlines = Deadlines(clock)
+        self._mine: Gathered | None = None
         self._ways: dict[NodeId, _Way] = {}
         # Numbers of an earlier life are not met again.
         self._numbers = count(secrets.randbits(60))
@@ -188,10 +195,9 @@ class Writes:
         node = primary_node(self._states.state, shard)
         if node is None:
             return None
-        if node == self._me:
-            waiting = self._here(shard, write, call)
-        else:
-            waiting = self._there(node, (shard, write, call.idempotency), call)
+        asked = (shard, write, call.idempotency)
+        here = node == self._me
+        waiting = self._here(asked, call) if here else self._there(node, asked, call)
         told = None if waiting is None else await waiting
         if told is None or isinstance(told, UnavailableError | StaleRouteError):
             return None
@@ -204,30 +210,40 @@ class Writes:
             raise told
         return told, node
 
-    def _here(
-        self, shard: ShardId, write: Write, call: Call
-    ) -> "Deferred[Told] | None":
-        """Do a write at the primary here."""
-        state = self._states.state
+    def _here(self, asked: Asked, call: Call) -> "Deferred[Told] | None":
+        """Do a write at the primary here, with all others of this turn."""
+        state, (shard, write, _) = self._states.state, asked
         if state.splits and is_moving(state, shard, (write.key,)):
             return None
-        waiting: Deferred[Told] = Deferred()
+        mine, due_s = self._mine, self._clock.seconds() + call.timeout_s
+        if mine is not None and not (
+            mine.state is state
+            and abs(mine.due_s - due_s) <= ALIKE_S
+            and len(mine.asked) < TOGETHER_MAX
+            and mine.size + size_of(write) <= BYTES_MAX
+        ):
+            self._begin()
+            mine = None
+        if mine is None:
+            mine = self._mine = Gathered(state, due_s)
+            self._primaries.turn.add(Stage.DECIDE, self._begin)
+        return mine.add(asked)
 
-        def tell(_: int, found: Outcomes | ToruaError) -> None:
-            """Say where the shard stands, too.
+    def _begin(self) -> None:
+        """Do what was gathered here, unless by a state that is no longer applied.
 
-            Args:
-                _: there is one place only.
-                found: its outcomes, or why there are none.
-            """
-            if isinstance(found, ToruaError):
-                waiting.callback(found)
-            else:
-                waiting.callback(Done(found, self._primaries.position(shard)))
-
-        asked = (shard, write, call.idempotency)
-        self._primaries.write_many((asked,), call.timeout_s, tell)
-        return waiting
+        What this node told of a shard since, as where its log ends for slots that move,
+        nothing may follow that was asked before (R17).
+        """
+        mine, self._mine = self._mine, None
+        if mine is None:
+            return
+        if mine.state is not self._states.state:
+            mine.refuse()
+            return
+        left_s = max(0.0, mine.due_s - self._clock.seconds())
+        tell = mine.teller(self._primaries.position)
+        self._primaries.write_many(mine.asked, left_s, tell)
 
     def _there(self, node: NodeId, asked: Asked, call: Call) -> "Deferred[Told] | None":
         """Ask with others, now or as soon as an answer has come."""
@@ -239,8 +255,8 @@ class Writes:
             if not self._targets.is_well(node):
                 return None
             bundle.due_s = due_s
-        value = getattr(asked[1], "value", b"")
-        if abs(bundle.due_s - due_s) > ALIKE_S or len(value) > VALUE_BYTES_MAX:
+        size = size_of(asked[1])
+        if abs(bundle.due_s - due_s) > ALIKE_S or size > VALUE_BYTES_MAX:
             return None
         self._targets.first(node, False)
         waiting = bundle.add(*asked)
