@@ -47,6 +47,7 @@ class TaskTests(SynchronousTestCase):
         states: Any = self.states
         unused: Any = None
         self.tasks = {}
+        self.heard = self.states._callbacks
         for node in (ONE, TWO):
             end = wire.end(node)
             tasks = Tasks(
@@ -91,6 +92,17 @@ class TaskTests(SynchronousTestCase):
         self.states.apply(self.during(TWO))
         self.assertEqual(self.states_of(), [(TWO, "running")])
         self.states.apply(state_of({0: ONE, 1: TWO}))
+        self.assertEqual(self.states_of(), [(TWO, "done")])
+
+    def test_it_is_told_of_by_a_node_that_missed_how_it_came_to_lead(self) -> None:
+        """A state that comes whole may be some states later."""
+        first, second = self.heard
+        self.states.apply(self.during(ONE))
+        first(self.during(TWO))
+        self.assertEqual(self.states_of(), [])
+        over = state_of({0: ONE, 1: TWO})
+        first(over)
+        second(over)
         self.assertEqual(self.states_of(), [(TWO, "done")])
 
     def test_it_stays_while_nobody_leads(self) -> None:

@@ -37,7 +37,7 @@ from torua.core.splitting.moving import moves, piece
 from torua.core.splitting.notes import Progress, read_note
 from torua.core.splitting.splitter import ANSWER_S, Splitter
 from torua.core.splitting.trimmer import Trimmer
-from torua.core.state import ClusterState, Phase, Spans, Split
+from torua.core.state import ClusterState, Phase, Shard, Spans, Split
 from torua.errors import GoneError, ToruaError, UnavailableError
 from torua.net.peers import Inbound, Lane
 from torua.node.commanding import Coordination
@@ -169,7 +169,8 @@ class Splits:
         self._worker = worker
         self._tasks = tasks
         self._doing: dict[Work, Driver[Input, Output]] = {}
-        self._shown: dict[ShardId, tuple[Split, Task]] = {}
+        self._running: dict[ShardId, Split] = {}
+        self._shown: dict[ShardId, Task] = {}
         self._timer: IDelayedCall | None = None
         self._stopped = False
         peers.handle(KIND, self._answer)
@@ -390,20 +391,35 @@ class Splits:
     # What people see
 
     def _show(self, state: ClusterState) -> None:
-        """Begin, go on with, and end the tasks of children that are led here."""
-        for child, (split, task) in list(self._shown.items()):
+        """Begin, go on with, and end the tasks of children that are to be led here."""
+        for child, split in list(self._running.items()):
             known = state.splits.get(child)
-            if known is not None and known.child_history == split.child_history:
-                continue
-            del self._shown[child]
-            held = state.shards.get(child)
-            if held is not None and held.history_uuid == split.child_history:
-                task.end("done")
-            elif state.shards:
-                task.error("it was called off, or the parent's log was cut")
-                task.end("failed")
+            if known is None or known.child_history != split.child_history:
+                del self._running[child]
+                self._end_task(state, split)
+        self._running.update(state.splits)
         for child, split in state.splits.items():
             self._show_one(state, child, split)
+
+    def _end_task(self, state: ClusterState, split: Split) -> None:
+        """Tell how a split ended, where its task is, or where its child is led now.
+
+        This node may have missed the state in which it came to lead the child.
+        """
+        child = split.child
+        task, held = self._shown.pop(child, None), state.shards.get(child)
+        done = held is not None and held.history_uuid == split.child_history
+        if task is None and done and held is not None and self._leads(held):
+            task = self._task(state, split)
+        if task is not None and done:
+            task.end("done")
+        elif task is not None and state.shards:
+            task.error("it was called off, or the parent's log was cut")
+            task.end("failed")
+
+    def _leads(self, held: Shard) -> bool:
+        """Tell whether a shard is to be led by this node."""
+        return held.primary is not None and held.primary.node == self._me
 
     def _show_one(self, state: ClusterState, child: ShardId, split: Split) -> None:
         """Tell how far one split is, where its child is to be led.
@@ -411,20 +427,19 @@ class Splits:
         Whether it serves is not asked: a split may end before its new primary does.
         """
         held = state.shards.get(child)
-        led = held.primary if held is not None else None
-        if led is not None and led.node != self._me:
+        if held is not None and held.primary is not None and not self._leads(held):
             if child in self._shown:
-                self._tasks.drop(self._shown.pop(child)[1].id)
+                self._tasks.drop(self._shown.pop(child).id)
             return
-        if led is not None and child not in self._shown:
-            self._shown[child] = (split, self._task(state, child, split))
+        if held is not None and self._leads(held) and child not in self._shown:
+            self._shown[child] = self._task(state, split)
         copy = self._shards.leader(child)
         if copy is not None and child in self._shown:
-            task = self._shown[child][1]
-            task.progress(copy.holding.view.keys, closed=split.round)
+            self._shown[child].progress(copy.holding.view.keys, closed=split.round)
 
-    def _task(self, state: ClusterState, child: ShardId, split: Split) -> Task:
+    def _task(self, state: ClusterState, split: Split) -> Task:
         """Begin the task of a split."""
+        child = split.child
         parent = self._shards.readable(split.parent)
         share = _count(split.spans) / max(1, _owned(state, split))
         total = int(parent[1].holding.view.keys * share) if parent else None
