@@ -43,17 +43,19 @@ def test_what_is_gathered_is_what_is_read(
 def test_runs_are_all_that_is_asked_in_the_order_of_each_shard(
     asked: list[tuple[int, Write, IdempotencyKey | None]],
 ) -> None:
-    """Who made a promise is alone; no two runs could be one."""
+    """Who made a promise or conditions is alone; no two runs could be one."""
     runs = list(runs_of((ShardId(n), write, kept) for n, write, kept in asked))
     for shard in range(4):
         mine = [n for n, each in enumerate(asked) if each[0] == shard]
         of_shard = [run for run in runs if run[0] == shard]
         assert [place for run in of_shard for place in run[2]] == mine
-        assert not any(a[1] == b[1] is None for a, b in pairwise(of_shard))
+        open_ = [not (run[1] or run[3][0].conditions) for run in of_shard]
+        assert not any(a and b for a, b in pairwise(open_))
     for _, promise, places, writes in runs:
         assert writes == [asked[place][1] for place in places]
         assert {asked[place][2] for place in places} == {promise}
-        assert promise is None or len(places) == 1
+        alone = promise is not None or any(write.conditions for write in writes)
+        assert not alone or len(places) == 1
 
 
 @pytest.mark.parametrize(

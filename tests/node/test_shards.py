@@ -21,7 +21,7 @@ from torua.errors import (
 )
 from torua.node.copies import REOPEN_AFTER_S
 from torua.node.holding import FLUSH_S
-from torua.node.rounds import Asked, Outcomes, Write
+from torua.node.rounds import TOGETHER_MAX, Asked, Outcomes, Write
 from torua.storage.shelf import Shelf
 
 STARTED = CopyState.STARTED
@@ -105,6 +105,27 @@ def test_writes_of_many_callers_share_a_record(tmp_path: Path) -> None:
     assert told[12] == Outcome()
     assert node.get(b"a") == b"1"
     assert node.shards.positions()[0].position == before + 2
+    node.close()
+
+
+def test_a_hot_key_is_written_in_order_by_who_comes_together(tmp_path: Path) -> None:
+    """One record each, for a key has one version in a record."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    before = node.shards.positions()[0].position
+    told: list[int | None] = []
+
+    def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
+        """Note the versions."""
+        assert not isinstance(found, ToruaError)
+        assert list(places) == list(range(TOGETHER_MAX))
+        told.extend(each.version for each in found)
+
+    hot = ((SHARD, Put(b"hot", b"%d" % n), None) for n in range(TOGETHER_MAX))
+    node.shards.write_many(hot, 5.0, tell)
+    node.clock.advance(0)
+    node.settle()
+    assert told == [before + 1 + n for n in range(TOGETHER_MAX)]
+    assert node.get(b"hot") == b"%d" % (TOGETHER_MAX - 1)
     node.close()
 
 

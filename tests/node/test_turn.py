@@ -72,7 +72,7 @@ def test_a_log_that_stays_busy_is_not_waited_for() -> None:
 
 
 def test_what_a_decision_adds_is_decided_with_it() -> None:
-    """It has waited as long; the log may be busy still."""
+    """The log may be busy still, but that was waited for."""
     clock, done = Clock(), list[str]()
     turn = Turn(clock, lambda: True)
     more = partial(turn.add, Stage.DECIDE, lambda: done.append("more"))

@@ -19,6 +19,7 @@ from torua.core.reading import Position
 from torua.core.routing import shard_of
 from torua.core.state import SLOTS, Phase, Split
 from torua.errors import (
+    DiskFullError,
     OutcomeUnknownError,
     OverloadedError,
     ToruaError,
@@ -220,6 +221,42 @@ class WritesTests(SynchronousTestCase):
         self.assertEqual(here.timeouts, [5.0, 5.0, 5.0, 2.0])
         for write in writes:
             self.successResultOf(write)
+
+    def test_who_asks_again_while_others_begin_is_told_too(self) -> None:
+        """As the next request of a connection does, once the last is refused."""
+        nodes, here = self.nodes, self.nodes.primaries[ONE]
+        first, second, third = nodes.keys_of(0)[:3]
+        here.errors = {first: DiskFullError("flooded")}
+        again: list[Deferred[Result]] = []
+        refused = nodes.put(first)
+        refused.addErrback(lambda _: again.append(nodes.put(second)))
+        other = nodes.put(third, structs.replace(CALL, timeout_s=2.0))
+        self.assertEqual(here.calls, [1, 1])
+        nodes.clock.advance(0)
+        self.assertEqual(here.calls, [1, 1, 1])
+        for write in (*again, other):
+            self.assertIsInstance(self.successResultOf(write), tuple)
+
+    def test_who_has_no_time_waits_for_nobody_and_nobody_for_him(self) -> None:
+        """Here and elsewhere: what times one out is no end to another."""
+        nodes = self.nodes
+        for node, shard in ((ONE, 0), (TWO, 1)):
+            key = nodes.keys_of(shard)[0]
+            for times in ((0.001, 0.1), (0.1, 0.001)):
+                nodes.primaries[node].timeouts.clear()
+                found = [
+                    nodes.put(key, structs.replace(CALL, timeout_s=each))
+                    for each in times
+                ]
+                nodes.clock.advance(0)
+                told = [self.successResultOf(each) for each in found]
+                done = [
+                    each
+                    for each, result in zip(times, told, strict=True)
+                    if result is not None
+                ]
+                self.assertEqual(nodes.primaries[node].timeouts, done)
+                self.assertEqual(len(done), 2 if node == ONE else 1)
 
     def test_here_nothing_follows_a_state_that_it_was_asked_before(self) -> None:
         """What this node told of a shard by the new one holds; all go the long way."""

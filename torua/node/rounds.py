@@ -38,7 +38,7 @@ Asked = tuple[ShardId, Write, IdempotencyKey | None]
 """A write: of which shard, what, and its caller's promise."""
 
 Run = tuple[ShardId, IdempotencyKey | None, list[int], list[Write]]
-"""Writes of one shard that are one batch: their caller's promise, and their places."""
+"""Writes of one shard that are one batch, and the promise of the caller of one."""
 
 _Many = Meta(max_length=TOGETHER_MAX)
 
@@ -72,8 +72,10 @@ class Wanted(Struct, frozen=True, array_like=True):
 def runs_of(asked: Iterable[Asked]) -> Iterator[Run]:
     """Put together what can be one batch, those of one shard in order.
 
-    What is done as one stands in one record, and is counted, timed and told once.  Who
-    made a promise is by himself, for that is kept with his record.
+    What is done as one is counted, timed and told once, and stands in one record, where
+    each key is another.  Who made a promise is by himself, for that is kept with his
+    record; and so is who made conditions: what certainly changed nothing may be asked
+    again, where what becomes of a batch is unknown.
 
     Args:
         asked: writes, each at its place.
@@ -81,7 +83,7 @@ def runs_of(asked: Iterable[Asked]) -> Iterator[Run]:
     runs: dict[ShardId, Run] = {}
     for place, (shard, write, promise) in enumerate(asked):
         run = runs.get(shard)
-        if promise is not None:
+        if promise is not None or write.conditions:
             if run is not None:
                 yield runs.pop(shard)
             yield shard, promise, [place], [write]

@@ -200,7 +200,7 @@ class Shards:
         return await done
 
     def write_many(self, asked: Iterable[Asked], timeout_s: float, tell: Tell) -> None:
-        """Do writes, each by itself; see `torua.node.writing.Primaries`.
+        """Do writes, in runs; see `torua.node.writing.Primaries`.
 
         Args:
             asked: shards, writes and promises.

@@ -58,6 +58,8 @@ class Turn:
     def add(self, stage: Stage, job: Callable[[], object]) -> None:
         """Have a job done at the end of this turn, or when the log is free.
 
+        What comes while that end is under way is done with it.
+
         Args:
             stage: when.
             job: raises nothing.

@@ -1,8 +1,8 @@
 """Writes of single keys, many at once: what most requests are that change something.
 
-Where the primary is here, all that a turn has for it is one batch; where it is
-elsewhere, all that is for one node in a turn goes in one message, and while some are
-under way more is gathered, if not for long::
+Where the primary is here, what clients of this node ask of it in a turn is one batch,
+as far as it is alike; where it is elsewhere, all that is for one node in a turn goes in
+one message, and while some are under way more is gathered, if not for long::
 
     gathering --few under way, or HOLD_S--> under way --answer--> told
                                                 '--PART_S--> told in part
@@ -81,7 +81,9 @@ PART_S = 0.02
 """What is done of a message after so long is told; what is not, later."""
 
 ALIKE_S = 0.1
-"""Who waits so much longer or shorter than others goes by himself."""
+ALIKE = 0.1
+"""Who waits so much longer or shorter than others, or by such a share of his time, goes
+by himself."""
 
 
 class Primaries(Protocol):
@@ -92,14 +94,16 @@ class Primaries(Protocol):
         """At whose end they decide."""
 
     def write_many(self, asked: Iterable[Asked], timeout_s: float, tell: Tell) -> None:
-        """Do writes, each by itself, those of one shard in order.
+        """Do writes, those of one shard in order.
+
+        Each is judged by itself; runs of them (`torua.node.rounds.runs_of`) are
+        refused, timed out, or left unknown together.
 
         Args:
             asked: what to do: the shard whose primary is here, the write, and its
                 caller's promise.
             timeout_s: how long the callers wait.
-            tell: is told of each once, now or later, and of some at a time; all of them
-                of one shard.
+            tell: is told of each once, now or later, and of a run at a time.
         """
 
     def position(self, shard: ShardId) -> Position | None:
@@ -215,15 +219,15 @@ class Writes:
         state, (shard, write, _) = self._states.state, asked
         if state.splits and is_moving(state, shard, (write.key,)):
             return None
-        mine, due_s = self._mine, self._clock.seconds() + call.timeout_s
-        if mine is not None and not (
+        due_s = self._clock.seconds() + call.timeout_s
+        # Whoever is told why nothing was begun may ask for the next, which is gathered.
+        while (mine := self._mine) is not None and not (
             mine.state is state
-            and abs(mine.due_s - due_s) <= ALIKE_S
+            and _is_alike(mine.due_s, due_s, call)
             and len(mine.asked) < TOGETHER_MAX
             and mine.size + size_of(write) <= BYTES_MAX
         ):
             self._begin()
-            mine = None
         if mine is None:
             mine = self._mine = Gathered(state, due_s)
             self._primaries.turn.add(Stage.DECIDE, self._begin)
@@ -255,8 +259,8 @@ class Writes:
             if not self._targets.is_well(node):
                 return None
             bundle.due_s = due_s
-        size = size_of(asked[1])
-        if abs(bundle.due_s - due_s) > ALIKE_S or size > VALUE_BYTES_MAX:
+        alike = _is_alike(bundle.due_s, due_s, call)
+        if not alike or size_of(asked[1]) > VALUE_BYTES_MAX:
             return None
         self._targets.first(node, False)
         waiting = bundle.add(*asked)
@@ -432,3 +436,14 @@ class Writes:
             return result
 
         round_.done.addCallback(ended)
+
+
+def _is_alike(others_s: float, due_s: float, call: Call) -> bool:
+    """Tell whether a caller gives up about when others do, who are told with him.
+
+    Args:
+        others_s: when they do.
+        due_s: when he does.
+        call: his.
+    """
+    return abs(others_s - due_s) <= min(ALIKE_S, ALIKE * call.timeout_s)

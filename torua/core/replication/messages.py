@@ -46,7 +46,7 @@ class Limits(Struct, frozen=True):
     """What may be in flight at once; beyond it requests are refused, and not begun.
 
     Attributes:
-        requests: waiting for their answers.
+        requests: waiting for their answers; a batch is one.
         records: appended, not yet committed.
         bytes: of either together.
     """
