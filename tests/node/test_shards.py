@@ -84,7 +84,12 @@ def test_writes_of_many_callers_share_a_record(tmp_path: Path) -> None:
     told: dict[int, Outcome] = {}
 
     def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
-        """Note what became of some."""
+        """Note what became of some.
+
+        Args:
+            places: which.
+            found: an outcome each, or why there are none.
+        """
         assert not isinstance(found, ToruaError)
         told.update(zip(places, found, strict=True))
 
@@ -115,7 +120,12 @@ def test_a_hot_key_is_written_in_order_by_who_comes_together(tmp_path: Path) -> 
     told: list[int | None] = []
 
     def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
-        """Note the versions."""
+        """Note the versions.
+
+        Args:
+            places: which writes.
+            found: an outcome each.
+        """
         assert not isinstance(found, ToruaError)
         assert list(places) == list(range(TOGETHER_MAX))
         told.extend(each.version for each in found)
@@ -135,7 +145,12 @@ def test_writes_that_are_not_begun_are_all_told_why(tmp_path: Path) -> None:
     told: dict[int, object] = {}
 
     def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
-        """Note what became of some."""
+        """Note what became of some.
+
+        Args:
+            places: which.
+            found: an outcome each, or why there are none.
+        """
         told.update(dict.fromkeys(places, found))
 
     asked: list[Asked] = [(ShardId(n % 2), Put(b"%d" % n, b""), None) for n in range(4)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from functools import partial
-from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,15 +10,14 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.node.fakes import ONE, TWO, Holdings, States, Wire, state_of, targets
+from tests.node.fakes import ONE, TWO, States, Wire, state_of, targets
 from torua.codec.plain import plain
 from torua.core.ids import NodeId, ShardId
-from torua.core.kv import Call, Condition, Delete, IdempotencyKey, Outcome, Put, Served
+from torua.core.kv import Call, Condition, Delete, IdempotencyKey, Outcome, Put
 from torua.core.reading import Position
 from torua.core.routing import shard_of
 from torua.core.state import SLOTS, Phase, Split
 from torua.errors import (
-    DiskFullError,
     OutcomeUnknownError,
     OverloadedError,
     ToruaError,
@@ -30,7 +28,6 @@ from torua.node import rounds, writing
 from torua.node.dispatch import GRACE_S
 from torua.node.errands import Done
 from torua.node.rounds import Asked, Given, Part, Tell, Write
-from torua.node.router import Router
 from torua.node.turn import Turn
 from torua.node.writing import KIND, PART_KIND, Writes
 
@@ -174,101 +171,6 @@ class WritesTests(SynchronousTestCase):
             done, node = result
             self.assertEqual(done.outcomes, (Outcome(number),))
             self.assertEqual((done.at, node), (Position("h", len(asked)), TWO))
-
-    def test_what_is_here_costs_no_message(self) -> None:
-        """It is begun at the end of the turn, with its promise."""
-        key = self.nodes.keys_of(0)[0]
-        call = structs.replace(CALL, idempotency=PROMISE)
-        write = self.nodes.put(key, call)
-        self.assertEqual(self.nodes.primaries[ONE].begun, [])
-        self.nodes.clock.advance(0)
-        result = self.successResultOf(write)
-        assert isinstance(result, tuple)
-        self.assertEqual(result[1], ONE)
-        begun = [(ShardId(0), Put(key, key), PROMISE)]
-        self.assertEqual(self.nodes.primaries[ONE].begun, begun)
-        self.assertEqual(self.nodes.wire.asked, [])
-
-    def test_all_that_a_turn_has_for_primaries_here_is_begun_together(self) -> None:
-        """In order, and each is told by itself what became of it."""
-        nodes, here = self.nodes, self.nodes.primaries[ONE]
-        keys = nodes.keys_of(0, 2)
-        here.errors = {keys[1]: OverloadedError("too much")}
-        writes = [nodes.put(key) for key in keys]
-        nodes.clock.advance(0)
-        self.assertEqual([each[1].key for each in here.begun], keys)
-        self.assertEqual(here.calls, [len(keys)])
-        self.failureResultOf(writes.pop(1), OverloadedError)
-        for number, write in zip([1, *range(3, len(keys) + 1)], writes, strict=True):
-            result = self.successResultOf(write)
-            assert isinstance(result, tuple)
-            done, node = result
-            self.assertEqual((done.outcomes, node), ((Outcome(number),), ONE))
-            self.assertEqual(done.at, Position("h", number))
-
-    def test_what_is_begun_here_has_its_bounds(self) -> None:
-        """By number, by size, and by how long callers wait; nobody is left behind."""
-        nodes, here = self.nodes, self.nodes.primaries[ONE]
-        key = nodes.keys_of(0)[0]
-        large = Put(key, bytes(rounds.BYTES_MAX // 2 + 1))
-        writes = [nodes.put(key) for _ in range(rounds.TOGETHER_MAX + 1)]
-        self.assertEqual(here.calls, [rounds.TOGETHER_MAX])
-        writes += [nodes.write(large), nodes.write(large)]
-        self.assertEqual(here.calls, [rounds.TOGETHER_MAX, 2])
-        writes.append(nodes.put(key, structs.replace(CALL, timeout_s=2.0)))
-        nodes.clock.advance(0)
-        self.assertEqual(here.calls, [rounds.TOGETHER_MAX, 2, 1, 1])
-        self.assertEqual(here.timeouts, [5.0, 5.0, 5.0, 2.0])
-        for write in writes:
-            self.successResultOf(write)
-
-    def test_who_asks_again_while_others_begin_is_told_too(self) -> None:
-        """As the next request of a connection does, once the last is refused."""
-        nodes, here = self.nodes, self.nodes.primaries[ONE]
-        first, second, third = nodes.keys_of(0)[:3]
-        here.errors = {first: DiskFullError("flooded")}
-        again: list[Deferred[Result]] = []
-        refused = nodes.put(first)
-        refused.addErrback(lambda _: again.append(nodes.put(second)))
-        other = nodes.put(third, structs.replace(CALL, timeout_s=2.0))
-        self.assertEqual(here.calls, [1, 1])
-        nodes.clock.advance(0)
-        self.assertEqual(here.calls, [1, 1, 1])
-        for write in (*again, other):
-            self.assertIsInstance(self.successResultOf(write), tuple)
-
-    def test_who_has_no_time_waits_for_nobody_and_nobody_for_him(self) -> None:
-        """Here and elsewhere: what times one out is no end to another."""
-        nodes = self.nodes
-        for node, shard in ((ONE, 0), (TWO, 1)):
-            key = nodes.keys_of(shard)[0]
-            for times in ((0.001, 0.1), (0.1, 0.001)):
-                nodes.primaries[node].timeouts.clear()
-                found = [
-                    nodes.put(key, structs.replace(CALL, timeout_s=each))
-                    for each in times
-                ]
-                nodes.clock.advance(0)
-                told = [self.successResultOf(each) for each in found]
-                done = [
-                    each
-                    for each, result in zip(times, told, strict=True)
-                    if result is not None
-                ]
-                self.assertEqual(nodes.primaries[node].timeouts, done)
-                self.assertEqual(len(done), 2 if node == ONE else 1)
-
-    def test_here_nothing_follows_a_state_that_it_was_asked_before(self) -> None:
-        """What this node told of a shard by the new one holds; all go the long way."""
-        nodes, here = self.nodes, self.nodes.primaries[ONE]
-        key = nodes.keys_of(0)[0]
-        write = nodes.put(key)
-        nodes.states[ONE].apply(structs.replace(nodes.state, next_graph=2))
-        later = nodes.put(key)
-        nodes.clock.advance(0)
-        self.assertIsNone(self.successResultOf(write))
-        self.assertIsInstance(self.successResultOf(later), tuple)
-        self.assertEqual(here.calls, [1])
 
     def test_a_promise_travels_with_its_write_and_so_does_the_time(self) -> None:
         """Only of those who made one."""
@@ -484,81 +386,6 @@ class WritesTests(SynchronousTestCase):
         nodes.clock.advance(writing.HOLD_S)
         for write in writes:
             self.assertIsNotNone(self.successResultOf(write))
-
-
-class RoutedTests(SynchronousTestCase):
-    """What a router makes of what the short way tells."""
-
-    def setUp(self) -> None:
-        """Make two nodes; the first has the long way, too."""
-        self.nodes = Nodes()
-        self.held = {ONE: Holdings(0, 2), TWO: Holdings(1, 3)}
-        self.routers = {node: self.router(node) for node in (ONE, TWO)}
-
-    def router(self, node: NodeId) -> Router:
-        """Make a router with both ways."""
-        nodes, held = self.nodes, self.held[node]
-        return Router(
-            node,
-            nodes.states[node],
-            (held, held),
-            nodes.wire.end(node),
-            nodes.clock,
-            is_live=lambda _: True,
-            random=Random(1),
-            targets=nodes.targets[node],
-            writes=nodes.writes[node],
-        )
-
-    def write(
-        self, key: bytes, call: Call = CALL
-    ) -> "Deferred[tuple[Outcome, Served]]":
-        """Begin to put a key through the first node.
-
-        Args:
-            key: which.
-            call: who asks.
-        """
-        return Deferred.fromCoroutine(self.routers[ONE].write(Put(key, b"v"), call))
-
-    def test_what_was_not_begun_goes_the_long_way(self) -> None:
-        """Here and elsewhere."""
-        for node, shard in ((ONE, 0), (TWO, 1)):
-            key = self.nodes.keys_of(shard)[0]
-            self.nodes.primaries[node].errors[key] = UnavailableError("not here")
-            write = self.write(key)
-            self.nodes.clock.advance(0)
-            _, served = self.successResultOf(write)
-            self.assertEqual(served.shard, shard)
-            self.assertIn(key, self.held[node].held[shard])
-
-    def test_what_may_have_been_done_is_done_again_only_where_that_is_safe(
-        self,
-    ) -> None:
-        """Where even that does not help, it stays unknown."""
-        key = self.nodes.keys_of(0)[0]
-        primaries, held = self.nodes.primaries[ONE], self.held[ONE]
-        primaries.errors[key] = OutcomeUnknownError("the term ended")
-        unsafe = self.write(key)
-        self.nodes.clock.advance(0)
-        self.failureResultOf(unsafe, OutcomeUnknownError)
-        self.assertEqual(held.calls, [])
-        safe = structs.replace(CALL, idempotency=PROMISE)
-        again = self.write(key, safe)
-        self.nodes.clock.advance(0)
-        self.successResultOf(again)
-        held.error = OverloadedError("too much")
-        in_vain = self.write(key, safe)
-        self.nodes.clock.advance(0)
-        self.failureResultOf(in_vain, OutcomeUnknownError)
-
-    def test_what_is_traced_goes_the_long_way(self) -> None:
-        """There its context is passed on."""
-        key = self.nodes.keys_of(1)[0]
-        traced = structs.replace(CALL, traceparent="00-1-2-01")
-        self.successResultOf(self.write(key, traced))
-        self.assertEqual(self.held[TWO].calls[0].traceparent, "00-1-2-01")
-        self.assertEqual(self.nodes.primaries[TWO].begun, [])
 
 
 @given(st.lists(st.sampled_from(KEYS), max_size=12))

@@ -316,7 +316,12 @@ class Gathered:
         """
 
         def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
-            """Tell some, of one shard; see `Tell`."""
+            """Tell some; see `Tell`.
+
+            Args:
+                places: which, of one shard.
+                found: an outcome each, or why there are none.
+            """
             if isinstance(found, ToruaError):
                 for place in places:
                     self._waiting[place].callback(found)
