@@ -30,7 +30,7 @@ def test_what_is_gathered_is_what_is_read(
     """Whatever the writes say, and by the bytes that go over the wire."""
     bundle = Bundle()
     for shard, write, promise in asked:
-        bundle.add(ShardId(shard), write, promise)
+        bundle.add((ShardId(shard), write, promise))
     wanted = shape(decode(encode(plain(bundle.wanted(5, 6, 7)))), Wanted)
     assert writes_of(wanted) == [write for _, write, _ in asked]
     assert wanted.shards == [shard for shard, _, _ in asked]

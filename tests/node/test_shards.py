@@ -77,11 +77,14 @@ def test_a_write_is_acknowledged_after_its_sync(tmp_path: Path) -> None:
     node.close()
 
 
-def test_writes_of_many_callers_share_a_record(tmp_path: Path) -> None:
-    """Each is judged and told by itself; who made a promise has a record of his own."""
-    node = LoneNode(tmp_path, state_of()).settle()
-    before = node.shards.positions()[0].position
-    told: dict[int, Outcome] = {}
+def written(node: LoneNode, asked: Sequence[Asked]) -> list[Outcome | ToruaError]:
+    """Have a node do writes that came together; return what each was told, once.
+
+    Args:
+        node: which.
+        asked: what to do.
+    """
+    told: dict[int, Outcome | ToruaError] = {}
 
     def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
         """Note what became of some.
@@ -90,9 +93,20 @@ def test_writes_of_many_callers_share_a_record(tmp_path: Path) -> None:
             places: which.
             found: an outcome each, or why there are none.
         """
-        assert not isinstance(found, ToruaError)
-        told.update(zip(places, found, strict=True))
+        assert told.keys().isdisjoint(places)
+        each = [found] * len(places) if isinstance(found, ToruaError) else found
+        told.update(zip(places, each, strict=True))
 
+    node.shards.write_many(asked, 5.0, tell)
+    node.clock.advance(0)
+    node.settle()
+    return [told[place] for place in range(len(asked))]
+
+
+def test_writes_of_many_callers_share_a_record(tmp_path: Path) -> None:
+    """Each is judged and told by itself; who made a promise has a record of his own."""
+    node = LoneNode(tmp_path, state_of()).settle()
+    before = node.shards.positions()[0].position
     absent = (Condition(None, match=False),)
     writes: list[Write] = [
         Put(b"a", b"1"),
@@ -102,9 +116,9 @@ def test_writes_of_many_callers_share_a_record(tmp_path: Path) -> None:
     asked: list[Asked] = [(SHARD, Put(b"p", b""), IdempotencyKey("i", b"f"))]
     asked += [(SHARD, Put(b"%d" % n, b"v"), None) for n in range(9)]
     asked += [(SHARD, write, None) for write in writes]
-    node.shards.write_many(asked, 5.0, tell)
-    node.clock.advance(0)
-    node.settle()
+    found = written(node, asked)
+    told = [each for each in found if isinstance(each, Outcome)]
+    assert len(told) == len(asked)
     assert [told[n].version for n in range(11)] == [before + 1] + [before + 2] * 10
     assert (told[11].error, told[11].version) == ("precondition-failed", before + 2)
     assert told[12] == Outcome()
@@ -117,24 +131,9 @@ def test_a_hot_key_is_written_in_order_by_who_comes_together(tmp_path: Path) -> 
     """One record each, for a key has one version in a record."""
     node = LoneNode(tmp_path, state_of()).settle()
     before = node.shards.positions()[0].position
-    told: list[int | None] = []
-
-    def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
-        """Note the versions.
-
-        Args:
-            places: which writes.
-            found: an outcome each.
-        """
-        assert not isinstance(found, ToruaError)
-        assert list(places) == list(range(TOGETHER_MAX))
-        told.extend(each.version for each in found)
-
-    hot = ((SHARD, Put(b"hot", b"%d" % n), None) for n in range(TOGETHER_MAX))
-    node.shards.write_many(hot, 5.0, tell)
-    node.clock.advance(0)
-    node.settle()
-    assert told == [before + 1 + n for n in range(TOGETHER_MAX)]
+    hot = [(SHARD, Put(b"hot", b"%d" % n), None) for n in range(TOGETHER_MAX)]
+    told = written(node, hot)
+    assert told == [Outcome(before + 1 + n) for n in range(TOGETHER_MAX)]
     assert node.get(b"hot") == b"%d" % (TOGETHER_MAX - 1)
     node.close()
 
@@ -142,25 +141,9 @@ def test_a_hot_key_is_written_in_order_by_who_comes_together(tmp_path: Path) -> 
 def test_writes_that_are_not_begun_are_all_told_why(tmp_path: Path) -> None:
     """By shard: others are."""
     node = LoneNode(tmp_path, state_of()).settle()
-    told: dict[int, object] = {}
-
-    def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
-        """Note what became of some.
-
-        Args:
-            places: which.
-            found: an outcome each, or why there are none.
-        """
-        told.update(dict.fromkeys(places, found))
-
     asked: list[Asked] = [(ShardId(n % 2), Put(b"%d" % n, b""), None) for n in range(4)]
-    node.shards.write_many(asked, 5.0, tell)
-    node.clock.advance(0)
-    node.settle()
-    assert [isinstance(told[n], UnavailableError) for n in range(4)] == [
-        False,
-        True,
-    ] * 2
+    told = written(node, asked)
+    assert [isinstance(each, UnavailableError) for each in told] == [False, True] * 2
     node.close()
 
 

@@ -14,7 +14,6 @@ from torua.codec.plain import plain
 from torua.core.ids import ShardId
 from torua.core.kv import Delete, IdempotencyKey, Outcome, Put
 from torua.core.reading import Position
-from torua.core.state import ClusterState
 from torua.errors import ProtocolError, ToruaError, from_wire
 from torua.node.errands import Done
 
@@ -174,65 +173,43 @@ class Part(Struct, frozen=True, array_like=True):
 class Bundle:
     """Writes that are asked of one node together.
 
-    Invariants: the columns are equally long; whoever waits is told once.
+    Invariants: each that is asked has its place in ``waiting``; whoever waits is told
+    once.
 
     Attributes:
+        asked: what to do, in order.
         due_s: when whoever waits gives up.
         leaders: who led each shard when it was sent.
         size: of all values, in bytes.
         waiting: who waits, by place; None where he was told.
     """
 
-    __slots__ = (
-        "_keys",
-        "_types",
-        "_unusual",
-        "_values",
-        "due_s",
-        "leaders",
-        "promises",
-        "shards",
-        "size",
-        "waiting",
-    )
+    __slots__ = ("asked", "due_s", "leaders", "size", "waiting")
 
     def __init__(self) -> None:
         """Begin with none."""
+        self.asked: list[Asked] = []
         self.due_s = 0.0
-        self.size = 0
         self.leaders: dict[ShardId, object] = {}
-        self.shards: list[ShardId] = []
-        self.promises: dict[int, IdempotencyKey] = {}
+        self.size = 0
         self.waiting: list[Deferred[Told] | None] = []
-        self._keys: list[bytes] = []
-        self._values: list[bytes] = []
-        self._types: list[str] = []
-        self._unusual: dict[int, Write] = {}
 
-    def add(
-        self, shard: ShardId, write: Write, promise: IdempotencyKey | None
-    ) -> "Deferred[Told]":
-        """Take one more.
+    @property
+    def shards(self) -> list[ShardId]:
+        """Of each write."""
+        return [shard for shard, _, _ in self.asked]
 
-        Args:
-            shard: whose key it is.
-            write: which.
-            promise: its caller's.
-        """
-        place = len(self.waiting)
-        if isinstance(write, Put) and write.ttl_s is None and not write.conditions:
-            self._values.append(write.value)
-            self._types.append(write.content_type)
-        else:
-            self._unusual[place] = write
-            self._values.append(b"")
-            self._types.append("")
-        self.size += size_of(write)
-        if promise is not None:
-            self.promises[place] = promise
+    @property
+    def promises(self) -> dict[int, IdempotencyKey]:
+        """Of those whose callers made one, by their place."""
+        promises = ((place, each[2]) for place, each in enumerate(self.asked))
+        return {place: promise for place, promise in promises if promise is not None}
+
+    def add(self, asked: Asked) -> "Deferred[Told]":
+        """Take one more."""
         waiting: Deferred[Told] = Deferred()
-        self.shards.append(shard)
-        self._keys.append(write.key)
+        self.asked.append(asked)
+        self.size += size_of(asked[1])
         self.waiting.append(waiting)
         return waiting
 
@@ -244,16 +221,28 @@ class Bundle:
             routing_version: by which it is sent.
             slots_version: likewise.
         """
-        types = self._types
+        keys: list[bytes] = []
+        values: list[bytes] = []
+        types: list[str] = []
+        unusual: dict[int, Write] = {}
+        for place, (_, write, _) in enumerate(self.asked):
+            keys.append(write.key)
+            if isinstance(write, Put) and write.ttl_s is None and not write.conditions:
+                values.append(write.value)
+                types.append(write.content_type)
+            else:
+                unusual[place] = write
+                values.append(b"")
+                types.append("")
         return Wanted(
             number,
             routing_version,
             slots_version,
             self.shards,
-            self._keys,
-            self._values,
+            keys,
+            values,
             types[:1] if len(set(types)) == 1 else types,
-            self._unusual,
+            unusual,
             self.promises,
         )
 
@@ -271,66 +260,6 @@ class Bundle:
             waiting, self.waiting[place] = self.waiting[place], None
             if waiting is not None:
                 waiting.callback(tell(place))
-
-
-class Gathered:
-    """Writes for primaries here, while more come in the same turn.
-
-    Invariants: whoever waits is told once; all were asked by the same state.
-
-    Attributes:
-        state: by which their shards are led here.
-        due_s: when whoever waits gives up.
-        asked: what to do.
-        size: of all values, in bytes.
-    """
-
-    __slots__ = ("_waiting", "asked", "due_s", "size", "state")
-
-    def __init__(self, state: ClusterState, due_s: float) -> None:
-        """Begin with none."""
-        self.state = state
-        self.due_s = due_s
-        self.asked: list[Asked] = []
-        self.size = 0
-        self._waiting: list[Deferred[Told]] = []
-
-    def add(self, asked: Asked) -> "Deferred[Told]":
-        """Take one more."""
-        waiting: Deferred[Told] = Deferred()
-        self.asked.append(asked)
-        self.size += size_of(asked[1])
-        self._waiting.append(waiting)
-        return waiting
-
-    def refuse(self) -> None:
-        """Tell all that nothing was begun."""
-        for waiting in self._waiting:
-            waiting.callback(None)
-
-    def teller(self, position: Callable[[ShardId], Position | None]) -> Tell:
-        """Return what tells those who wait.
-
-        Args:
-            position: tells where a shard stands.
-        """
-
-        def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
-            """Tell some; see `Tell`.
-
-            Args:
-                places: which, of one shard.
-                found: an outcome each, or why there are none.
-            """
-            if isinstance(found, ToruaError):
-                for place in places:
-                    self._waiting[place].callback(found)
-                return
-            at = position(self.asked[places[0]][0])
-            for place, outcome in zip(places, found, strict=True):
-                self._waiting[place].callback(Done((outcome,), at))
-
-        return tell
 
 
 class Round:

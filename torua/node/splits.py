@@ -17,6 +17,7 @@ from torua.codec.plain import plain, shape
 from torua.core.ids import NodeId, ShardId
 from torua.core.machine import Machine
 from torua.core.records import NOTE_KEY, Moved, Record
+from torua.core.routing import primary_node
 from torua.core.splitting.door import end_of_log
 from torua.core.splitting.messages import (
     AskEnd,
@@ -37,7 +38,7 @@ from torua.core.splitting.moving import moves, piece
 from torua.core.splitting.notes import Progress, read_note
 from torua.core.splitting.splitter import ANSWER_S, Splitter
 from torua.core.splitting.trimmer import Trimmer
-from torua.core.state import ClusterState, Phase, Shard, Spans, Split
+from torua.core.state import ClusterState, Phase, Spans, Split
 from torua.errors import GoneError, ToruaError, UnavailableError
 from torua.net.peers import Inbound, Lane
 from torua.node.commanding import Coordination
@@ -315,10 +316,10 @@ class Splits:
 
     def _primary(self, shard: ShardId) -> NodeId:
         """Return who leads a shard; UnavailableError where nobody does."""
-        led = self._coordination.state.shards[shard].primary
-        if led is None:
+        node = primary_node(self._coordination.state, shard)
+        if node is None:
             raise UnavailableError(f"shard {shard} has no primary", shard=shard)
-        return led.node
+        return node
 
     async def _ask(
         self, node: NodeId, asked: Pull | AskEnd, kind: type[Told] | type[EndsAt]
@@ -409,7 +410,7 @@ class Splits:
         child = split.child
         task, held = self._shown.pop(child, None), state.shards.get(child)
         done = held is not None and held.history_uuid == split.child_history
-        if task is None and done and held is not None and self._leads(held):
+        if task is None and done and primary_node(state, child) == self._me:
             task = self._task(state, split)
         if task is not None and done:
             task.end("done")
@@ -417,21 +418,17 @@ class Splits:
             task.error("it was called off, or the parent's log was cut")
             task.end("failed")
 
-    def _leads(self, held: Shard) -> bool:
-        """Tell whether a shard is to be led by this node."""
-        return held.primary is not None and held.primary.node == self._me
-
     def _show_one(self, state: ClusterState, child: ShardId, split: Split) -> None:
         """Tell how far one split is, where its child is to be led.
 
         Whether it serves is not asked: a split may end before its new primary does.
         """
-        held = state.shards.get(child)
-        if held is not None and held.primary is not None and not self._leads(held):
+        led_by = primary_node(state, child)
+        if led_by not in (None, self._me):
             if child in self._shown:
                 self._tasks.drop(self._shown.pop(child).id)
             return
-        if held is not None and self._leads(held) and child not in self._shown:
+        if led_by is not None and child not in self._shown:
             self._shown[child] = self._task(state, split)
         copy = self._shards.leader(child)
         if copy is not None and child in self._shown:

@@ -17,7 +17,7 @@ as unknown.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import count
 from typing import Protocol
 
@@ -50,8 +50,8 @@ from torua.node.rounds import (
     TOGETHER_MAX,
     Asked,
     Bundle,
-    Gathered,
     Given,
+    Outcomes,
     Part,
     Round,
     Tell,
@@ -168,7 +168,7 @@ class Writes:
         self._clock = clock
         self._targets = targets
         self._deadlines = Deadlines(clock)
-        self._mine: Gathered | None = None
+        self._mine, self._mine_by = Bundle(), states.state
         self._ways: dict[NodeId, _Way] = {}
         # Numbers of an earlier life are not met again.
         self._numbers = count(secrets.randbits(60))
@@ -221,15 +221,15 @@ class Writes:
             return None
         due_s = self._clock.seconds() + call.timeout_s
         # Whoever is told why nothing was begun may ask for the next, which is gathered.
-        while (mine := self._mine) is not None and not (
-            mine.state is state
+        while (mine := self._mine).waiting and not (
+            self._mine_by is state
             and _is_alike(mine.due_s, due_s, call)
-            and len(mine.asked) < TOGETHER_MAX
+            and len(mine.waiting) < TOGETHER_MAX
             and mine.size + size_of(write) <= BYTES_MAX
         ):
             self._begin()
-        if mine is None:
-            mine = self._mine = Gathered(state, due_s)
+        if not mine.waiting:
+            mine.due_s, self._mine_by = due_s, state
             self._primaries.turn.add(Stage.DECIDE, self._begin)
         return mine.add(asked)
 
@@ -239,15 +239,27 @@ class Writes:
         What this node told of a shard since, as where its log ends for slots that move,
         nothing may follow that was asked before (R17).
         """
-        mine, self._mine = self._mine, None
-        if mine is None:
-            return
-        if mine.state is not self._states.state:
-            mine.refuse()
-            return
-        left_s = max(0.0, mine.due_s - self._clock.seconds())
-        tell = mine.teller(self._primaries.position)
-        self._primaries.write_many(mine.asked, left_s, tell)
+        mine, self._mine = self._mine, Bundle()
+
+        def tell(places: Sequence[int], found: Outcomes | ToruaError) -> None:
+            """Say where the shard stands, too; see `torua.node.rounds.Tell`.
+
+            Args:
+                places: of which writes.
+                found: an outcome each, or why there are none.
+            """
+            if isinstance(found, ToruaError):
+                mine.settle(lambda _: found, places)
+                return
+            at = self._primaries.position(mine.asked[places[0]][0])
+            outcomes = dict(zip(places, found, strict=True))
+            mine.settle(lambda place: Done((outcomes[place],), at), places)
+
+        if self._mine_by is not self._states.state:
+            mine.settle(lambda _: None)
+        elif mine.waiting:
+            left_s = max(0.0, mine.due_s - self._clock.seconds())
+            self._primaries.write_many(mine.asked, left_s, tell)
 
     def _there(self, node: NodeId, asked: Asked, call: Call) -> "Deferred[Told] | None":
         """Ask with others, now or as soon as an answer has come."""
@@ -263,7 +275,7 @@ class Writes:
         if not alike or size_of(asked[1]) > VALUE_BYTES_MAX:
             return None
         self._targets.first(node, False)
-        waiting = bundle.add(*asked)
+        waiting = bundle.add(asked)
         if way.timer is None:
             hold_s = HOLD_S if way.asked >= FEW else 0.0
             way.timer = self._clock.callLater(hold_s, self._send, node, way)
@@ -320,7 +332,7 @@ class Writes:
             if answer is None:
                 return lambda _: None
             given = shape(answer, Given)
-            if len(given.versions) == len(bundle.shards):
+            if len(given.versions) == len(bundle.asked):
                 return given.teller(bundle.shards)
             why = "the answer is not one to what was asked"
         except (CancelledError, ProtocolError) as error:
@@ -337,7 +349,7 @@ class Writes:
         bundle = None if way is None else way.under_way.get(part.number)
         if bundle is None or way is None:
             return
-        many = len(bundle.shards)
+        many = len(bundle.asked)
         if len(part.given.versions) != many or max(part.places, default=0) >= many:
             raise ProtocolError("a part of an answer to more than was asked")
         bundle.settle(part.given.teller(bundle.shards), part.places)
@@ -374,7 +386,8 @@ class Writes:
             """Say what is known."""
             return OutcomeUnknownError("another copy leads the shard by now")
 
-        bundle.settle(unknown, [each for each in gone if each in bundle.promises])
+        promises = bundle.promises
+        bundle.settle(unknown, [each for each in gone if each in promises])
         if any(bundle.waiting[place] for place in gone):
             self._clock.callLater(GRACE_S, bundle.settle, unknown, gone)
 
