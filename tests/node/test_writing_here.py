@@ -51,6 +51,21 @@ class HereTests(SynchronousTestCase):
             self.assertEqual((done.outcomes, node), ((Outcome(number),), ONE))
             self.assertEqual(done.at, Position("h", number))
 
+    def test_each_of_a_run_is_told_what_became_of_it(self) -> None:
+        """Whichever are told together, and in whatever order."""
+        nodes, here = self.nodes, self.nodes.primaries[ONE]
+        here.slow = {ShardId(0)}
+        writes = [nodes.put(nodes.keys_of(0)[0]) for _ in range(4)]
+        nodes.clock.advance(0)
+        tell = here.late[0][2]
+        tell((3, 1), (Outcome(9), Outcome(7)))
+        self.assertNoResult(writes[0])
+        tell((0, 2), (Outcome(6), Outcome(8)))
+        for version, write in enumerate(writes, 6):
+            result = self.successResultOf(write)
+            assert isinstance(result, tuple)
+            self.assertEqual(result[0].outcomes, (Outcome(version),))
+
     def test_what_is_begun_here_has_its_bounds(self) -> None:
         """By number, by size, and by how long callers wait; nobody is left behind."""
         nodes, here = self.nodes, self.nodes.primaries[ONE]
