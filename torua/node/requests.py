@@ -226,7 +226,7 @@ class Writes:
 
 def _out_of_time(timeout_s: float) -> ToruaError:
     """Say that the caller's time ended before the write did."""
-    return OutcomeUnknownError(f"not done within {timeout_s:g} s; it may be done yet")
+    return OutcomeUnknownError(f"not done within {timeout_s:.3g} s; it may be done yet")
 
 
 def _unproven(timeout_s: float) -> ToruaError:
